@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// The only place that asks which compiler reads the library.
+///
+/// KVSHARER_HD marks what both the host and a CUDA device may call: views, layouts and metrics. A compiler without
+/// CUDA sees nothing there.
+#if defined(__CUDACC__)
+#define KVSHARER_HD __host__ __device__
+#else
+#define KVSHARER_HD
+#endif

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kvsharer/core/error.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0 {
+
+/// How different every two layers' caches are: symmetric, zero on the diagonal, of which the lower triangle is kept.
+class distance_matrix {
+ public:
+  distance_matrix() = default;
+
+  /// All distances zero. Throws errc::bad_shape when `layers` is negative.
+  explicit distance_matrix(int layers) : layers_(layers) {
+    if (layers < 0) throw error(errc::bad_shape, "a distance matrix cannot have " + std::to_string(layers) + " layers");
+    const auto n = static_cast<std::size_t>(layers);
+    lower_.assign(n * (n - (n > 0)) / 2, 0.0);
+  }
+
+  int layers() const noexcept { return layers_; }
+
+  /// The distance of two layers, in either order. Precondition: both are in [0, layers()).
+  double operator()(layer_id a, layer_id b) const noexcept { return a == b ? 0.0 : lower_[index(a, b)]; }
+  double operator()(layer_pair p) const noexcept { return (*this)(p.reader, p.owner); }
+
+  /// Precondition: the pair is of two different layers in [0, layers()).
+  void set(layer_pair p, double distance) noexcept { lower_[index(p.reader, p.owner)] = distance; }
+
+  friend bool operator==(const distance_matrix&, const distance_matrix&) = default;
+
+ private:
+  static std::size_t index(layer_id a, layer_id b) noexcept {
+    if (a < b) std::swap(a, b);
+    const auto row = static_cast<std::size_t>(a.value);
+    return row * (row - 1) / 2 + static_cast<std::size_t>(b.value);
+  }
+
+  int layers_ = 0;
+  std::vector<double> lower_;
+};
+
+/// All (reader, owner) pairs of `layers` layers with owner < reader, by reader and then by owner ascending.
+inline std::vector<layer_pair> all_pairs(int layers) {
+  std::vector<layer_pair> pairs;
+  for (int reader = 1; reader < layers; ++reader)
+    for (int owner = 0; owner < reader; ++owner) pairs.push_back({{reader}, {owner}});
+  return pairs;
+}
+
+}  // namespace kvsharer::inline v0

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <bit>
+#include <concepts>
+#include <cstdint>
+
+#include "kvsharer/config.hpp"
+
+/// Sixteen-bit storage types. They hold bits; all arithmetic is done in float.
+namespace kvsharer::inline v0 {
+
+/// bfloat16: the upper half of a float. Rounds to nearest, ties to even; NaN stays NaN.
+struct bfloat16 {
+  std::uint16_t bits = 0;
+
+  bfloat16() = default;
+  KVSHARER_HD explicit bfloat16(float x) noexcept {
+    const auto u = std::bit_cast<std::uint32_t>(x);
+    const bool nan = (u & 0x7fffffffu) > 0x7f800000u;
+    bits = static_cast<std::uint16_t>(nan ? (u >> 16) | 0x40u : (u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+  }
+  KVSHARER_HD operator float() const noexcept { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+};
+
+/// IEEE binary16. Rounds to nearest, ties to even; overflows to infinity; subnormals and NaN are kept.
+struct float16 {
+  std::uint16_t bits = 0;
+
+  float16() = default;
+  KVSHARER_HD explicit float16(float x) noexcept {
+    const auto u = std::bit_cast<std::uint32_t>(x);
+    const std::uint32_t sign = (u >> 16) & 0x8000u, magnitude = u & 0x7fffffffu;
+    std::uint32_t half;
+    if (magnitude > 0x7f800000u) {
+      half = 0x7e00u;
+    } else if (magnitude >= 0x47800000u) {
+      half = 0x7c00u;  // 2^16 and more
+    } else if (magnitude < 0x38800000u) {
+      // Below the smallest normal half, adding 0.5 lets the float unit align and round the mantissa to multiples of 2^-24.
+      half = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
+    } else {
+      half = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+    }
+    bits = static_cast<std::uint16_t>(sign | half);
+  }
+  KVSHARER_HD operator float() const noexcept {
+    const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16, magnitude = bits & 0x7fffu;
+    std::uint32_t u;
+    if (magnitude >= 0x7c00u) {
+      u = 0x7f800000u | (magnitude << 13);
+    } else if (magnitude >= 0x0400u) {
+      u = (magnitude << 13) + 0x38000000u;
+    } else {
+      u = std::bit_cast<std::uint32_t>(static_cast<float>(magnitude) * 0x1p-24f);
+    }
+    return std::bit_cast<float>(sign | u);
+  }
+};
+
+/// What a cache may store: a type that converts to float without loss and back with rounding.
+template <class E>
+concept CacheElement = std::same_as<E, float> || std::same_as<E, float16> || std::same_as<E, bfloat16>;
+
+}  // namespace kvsharer::inline v0

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <variant>
+
+/// How the library refuses. Every refusal has a number, and the number is a heading in docs/troubleshooting.md.
+namespace kvsharer::inline v0 {
+
+/// Numbers of refusals at run time. E1xx and E2xx are said by the compiler (concepts/require.hpp); these start at E300.
+enum class errc : int {
+  bad_map = 301,              ///< a layer map that names a later layer, a negative one, or has the wrong length
+  bad_shape = 302,            ///< sizes that do not agree or are not positive
+  bad_argument = 303,         ///< an option outside its range
+  mismatched_samples = 401,   ///< calibration samples of different lengths
+  short_samples = 402,        ///< calibration samples of fewer than two tokens
+  no_samples = 403,           ///< an average of nothing
+  bad_share_count = 404,      ///< more layers asked to share than layers that can
+  share_count_missed = 405,   ///< fewer layers found than asked for, where the caller chose to have that thrown
+  not_finite = 406,           ///< NaN or infinity in calibration data
+  pages_exhausted = 501,      ///< the page pool has no free page
+  sequences_exhausted = 502,  ///< every sequence slot is in use
+  capacity_exceeded = 503,    ///< a sequence would grow past the capacity
+  unknown_sequence = 504,     ///< a sequence id that is not alive
+  not_an_owner = 505,         ///< a write to a layer that reads another layer's cache
+  out_of_range = 506,         ///< a layer or token index outside the cache
+  bad_stream = 507,           ///< saved cache bytes that are cut short, damaged or of another cache
+  strategy_syntax = 601,      ///< a strategy file that is not the JSON it should be
+  strategy_version = 602,     ///< a strategy file of an unknown schema version
+  strategy_model = 603,       ///< a strategy file made for another model
+  file_access = 604,          ///< a file that cannot be read or written
+};
+
+/// What was refused, and in words what to do about it. `what()` begins with "kvsharer E<number>: ".
+class error : public std::runtime_error {
+ public:
+  error(errc code, const std::string& text)
+      : std::runtime_error("kvsharer E" + std::to_string(static_cast<int>(code)) + ": " + text), code_(code) {}
+
+  errc code() const noexcept { return code_; }
+
+ private:
+  errc code_;
+};
+
+/// A value or the error that stood in its way: for parsing and editing, where refusal is an expected answer.
+template <class T>
+class result {
+ public:
+  result(T value) : state_(std::move(value)) {}
+  result(error failure) : state_(std::move(failure)) {}
+
+  bool has_value() const noexcept { return state_.index() == 0; }
+  explicit operator bool() const noexcept { return has_value(); }
+
+  /// The value; throws the stored error if there is none.
+  const T& value() const& {
+    if (!has_value()) throw std::get<1>(state_);
+    return std::get<0>(state_);
+  }
+  T&& value() && {
+    if (!has_value()) throw std::get<1>(state_);
+    return std::get<0>(std::move(state_));
+  }
+
+  /// Why there is no value. Precondition: `!has_value()`.
+  const error& failure() const { return std::get<1>(state_); }
+
+ private:
+  std::variant<T, error> state_;
+};
+
+}  // namespace kvsharer::inline v0

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+
+/// The vocabulary every room shares: indices, layers, and the shape of a cache.
+namespace kvsharer::inline v0 {
+
+/// Signed, as Eigen's and mdspan's signed indices: differences of positions are as common as positions.
+using index_t = std::ptrdiff_t;
+
+/// Where the bytes behind a pointer can be read.
+enum class memory_space : std::uint8_t { host, device };
+
+/// A decoder layer, 0 being the one nearest the input. Its own type, so that it is never swapped with a head or a token.
+struct layer_id {
+  int value = 0;
+  friend constexpr auto operator<=>(layer_id, layer_id) = default;
+};
+
+/// One step of sharing: `reader` (the later layer) is to read what `owner` (the earlier one) stores.
+struct layer_pair {
+  layer_id reader;
+  layer_id owner;
+  friend constexpr auto operator<=>(layer_pair, layer_pair) = default;
+};
+
+/// What an engine's cache holds: `capacity` tokens of `kv_heads` heads of `head_dim` numbers, for keys and for values,
+/// in each of `layers` layers.
+struct cache_shape {
+  index_t layers = 0;
+  index_t kv_heads = 0;
+  index_t head_dim = 0;
+  index_t capacity = 0;
+  friend constexpr bool operator==(cache_shape, cache_shape) = default;
+};
+
+}  // namespace kvsharer::inline v0

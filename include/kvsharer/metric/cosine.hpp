@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+
+#include "kvsharer/concepts/policies.hpp"
+#include "kvsharer/config.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::metric {
+
+/// One minus the cosine of two rows, averaged over heads and positions: blind to the norms that dominate Euclidean
+/// rankings. Ours, not the paper's. In [0, 2]; two zero rows are 0 apart, a zero row and another 1.
+struct cosine {
+  struct partial {
+    float dot = 0, a = 0, b = 0;
+  };
+  static constexpr fold_scope scope = fold_scope::row;
+
+  KVSHARER_HD constexpr partial step(partial p, float a, float b) const noexcept {
+    return {p.dot + a * b, p.a + a * a, p.b + b * b};
+  }
+  KVSHARER_HD constexpr partial merge(partial p, partial q) const noexcept {
+    return {p.dot + q.dot, p.a + q.a, p.b + q.b};
+  }
+  KVSHARER_HD double finish(partial p, index_t) const noexcept {
+    if (p.a == 0 || p.b == 0) return p.a == p.b ? 0.0 : 1.0;
+    return 1.0 - static_cast<double>(p.dot) / std::sqrt(static_cast<double>(p.a) * static_cast<double>(p.b));
+  }
+};
+static_assert(DistanceMetric<cosine>);
+
+}  // namespace kvsharer::inline v0::metric
