@@ -45,7 +45,7 @@ concept TokenRunView = RowContiguousView<V> && requires(const V v, index_t i) {
 ///   c.keys(l), c.values(l) -> LayerView          by value; keys as attention reads them, normally after RoPE
 template <class C>
 concept KVCache = requires(const C& c, layer_id l) {
-  { std::bool_constant<C::space == memory_space::host>{} };
+  {std::bool_constant<C::space == memory_space::host>{}};
   { c.shape() } -> std::same_as<cache_shape>;
   { c.length() } -> std::convertible_to<index_t>;
   { c.keys(l) } -> LayerView;

@@ -9,8 +9,8 @@
 
 namespace kvsharer::inline v0 {
 
-/// Where one number of a layer's keys or values lies, in elements from the start of its plane. Arithmetic only: an index
-/// layout owns nothing and is copied into kernels.
+/// Where one number of a layer's keys or values lies, in elements from the start of its plane. Arithmetic only: an
+/// index layout owns nothing and is copied into kernels.
 ///
 /// Required of `const L l`:
 ///   l.offset(head, token, channel) -> index_t
@@ -18,11 +18,11 @@ namespace kvsharer::inline v0 {
 template <class L>
 concept IndexLayout = std::is_trivially_copyable_v<L> && requires(const L l, index_t i) {
   { l.offset(i, i, i) } -> std::same_as<index_t>;
-  { std::bool_constant<L::rows_contiguous>{} };
+  {std::bool_constant<L::rows_contiguous>{}};
 };
 
-/// An index layout with contiguous rows whose tokens, too, lie a constant distance apart for a while, so that loops over
-/// tokens need no division.
+/// An index layout with contiguous rows whose tokens, too, lie a constant distance apart for a while, so that loops
+/// over tokens need no division.
 ///
 /// Required besides:
 ///   l.token_stride() -> index_t          elements from a token to the next within a run

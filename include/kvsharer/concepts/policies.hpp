@@ -28,7 +28,7 @@ enum class fold_scope : std::uint8_t { row, plane };
 template <class M>
 concept DistanceMetric = std::is_trivially_copyable_v<M> &&
     requires(const M m, typename M::partial p, float a, float b, index_t count) {
-  { std::bool_constant<M::scope == fold_scope::row>{} };
+  {std::bool_constant<M::scope == fold_scope::row>{}};
   { m.step(p, a, b) } -> std::same_as<typename M::partial>;
   { m.merge(p, p) } -> std::same_as<typename M::partial>;
   { m.finish(p, count) } -> std::convertible_to<double>;
@@ -36,8 +36,8 @@ concept DistanceMetric = std::is_trivially_copyable_v<M> &&
 
 /// Orders the candidates of the greedy search. It sees numbers, never a tensor, and so is tested without a model.
 ///
-/// Required of `const P p`: p.rank(distances, pairs) -> std::vector<layer_pair>, some or all of `pairs` (the legal ones, by
-/// reader and then owner ascending) in the order in which they are to be tried.
+/// Required of `const P p`: p.rank(distances, pairs) -> std::vector<layer_pair>, some or all of `pairs` (the legal
+/// ones, by reader and then owner ascending) in the order in which they are to be tried.
 template <class P>
 concept SharePolicy = requires(const P& p, const distance_matrix& d, std::vector<layer_pair> pairs) {
   { p.rank(d, pairs) } -> std::same_as<std::vector<layer_pair>>;
@@ -51,12 +51,12 @@ concept FidelityProbe = requires(F& f, const share_map& map) {
   { f(map) } -> std::convertible_to<double>;
 };
 
-/// A probe of an engine that kept, for the last accepted map, what every layer was given and what the owners stored, and
-/// so can leave out the layers below the first change.
+/// A probe of an engine that kept, for the last accepted map, what every layer was given and what the owners stored,
+/// and so can leave out the layers below the first change.
 ///
 /// Required besides:
-///   f.resume(map, first) -> double    scores `map`, which agrees with the last accepted map on all layers below `first`
-///   f.accept()                        the map scored last is now the accepted one (at first: the identity)
+///   f.resume(map, first) -> double    scores `map`, which agrees with the last accepted map on all layers below
+///   `first` f.accept()                        the map scored last is now the accepted one (at first: the identity)
 template <class F>
 concept ResumableProbe = FidelityProbe<F> && requires(F& f, const share_map& map, layer_id first) {
   { f.resume(map, first) } -> std::convertible_to<double>;

@@ -37,7 +37,8 @@ struct float16 {
     } else if (magnitude >= 0x47800000u) {
       half = 0x7c00u;  // 2^16 and more
     } else if (magnitude < 0x38800000u) {
-      // Below the smallest normal half, adding 0.5 lets the float unit align and round the mantissa to multiples of 2^-24.
+      // Below the smallest normal half, adding 0.5 lets the float unit align and round the mantissa to multiples of
+      // 2^-24.
       half = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
     } else {
       half = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;

@@ -16,9 +16,9 @@ namespace kvsharer::inline v0 {
 /// Which layer's cache each layer reads: the whole run-time state of layer sharing, and nothing else.
 ///
 /// A value that is valid whenever it exists: owner(0) = 0, owner(l) <= l, owner(owner(l)) = owner(l). A layer that is
-/// its own owner stores keys and values; any other ("reader") stores none and computes none. Owners are numbered densely
-/// in layer order (`slot`), so that storage is an array with one entry per owner.
-/// Source: KVSharer (arXiv 2410.18517), algorithm 1; re-mapping of chains as in its released code.
+/// its own owner stores keys and values; any other ("reader") stores none and computes none. Owners are numbered
+/// densely in layer order (`slot`), so that storage is an array with one entry per owner. Source: KVSharer (arXiv
+/// 2410.18517), algorithm 1; re-mapping of chains as in its released code.
 class share_map {
  public:
   /// The map of no layers.
@@ -32,8 +32,8 @@ class share_map {
     return share_map(std::move(owners));
   }
 
-  /// From `owners[l]`, the layer that layer l reads; chains are followed to their root. Refused with errc::bad_map if an
-  /// entry is negative or names a later layer. O(layers).
+  /// From `owners[l]`, the layer that layer l reads; chains are followed to their root. Refused with errc::bad_map if
+  /// an entry is negative or names a later layer. O(layers).
   static result<share_map> from_owners(std::span<const int> owners) {
     std::vector<int> flat(owners.begin(), owners.end());
     for (std::size_t l = 0; l < flat.size(); ++l) {
@@ -114,7 +114,8 @@ class share_map {
   int owner_count_ = 0;
 };
 
-/// The first layer in which two maps of equal length differ, or layers() if they do not: where a changed run may resume.
+/// The first layer in which two maps of equal length differ, or layers() if they do not: where a changed run may
+/// resume.
 inline layer_id first_difference(const share_map& a, const share_map& b) noexcept {
   layer_id l{0};
   while (l.value < a.layers() && a.owner(l) == b.owner(l)) ++l.value;

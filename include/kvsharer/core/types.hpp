@@ -14,7 +14,8 @@ using index_t = std::ptrdiff_t;
 /// Where the bytes behind a pointer can be read.
 enum class memory_space : std::uint8_t { host, device };
 
-/// A decoder layer, 0 being the one nearest the input. Its own type, so that it is never swapped with a head or a token.
+/// A decoder layer, 0 being the one nearest the input. Its own type, so that it is never swapped with a head or a
+/// token.
 struct layer_id {
   int value = 0;
   friend constexpr auto operator<=>(layer_id, layer_id) = default;

@@ -21,19 +21,13 @@ struct layer_view {
   KVSHARER_HD constexpr float at(index_t head, index_t token, index_t channel) const noexcept {
     return static_cast<float>(data[layout.offset(head, token, channel)]);
   }
-  KVSHARER_HD constexpr const E* row(index_t head, index_t token) const noexcept
-    requires Layout::rows_contiguous
-  {
+  KVSHARER_HD constexpr const E* row(index_t head, index_t token) const noexcept requires Layout::rows_contiguous {
     return data + layout.offset(head, token, 0);
   }
-  KVSHARER_HD constexpr index_t token_stride() const noexcept
-    requires TokenRunLayout<Layout>
-  {
+  KVSHARER_HD constexpr index_t token_stride() const noexcept requires TokenRunLayout<Layout> {
     return layout.token_stride();
   }
-  KVSHARER_HD constexpr index_t run(index_t token, index_t tokens) const noexcept
-    requires TokenRunLayout<Layout>
-  {
+  KVSHARER_HD constexpr index_t run(index_t token, index_t tokens) const noexcept requires TokenRunLayout<Layout> {
     return layout.run(token, tokens);
   }
 };

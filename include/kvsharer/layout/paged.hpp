@@ -12,15 +12,18 @@ namespace kvsharer::inline v0::layout {
 /// The page size is a member of `paged`, chosen at run time.
 inline constexpr index_t dynamic_page = 0;
 
-/// Pages of [kv_head][slot][channel], found through block tables. `paged<16>{}` fixes the page size when compiling, which
-/// turns the index division into a shift; `paged<>{n}` takes it at run time.
+/// Pages of [kv_head][slot][channel], found through block tables. `paged<16>{}` fixes the page size when compiling,
+/// which turns the index division into a shift; `paged<>{n}` takes it at run time.
 template <index_t PageTokens = dynamic_page>
 struct paged {
   static_assert(PageTokens > 0, "a page holds at least one token");
   constexpr index_t page_tokens(cache_shape) const noexcept { return PageTokens; }
   constexpr paged_index index(cache_shape s, const std::int32_t* pages) const noexcept {
-    return {.pages = pages, .page_tokens = PageTokens, .page = s.kv_heads * PageTokens * s.head_dim,
-            .head = PageTokens * s.head_dim, .token = s.head_dim};
+    return {.pages = pages,
+            .page_tokens = PageTokens,
+            .page = s.kv_heads * PageTokens * s.head_dim,
+            .head = PageTokens * s.head_dim,
+            .token = s.head_dim};
   }
   constexpr const char* name() const noexcept { return "paged"; }
 };
@@ -30,8 +33,11 @@ struct paged<dynamic_page> {
   index_t tokens = 16;
   constexpr index_t page_tokens(cache_shape) const noexcept { return tokens; }
   constexpr paged_index index(cache_shape s, const std::int32_t* pages) const noexcept {
-    return {.pages = pages, .page_tokens = tokens, .page = s.kv_heads * tokens * s.head_dim,
-            .head = tokens * s.head_dim, .token = s.head_dim};
+    return {.pages = pages,
+            .page_tokens = tokens,
+            .page = s.kv_heads * tokens * s.head_dim,
+            .head = tokens * s.head_dim,
+            .token = s.head_dim};
   }
   constexpr const char* name() const noexcept { return "paged"; }
 };

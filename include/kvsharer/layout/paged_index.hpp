@@ -9,9 +9,9 @@
 
 namespace kvsharer::inline v0::layout {
 
-/// Rows found through a sequence's block table: token t lies in page `pages[t / page_tokens]`. Distances are in elements:
-/// `page` from page to page, `head` and `token` within one. The table is borrowed and must hold a valid page for every
-/// token that is read.
+/// Rows found through a sequence's block table: token t lies in page `pages[t / page_tokens]`. Distances are in
+/// elements: `page` from page to page, `head` and `token` within one. The table is borrowed and must hold a valid page
+/// for every token that is read.
 struct paged_index {
   const std::int32_t* pages = nullptr;
   index_t page_tokens = 1;

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+# What tests, examples and benchmarks are built with. Users of the library see none of it.
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+option(KVSHARER_NATIVE "Compile the project's own programs for this machine's instruction set" ON)
+
+add_library(kvsharer_development INTERFACE)
+target_compile_options(kvsharer_development INTERFACE -Wall -Wextra -Wpedantic -Wconversion
+                       $<$<BOOL:${KVSHARER_NATIVE}>:-march=native>)
