@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0 {
+
+/// The map as the dictionary literal that the Python tools of KVSharer take, one `layer: source` entry per layer:
+/// "{0: 0, 1: 1, 2: 0}".
+inline std::string python_map(const share_map& map) {
+  std::string text = "{";
+  for (layer_id l{0}; l.value < map.layers(); ++l.value)
+    text += (l.value ? ", " : "") + std::to_string(l.value) + ": " + std::to_string(map.owner(l).value);
+  return text + "}";
+}
+
+}  // namespace kvsharer::inline v0

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kvsharer/core/distance_matrix.hpp"
+#include "kvsharer/core/error.hpp"
+#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/types.hpp"
+#include "kvsharer/search/search_report.hpp"
+#include "kvsharer/search/strategy.hpp"
+
+/// Strategies as JSON. Needs nlohmann_json (the CMake target kvsharer::json); nothing else in the library includes
+/// this.
+namespace kvsharer::inline v0 {
+
+/// The version of the file's form that this header reads and writes.
+inline constexpr int strategy_schema = 1;
+
+namespace detail {
+
+inline constexpr std::array<std::pair<verdict, const char*>, 3> verdict_names{
+    {{verdict::accepted, "accepted"},
+     {verdict::below_threshold, "below threshold"},
+     {verdict::not_finite, "not finite"}}};
+inline constexpr std::array<std::pair<search_status, const char*>, 3> status_names{
+    {{search_status::complete, "complete"},
+     {search_status::ranking_exhausted, "ranking exhausted"},
+     {search_status::cancelled, "cancelled"}}};
+
+template <class Names, class Value>
+const char* name_of(const Names& names, Value value) {
+  for (const auto& [v, name] : names)
+    if (v == value) return name;
+  return "";
+}
+template <class Names>
+auto named(const Names& names, const std::string& text) {
+  for (const auto& [v, name] : names)
+    if (text == name) return v;
+  throw error(errc::strategy_syntax, "the strategy names an unknown outcome \"" + text + "\"");
+}
+
+/// One entry per line, so that a person can read the file and `diff` can show what changed.
+inline std::string lines(const nlohmann::json& rows) {
+  std::string text = "[";
+  for (std::size_t i = 0; i < rows.size(); ++i) text += (i ? ",\n    " : "\n    ") + rows[i].dump();
+  return text + (rows.empty() ? "]" : "\n  ]");
+}
+
+inline nlohmann::json candidate_json(const candidate& c) {
+  return {{"rank", c.rank},
+          {"reader", c.pair.reader.value},
+          {"owner", c.pair.owner.value},
+          {"distance", c.distance},
+          {"score", c.score},  // NaN is written as null
+          {"verdict", name_of(verdict_names, c.outcome)},
+          {"resumed_at", c.resumed_at.value}};
+}
+
+inline candidate candidate_from(const nlohmann::json& j) {
+  candidate c;
+  c.rank = j.at("rank").get<std::size_t>();
+  c.pair = {{j.at("reader").get<int>()}, {j.at("owner").get<int>()}};
+  c.distance = j.at("distance").get<double>();
+  c.score = j.at("score").is_null() ? std::numeric_limits<double>::quiet_NaN() : j.at("score").get<double>();
+  c.outcome = named(verdict_names, j.at("verdict").get<std::string>());
+  c.resumed_at = {j.at("resumed_at").get<int>()};
+  return c;
+}
+
+inline distance_matrix distances_from(const nlohmann::json& rows, int layers) {
+  distance_matrix d(layers);
+  const auto n = static_cast<std::size_t>(layers);
+  if (!rows.is_array() || rows.size() != n)
+    throw error(errc::strategy_syntax,
+                "the strategy's distance matrix does not have " + std::to_string(layers) + " rows");
+  for (std::size_t r = 0; r < n; ++r) {
+    if (!rows[r].is_array() || rows[r].size() != n)
+      throw error(errc::strategy_syntax, "row " + std::to_string(r) + " of the strategy's distance matrix has not " +
+                                             std::to_string(layers) + " numbers");
+    for (std::size_t c = 0; c < r; ++c) d.set({{static_cast<int>(r)}, {static_cast<int>(c)}}, rows[r][c].get<double>());
+  }
+  return d;
+}
+
+}  // namespace detail
+
+/// layers x layers numbers, the lower triangle filled, zeros elsewhere.
+inline nlohmann::json distance_matrix_json(const distance_matrix& d) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (int r = 0; r < d.layers(); ++r) {
+    std::vector<double> row(static_cast<std::size_t>(d.layers()), 0.0);
+    for (int c = 0; c < r; ++c) row[static_cast<std::size_t>(c)] = d({{r}, {c}});
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
+/// The strategy as readable JSON text, schema `strategy_schema`. O(layers^2).
+inline std::string write_strategy(const strategy& s) {
+  using nlohmann::json;
+  const search_report& r = s.report;
+  json candidates = json::array();
+  for (const candidate& c : r.candidates) candidates.push_back(detail::candidate_json(c));
+  const json model{{"layers", s.model.layers},
+                   {"kv_heads", s.model.kv_heads},
+                   {"head_dim", s.model.head_dim},
+                   {"rope", s.model.rope},
+                   {"fingerprint", s.model.fingerprint}};
+  const json options{{"share", s.settings.share},     {"threshold", s.settings.threshold},
+                     {"metric", s.settings.metric},   {"order", s.settings.order},
+                     {"seed", s.settings.seed},       {"similarity", s.settings.similarity},
+                     {"samples", s.settings.samples}, {"sample_tokens", s.settings.sample_tokens}};
+  const json counts{{"pairs_ranked", r.pairs_ranked},
+                    {"pairs_skipped", r.pairs_skipped},
+                    {"layer_evaluations", r.layer_evaluations},
+                    {"layer_evaluations_without_resume", r.layer_evaluations_without_resume}};
+  const json map(std::vector<int>(r.map.owners().begin(), r.map.owners().end()));
+  return "{\n  \"kvsharer_strategy\": " + std::to_string(strategy_schema) + ",\n  \"layer_map\": " + map.dump() +
+         ",\n  \"score\": " + json(r.score).dump() +
+         ",\n  \"status\": " + json(detail::name_of(detail::status_names, r.status)).dump() +
+         ",\n  \"model\": " + model.dump() + ",\n  \"options\": " + options.dump() +
+         ",\n  \"counts\": " + counts.dump() + ",\n  \"candidates\": " + detail::lines(candidates) +
+         ",\n  \"distance_matrix\": " + detail::lines(distance_matrix_json(s.distances)) + "\n}\n";
+}
+
+/// The strategy in `text`, whose origin `name` (a file's path) appears in errors. Throws errc::strategy_syntax,
+/// errc::strategy_version, errc::bad_map. Does not check the model: see check_same_model.
+inline strategy read_strategy(std::string_view text, const std::string& name = "strategy") {
+  using nlohmann::json;
+  try {
+    const json j = json::parse(text);
+    if (!j.is_object() || !j.contains("kvsharer_strategy"))
+      throw error(errc::strategy_syntax, name + " is JSON but not a strategy: it has no \"kvsharer_strategy\"");
+    if (j.at("kvsharer_strategy") != json(strategy_schema))
+      throw error(errc::strategy_version, name + " has schema version " + j.at("kvsharer_strategy").dump() +
+                                              "; this library reads version " + std::to_string(strategy_schema));
+    strategy s;
+    const json& model = j.at("model");
+    s.model = {model.at("layers").get<int>(), model.at("kv_heads").get<index_t>(), model.at("head_dim").get<index_t>(),
+               model.at("rope").get<std::string>(), model.at("fingerprint").get<std::string>()};
+    const json& o = j.at("options");
+    s.settings = {.share = o.at("share").get<int>(),
+                  .threshold = o.at("threshold").get<double>(),
+                  .metric = o.at("metric").get<std::string>(),
+                  .order = o.at("order").get<std::string>(),
+                  .seed = o.at("seed").get<std::uint64_t>(),
+                  .similarity = o.at("similarity").get<std::string>(),
+                  .samples = o.at("samples").get<int>(),
+                  .sample_tokens = o.at("sample_tokens").get<int>()};
+    const auto owners = j.at("layer_map").get<std::vector<int>>();
+    result<share_map> map = share_map::from_owners(owners);
+    if (!map) throw error(errc::bad_map, name + ": " + map.failure().what());
+    if (map.value().layers() != s.model.layers)
+      throw error(errc::bad_map, name + ": the layer map has " + std::to_string(owners.size()) +
+                                     " entries for a model of " + std::to_string(s.model.layers) + " layers");
+    s.report.map = map.value();
+    s.report.score = j.at("score").get<double>();
+    s.report.status = detail::named(detail::status_names, j.at("status").get<std::string>());
+    const json& counts = j.at("counts");
+    s.report.pairs_ranked = counts.at("pairs_ranked").get<std::size_t>();
+    s.report.pairs_skipped = counts.at("pairs_skipped").get<std::size_t>();
+    s.report.layer_evaluations = counts.at("layer_evaluations").get<index_t>();
+    s.report.layer_evaluations_without_resume = counts.at("layer_evaluations_without_resume").get<index_t>();
+    for (const json& c : j.at("candidates")) s.report.candidates.push_back(detail::candidate_from(c));
+    s.distances = detail::distances_from(j.at("distance_matrix"), s.model.layers);
+    return s;
+  } catch (const json::exception& e) {
+    throw error(errc::strategy_syntax, name + " is not a readable strategy: " + e.what());
+  }
+}
+
+}  // namespace kvsharer::inline v0

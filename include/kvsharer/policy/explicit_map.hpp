@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "kvsharer/concepts/policies.hpp"
+#include "kvsharer/core/distance_matrix.hpp"
+#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::policy {
+
+/// A map somebody wrote or trained, put through the same test as any other: its readers are tried in layer order, each
+/// with the owner the map gives it. Pairs that the host declared not shareable are left out.
+struct explicit_map {
+  share_map map;
+
+  std::vector<layer_pair> rank(const distance_matrix&, std::vector<layer_pair> pairs) const {
+    std::erase_if(pairs, [&](layer_pair p) {
+      return p.reader.value >= map.layers() || map.owns(p.reader) || map.owner(p.reader) != p.owner;
+    });
+    return pairs;
+  }
+};
+static_assert(SharePolicy<explicit_map>);
+
+}  // namespace kvsharer::inline v0::policy

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+
+#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0 {
+
+/// Bytes that `tokens` tokens of one sequence need in the layers that store any:
+/// 2 * owners * kv_heads * head_dim * element_bytes per token, the 2 being keys and values. With C readers among L
+/// layers the owners are L - C, so sharing saves C / L exactly. Precondition: the product fits 64 bits.
+constexpr std::size_t kv_bytes(int owner_count, cache_shape shape, std::size_t element_bytes,
+                               index_t tokens = 1) noexcept {
+  return 2 * static_cast<std::size_t>(owner_count) * static_cast<std::size_t>(shape.kv_heads) *
+         static_cast<std::size_t>(shape.head_dim) * element_bytes * static_cast<std::size_t>(tokens);
+}
+inline std::size_t kv_bytes(const share_map& map, cache_shape shape, std::size_t element_bytes,
+                            index_t tokens = 1) noexcept {
+  return kv_bytes(map.owner_count(), shape, element_bytes, tokens);
+}
+
+/// Where a cache's memory went, in bytes. The first four are what was asked of the allocator; `held` and `logical` are
+/// parts of keys + values and tell how well they are used.
+struct cache_footprint {
+  std::size_t keys = 0;
+  std::size_t values = 0;
+  std::size_t block_tables = 0;
+  std::size_t bookkeeping = 0;  ///< free list, reference counts, sequence records, tag
+
+  std::size_t held = 0;     ///< keys and values in pages that some sequence holds
+  std::size_t logical = 0;  ///< kv_bytes of all sequences' lengths; more than `held` where forks share pages
+
+  constexpr std::size_t total() const noexcept { return keys + values + block_tables + bookkeeping; }
+  friend constexpr bool operator==(const cache_footprint&, const cache_footprint&) = default;
+};
+
+}  // namespace kvsharer::inline v0

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kvsharer/core/error.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0 {
+
+/// Which pages are in use, and by how many sequences: a stack of free pages and a reference count per page. Pages are
+/// numbers in [0, pages()); their bytes lie elsewhere. Nothing is allocated after construction; all members but
+/// `reset` are O(1).
+template <class Allocator = std::allocator<std::byte>>
+class page_pool {
+ public:
+  /// All pages free; the lowest is handed out first. Precondition: 0 <= pages < 2^31.
+  explicit page_pool(index_t pages, const Allocator& allocator = {})
+      : free_(static_cast<std::size_t>(pages), allocator), references_(static_cast<std::size_t>(pages), allocator) {
+    reset();
+  }
+
+  index_t pages() const noexcept { return static_cast<index_t>(references_.size()); }
+  index_t free_pages() const noexcept { return free_count_; }
+
+  /// A page that nobody held, now held once. Throws errc::pages_exhausted.
+  std::int32_t acquire() {
+    if (free_count_ == 0) throw error(errc::pages_exhausted, "all " + std::to_string(pages()) + " pages are in use");
+    const std::int32_t page = free_[static_cast<std::size_t>(--free_count_)];
+    references_[index(page)] = 1;
+    return page;
+  }
+
+  /// One more holder. Precondition of the members below: the page is held.
+  void share(std::int32_t page) noexcept { ++references_[index(page)]; }
+
+  /// One holder fewer; the last one frees the page.
+  void release(std::int32_t page) noexcept {
+    if (--references_[index(page)] == 0) free_[static_cast<std::size_t>(free_count_++)] = page;
+  }
+
+  bool shared(std::int32_t page) const noexcept { return references_[index(page)] > 1; }
+  std::int32_t references(std::int32_t page) const noexcept { return references_[index(page)]; }
+
+  /// All pages free again, in the order of a new pool. O(pages).
+  void reset() noexcept {
+    free_count_ = pages();
+    for (std::size_t i = 0; i < free_.size(); ++i) free_[i] = static_cast<std::int32_t>(free_.size() - 1 - i);
+    for (auto& count : references_) count = 0;
+  }
+
+  std::size_t allocated_bytes() const noexcept {
+    return (free_.capacity() + references_.capacity()) * sizeof(std::int32_t);
+  }
+
+ private:
+  using counts = std::vector<std::int32_t, typename std::allocator_traits<Allocator>::template rebind_alloc<std::int32_t>>;
+
+  static std::size_t index(std::int32_t page) noexcept { return static_cast<std::size_t>(page); }
+
+  counts free_;        // [pages], of which the first free_count_ are free pages
+  counts references_;  // [pages]
+  index_t free_count_ = 0;
+};
+
+}  // namespace kvsharer::inline v0

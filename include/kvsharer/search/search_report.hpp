@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0 {
+
+/// What became of one candidate.
+enum class verdict : std::uint8_t {
+  accepted,         ///< scored above the threshold; the map was changed
+  below_threshold,  ///< scored, and not above the threshold
+  not_finite,       ///< its run produced NaN or infinity
+};
+
+/// The evidence of one step: which pair stood where in the ranking, and what the probe said of it.
+struct candidate {
+  layer_pair pair;
+  std::size_t rank = 0;  ///< its place among the ranked pairs, from 0
+  double distance = 0;
+  double score = std::numeric_limits<double>::quiet_NaN();
+  verdict outcome = verdict::below_threshold;
+  layer_id resumed_at;  ///< the first layer that was run; 0 when the probe cannot resume
+};
+
+/// How a search ended. All but `complete` leave a valid map with fewer readers than asked for.
+enum class search_status : std::uint8_t { complete, ranking_exhausted, cancelled };
+
+/// What a search found, and why.
+struct search_report {
+  share_map map;
+  search_status status = search_status::complete;
+  double score = 1;  ///< of `map`: the last accepted candidate's, or 1 for the identity
+  std::vector<candidate> candidates;
+  std::size_t pairs_ranked = 0;
+  std::size_t pairs_skipped = 0;  ///< passed over because their reader already read another layer
+
+  /// Layers the probe was asked to run, and what that would have been without resuming. The reference run is the
+  /// probe's own and not counted here.
+  index_t layer_evaluations = 0;
+  index_t layer_evaluations_without_resume = 0;
+
+  int accepted() const noexcept { return map.reader_count(); }
+};
+
+}  // namespace kvsharer::inline v0

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "kvsharer/core/distance_matrix.hpp"
+#include "kvsharer/core/error.hpp"
+#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/types.hpp"
+#include "kvsharer/search/search_report.hpp"
+
+namespace kvsharer::inline v0 {
+
+/// What a map was found for. A map is only worth anything on the model whose calibration it came from.
+struct model_identity {
+  int layers = 0;
+  index_t kv_heads = 0;
+  index_t head_dim = 0;
+  std::string rope;         ///< how positions are encoded: kind, base, scaling
+  std::string fingerprint;  ///< a hash of the weights, of the engine's choosing
+  friend bool operator==(const model_identity&, const model_identity&) = default;
+};
+
+/// How a map was found: enough to find it again.
+struct search_settings {
+  int share = 0;
+  double threshold = 0.5;
+  std::string metric;
+  std::string order;
+  std::uint64_t seed = 0;
+  std::string similarity;
+  int samples = 0;
+  int sample_tokens = 0;
+  friend bool operator==(const search_settings&, const search_settings&) = default;
+};
+
+/// What a search leaves behind: the map, whose it is, and the evidence.
+struct strategy {
+  model_identity model;
+  search_settings settings;
+  search_report report;
+  distance_matrix distances;
+};
+
+/// Throws errc::strategy_model, naming each difference, unless `found` was made for `running`.
+inline void check_same_model(const model_identity& found, const model_identity& running) {
+  std::string differences;
+  const auto compare = [&](const char* what, const auto& theirs, const auto& ours) {
+    if (theirs == ours) return;
+    const auto text = [](const auto& x) {
+      if constexpr (requires { std::to_string(x); })
+        return std::to_string(x);
+      else
+        return "\"" + x + "\"";
+    };
+    differences +=
+        std::string(differences.empty() ? "" : ", ") + what + " " + text(theirs) + " (this model: " + text(ours) + ")";
+  };
+  compare("layers", found.layers, running.layers);
+  compare("kv_heads", found.kv_heads, running.kv_heads);
+  compare("head_dim", found.head_dim, running.head_dim);
+  compare("rope", found.rope, running.rope);
+  compare("fingerprint", found.fingerprint, running.fingerprint);
+  if (!differences.empty())
+    throw error(errc::strategy_model,
+                "the strategy was made for another model: " + differences + "; search again on this one");
+}
+
+}  // namespace kvsharer::inline v0
