@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::cpu {
+
+/// The host backend. It has no state: threads are OpenMP's, memory is the caller's.
+struct backend {
+  template <memory_space S>
+  static constexpr bool can_read = S == memory_space::host;
+};
+
+}  // namespace kvsharer::inline v0::cpu

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// All of the library that runs on the host, the Eigen parts included.
+#include "kvsharer/backend/cpu/backend.hpp"
+#include "kvsharer/backend/cpu/distances.hpp"
+#include "kvsharer/backend/cpu/parallel.hpp"
+#include "kvsharer/kvsharer.hpp"
