@@ -43,10 +43,10 @@ const char* name_of(const Names& names, Value value) {
   return "";
 }
 template <class Names>
-auto named(const Names& names, const std::string& text) {
+auto named(const Names& names, const std::string& text, const std::string& file) {
   for (const auto& [v, name] : names)
     if (text == name) return v;
-  throw error(errc::strategy_syntax, "the strategy names an unknown outcome \"" + text + "\"");
+  throw error(errc::strategy_syntax, file + " names an unknown outcome \"" + text + "\"");
 }
 
 /// One entry per line, so that a person can read the file and `diff` can show what changed.
@@ -66,26 +66,26 @@ inline nlohmann::json candidate_json(const candidate& c) {
           {"resumed_at", c.resumed_at.value}};
 }
 
-inline candidate candidate_from(const nlohmann::json& j) {
+inline candidate candidate_from(const nlohmann::json& j, const std::string& file) {
   candidate c;
   c.rank = j.at("rank").get<std::size_t>();
   c.pair = {{j.at("reader").get<int>()}, {j.at("owner").get<int>()}};
   c.distance = j.at("distance").get<double>();
   c.score = j.at("score").is_null() ? std::numeric_limits<double>::quiet_NaN() : j.at("score").get<double>();
-  c.outcome = named(verdict_names, j.at("verdict").get<std::string>());
+  c.outcome = named(verdict_names, j.at("verdict").get<std::string>(), file);
   c.resumed_at = {j.at("resumed_at").get<int>()};
   return c;
 }
 
-inline distance_matrix distances_from(const nlohmann::json& rows, int layers) {
+inline distance_matrix distances_from(const nlohmann::json& rows, int layers, const std::string& file) {
   distance_matrix d(layers);
   const auto n = static_cast<std::size_t>(layers);
   if (!rows.is_array() || rows.size() != n)
     throw error(errc::strategy_syntax,
-                "the strategy's distance matrix does not have " + std::to_string(layers) + " rows");
+                file + ": the distance matrix does not have " + std::to_string(layers) + " rows");
   for (std::size_t r = 0; r < n; ++r) {
     if (!rows[r].is_array() || rows[r].size() != n)
-      throw error(errc::strategy_syntax, "row " + std::to_string(r) + " of the strategy's distance matrix has not " +
+      throw error(errc::strategy_syntax, file + ": row " + std::to_string(r) + " of the distance matrix has not " +
                                              std::to_string(layers) + " numbers");
     for (std::size_t c = 0; c < r; ++c) d.set({{static_cast<int>(r)}, {static_cast<int>(c)}}, rows[r][c].get<double>());
   }
@@ -165,14 +165,14 @@ inline strategy read_strategy(std::string_view text, const std::string& name = "
                                      " entries for a model of " + std::to_string(s.model.layers) + " layers");
     s.report.map = map.value();
     s.report.score = j.at("score").get<double>();
-    s.report.status = detail::named(detail::status_names, j.at("status").get<std::string>());
+    s.report.status = detail::named(detail::status_names, j.at("status").get<std::string>(), name);
     const json& counts = j.at("counts");
     s.report.pairs_ranked = counts.at("pairs_ranked").get<std::size_t>();
     s.report.pairs_skipped = counts.at("pairs_skipped").get<std::size_t>();
     s.report.layer_evaluations = counts.at("layer_evaluations").get<index_t>();
     s.report.layer_evaluations_without_resume = counts.at("layer_evaluations_without_resume").get<index_t>();
-    for (const json& c : j.at("candidates")) s.report.candidates.push_back(detail::candidate_from(c));
-    s.distances = detail::distances_from(j.at("distance_matrix"), s.model.layers);
+    for (const json& c : j.at("candidates")) s.report.candidates.push_back(detail::candidate_from(c, name));
+    s.distances = detail::distances_from(j.at("distance_matrix"), s.model.layers, name);
     return s;
   } catch (const json::exception& e) {
     throw error(errc::strategy_syntax, name + " is not a readable strategy: " + e.what());

@@ -92,8 +92,10 @@ class calibration_average {
     for_each_row(cache, [&](const float*, const auto& view, index_t head, index_t token) {
       for (index_t d = 0; d < shape_.head_dim; ++d) zero += 0.0f * static_cast<float>(view.at(head, token, d));
     });
-    if (std::isnan(zero))  // 0 * x is NaN for infinities and NaN alone
+    if (std::isnan(zero)) {  // 0 * x is NaN for infinities and NaN alone
+      if (samples_ == 0) shape_ = {};
       throw error(errc::not_finite, "a calibration sample's keys or values contain NaN or infinity");
+    }
   }
 
   template <class Cache, class F>

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <functional>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -35,9 +36,9 @@ struct search_options {
   bool throw_when_missed = false;  ///< throw errc::share_count_missed instead of returning a partial map
 
   /// May `reader` read `owner`'s cache at all? Layers of another kind (window, RoPE, KV heads) must answer no.
-  std::function<bool(layer_id reader, layer_id owner)> shareable;
-  std::function<void(const search_progress&)> progress;
-  std::function<bool()> cancelled;  ///< asked before every candidate
+  std::function<bool(layer_id reader, layer_id owner)> shareable = {};
+  std::function<void(const search_progress&)> progress = {};
+  std::function<bool()> cancelled = {};  ///< asked before every candidate
 };
 
 /// The pairs a search may try, by reader and then owner ascending.

@@ -25,7 +25,7 @@ struct candidate {
   double distance = 0;
   double score = std::numeric_limits<double>::quiet_NaN();
   verdict outcome = verdict::below_threshold;
-  layer_id resumed_at;  ///< the first layer that was run; 0 when the probe cannot resume
+  layer_id resumed_at = {};  ///< the first layer that was run; 0 when the probe cannot resume
 };
 
 /// How a search ended. All but `complete` leave a valid map with fewer readers than asked for.

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kvsharer/io/strategy_json.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "kvsharer/io/python_map.hpp"
+
+using namespace kvsharer;
+
+namespace {
+
+strategy example() {
+  strategy s;
+  s.model = {4, 2, 64, "half-split theta=10000 scaling=none", "0123abcd"};
+  s.settings = {2, 0.5, "mean-row-norm", "random", 18446744073709551615u, "mean-of-cosines", 30, 64};
+  s.report.map = share_map::from_owners(std::vector{0, 1, 0, 0}).value();
+  s.report.score = 0.1 + 0.2;
+  s.report.pairs_ranked = 6;
+  s.report.pairs_skipped = 1;
+  s.report.layer_evaluations = 9;
+  s.report.layer_evaluations_without_resume = 12;
+  s.report.candidates = {{{{2}, {0}}, 0, 7.25, 0.9, verdict::accepted, {2}},
+                         {{{3}, {1}}, 2, 5.5, std::nan(""), verdict::not_finite, {3}},
+                         {{{3}, {0}}, 3, 1.0 / 3, 0.1 + 0.2, verdict::accepted, {3}}};
+  s.distances = distance_matrix(4);
+  for (layer_pair p : all_pairs(4)) s.distances.set(p, std::sqrt(2.0 + p.reader.value * 10 + p.owner.value));
+  return s;
+}
+
+errc refusal(const std::string& text) {
+  try {
+    (void)read_strategy(text, "x.json");
+  } catch (const error& e) {
+    CHECK(std::string(e.what()).find("x.json") != std::string::npos);
+    return e.code();
+  }
+  return errc{0};
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const auto at = text.find(from);
+  REQUIRE(at != std::string::npos);
+  return text.replace(at, from.size(), to);
+}
+
+}  // namespace
+
+TEST_CASE("a strategy comes back as it was written, to the last bit") {
+  const strategy s = example(), back = read_strategy(write_strategy(s));
+  CHECK(back.model == s.model);
+  CHECK(back.settings == s.settings);
+  CHECK(back.distances == s.distances);
+  CHECK(back.report.map == s.report.map);
+  CHECK(back.report.score == s.report.score);
+  CHECK(back.report.status == s.report.status);
+  CHECK(back.report.pairs_ranked == 6);
+  CHECK(back.report.pairs_skipped == 1);
+  CHECK(back.report.layer_evaluations == 9);
+  CHECK(back.report.layer_evaluations_without_resume == 12);
+  REQUIRE(back.report.candidates.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    const candidate &a = back.report.candidates[i], &b = s.report.candidates[i];
+    CHECK(a.pair == b.pair);
+    CHECK(a.rank == b.rank);
+    CHECK(a.distance == b.distance);
+    CHECK(a.outcome == b.outcome);
+    CHECK(a.resumed_at == b.resumed_at);
+    CHECK((std::isnan(b.score) ? std::isnan(a.score) : a.score == b.score));
+  }
+  CHECK(write_strategy(back) == write_strategy(s));
+}
+
+TEST_CASE("the file is for people too: one candidate and one matrix row a line") {
+  const std::string text = write_strategy(example());
+  CHECK(text.find("\"layer_map\": [0,1,0,0],\n") != std::string::npos);
+  for (const char* row : {"\n    [0.0,0.0,0.0,0.0],\n", "\"verdict\":\"not finite\""})
+    CHECK(text.find(row) != std::string::npos);
+}
+
+TEST_CASE("what is not a strategy is refused with the file's name and the reason") {
+  const std::string good = write_strategy(example());
+  CHECK(refusal(good) == errc{0});
+  CHECK(refusal("") == errc::strategy_syntax);
+  CHECK(refusal("{}") == errc::strategy_syntax);
+  CHECK(refusal("[1, 2]") == errc::strategy_syntax);
+  CHECK(refusal(good.substr(0, good.size() / 2)) == errc::strategy_syntax);
+  CHECK(refusal(replaced(good, "\"kvsharer_strategy\": 1", "\"kvsharer_strategy\": 2")) == errc::strategy_version);
+  CHECK(refusal(replaced(good, "\"kvsharer_strategy\": 1", "\"kvsharer_strategy\": \"one\"")) ==
+        errc::strategy_version);
+  CHECK(refusal(replaced(good, "[0,1,0,0]", "[0,1,3,0]")) == errc::bad_map);
+  CHECK(refusal(replaced(good, "[0,1,0,0]", "[0,1,0]")) == errc::bad_map);
+  CHECK(refusal(replaced(good, "[0,1,0,0]", "[0,1,\"a\",0]")) == errc::strategy_syntax);
+  CHECK(refusal(replaced(good, "\"accepted\"", "\"liked\"")) == errc::strategy_syntax);
+  CHECK(refusal(replaced(good, "    [0.0,0.0,0.0,0.0],\n", "")) == errc::strategy_syntax);
+  CHECK(refusal(replaced(good, "\"score\": 0.30000000000000004", "\"score\": null")) == errc::strategy_syntax);
+}
+
+TEST_CASE("a strategy of another model is refused, naming what differs") {
+  model_identity other = example().model;
+  check_same_model(example().model, other);
+  other.head_dim = 128;
+  other.fingerprint = "ffff";
+  CHECK_THROWS_WITH_AS(check_same_model(example().model, other),
+                       "kvsharer E603: the strategy was made for another model: head_dim 64 (this model: 128), "
+                       "fingerprint \"0123abcd\" (this model: \"ffff\"); search again on this one",
+                       error);
+}
+
+TEST_CASE("the map as the Python tools take it") {
+  CHECK(python_map(example().report.map) == "{0: 0, 1: 1, 2: 0, 3: 0}");
+}
