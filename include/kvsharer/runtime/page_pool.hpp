@@ -58,7 +58,8 @@ class page_pool {
   }
 
  private:
-  using counts = std::vector<std::int32_t, typename std::allocator_traits<Allocator>::template rebind_alloc<std::int32_t>>;
+  using counts =
+      std::vector<std::int32_t, typename std::allocator_traits<Allocator>::template rebind_alloc<std::int32_t>>;
 
   static std::size_t index(std::int32_t page) noexcept { return static_cast<std::size_t>(page); }
 

@@ -16,12 +16,12 @@ namespace kvsharer::inline v0::detail {
 /// The sizes that a cache's storage follows from, checked once.
 struct cache_geometry {
   index_t page_tokens = 0;
-  index_t blocks = 0;           ///< pages of a sequence at capacity
-  index_t pages = 0;            ///< pages in the pool, each of which exists in every owner's planes
-  index_t page_elements = 0;    ///< kv_heads * page_tokens * head_dim
-  index_t plane_elements = 0;   ///< pages * page_elements: one owner's keys
-  index_t pool_elements = 0;    ///< owners * plane_elements: all keys
-  index_t table_elements = 0;   ///< max_sequences * blocks
+  index_t blocks = 0;          ///< pages of a sequence at capacity
+  index_t pages = 0;           ///< pages in the pool, each of which exists in every owner's planes
+  index_t page_elements = 0;   ///< kv_heads * page_tokens * head_dim
+  index_t plane_elements = 0;  ///< pages * page_elements: one owner's keys
+  index_t pool_elements = 0;   ///< owners * plane_elements: all keys
+  index_t table_elements = 0;  ///< max_sequences * blocks
 };
 
 /// The product of positive factors. Throws errc::bad_shape when it passes 2^63 - 1.
@@ -37,8 +37,8 @@ inline index_t checked_product(std::initializer_list<index_t> factors, const cha
 
 /// Throws errc::bad_shape for sizes that are not positive, do not agree or overflow, errc::bad_argument for options.
 /// `pages` 0 asks for enough for every sequence at capacity.
-inline cache_geometry make_geometry(const share_map& map, cache_shape shape, index_t page_tokens,
-                                    index_t max_sequences, index_t pages, std::size_t element_bytes) {
+inline cache_geometry make_geometry(const share_map& map, cache_shape shape, index_t page_tokens, index_t max_sequences,
+                                    index_t pages, std::size_t element_bytes) {
   if (shape.layers <= 0 || shape.kv_heads <= 0 || shape.head_dim <= 0 || shape.capacity <= 0)
     throw error(errc::bad_shape, "a cache needs at least one layer, KV head, channel and token, not " +
                                      std::to_string(shape.layers) + ", " + std::to_string(shape.kv_heads) + ", " +

@@ -18,24 +18,32 @@ void convert(const float* from, index_t count, E* to) noexcept {
     for (index_t i = 0; i < count; ++i) to[i] = E(from[i]);
 }
 
+/// Do the heads of a token lie one behind the other, so that its whole row is one piece?
+template <IndexLayout Index>
+bool heads_adjacent(cache_shape shape, const Index& index, index_t token) noexcept {
+  const index_t base = index.offset(0, token, 0);
+  for (index_t h = 1; h < shape.kv_heads; ++h)
+    if (index.offset(h, token, 0) != base + h * shape.head_dim) return false;
+  return true;
+}
+
 /// Rows [token][kv_head * head_dim] of floats into the tokens [first, first + tokens) that `index` finds in `plane`.
-/// A run of tokens needs one offset; where heads, and then tokens, are neighbours too, whole rows go at once.
+/// Offsets are computed once per run of tokens; runs in which nothing lies between the rows go in one piece.
 template <CacheElement E, IndexLayout Index>
 void store_rows(const float* rows, cache_shape shape, const Index& index, index_t first, index_t tokens,
                 E* plane) noexcept {
   const index_t heads = shape.kv_heads, dim = shape.head_dim, row = heads * dim;
   if constexpr (TokenRunLayout<Index>) {
-    const index_t token_stride = index.token_stride();
+    const index_t stride = index.token_stride();
     for (index_t t = first, end = first + tokens; t < end;) {
       const index_t run = index.run(t, end - t);
-      E* const to = plane + index.offset(0, t, 0);
-      const index_t head_stride = heads > 1 ? index.offset(1, t, 0) - index.offset(0, t, 0) : dim;
-      if (head_stride == dim && token_stride == row) {
-        convert(rows, run * row, to);
+      if (stride == row && heads_adjacent(shape, index, t)) {
+        convert(rows, run * row, plane + index.offset(0, t, 0));
       } else {
-        for (index_t h = 0; h < heads; ++h)
-          for (index_t i = 0; i < run; ++i)
-            convert(rows + i * row + h * dim, dim, to + h * head_stride + i * token_stride);
+        for (index_t h = 0; h < heads; ++h) {
+          E* const to = plane + index.offset(h, t, 0);
+          for (index_t i = 0; i < run; ++i) convert(rows + i * row + h * dim, dim, to + i * stride);
+        }
       }
       rows += run * row;
       t += run;

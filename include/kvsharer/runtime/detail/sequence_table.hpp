@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kvsharer/core/error.hpp"
+#include "kvsharer/core/types.hpp"
+#include "kvsharer/runtime/page_pool.hpp"
+#include "kvsharer/runtime/sequence_id.hpp"
+
+namespace kvsharer::inline v0::detail {
+
+/// Which sequences live, how long they are, and which pages each of them holds: all of a cache but its numbers.
+///
+/// A page is held by every sequence whose block table names it. A sequence of n tokens holds ceil(n / page_tokens)
+/// pages; the other entries of its block table are 0, so that an address made from them is still inside the pool. Ids
+/// are place + generation * max_sequences, the generation counting how often a place was given back.
+template <class Allocator>
+class sequence_table {
+ public:
+  /// Preconditions: those that make_geometry checks.
+  sequence_table(index_t max_sequences, index_t capacity, index_t page_tokens, index_t blocks, index_t pages,
+                 const Allocator& allocator)
+      : capacity_(capacity),
+        page_tokens_(page_tokens),
+        blocks_(blocks),
+        pool_(pages, allocator),
+        records_(static_cast<std::size_t>(max_sequences), allocator),
+        tables_(static_cast<std::size_t>(max_sequences * blocks), allocator) {
+    for (std::size_t i = 0; i < records_.size(); ++i)
+      records_[i].next_free = i + 1 < records_.size() ? static_cast<std::int32_t>(i + 1) : none;
+  }
+
+  const page_pool<Allocator>& pool() const noexcept { return pool_; }
+  index_t max_sequences() const noexcept { return static_cast<index_t>(records_.size()); }
+  bool alive(sequence_id id) const noexcept { return find(id) != none; }
+  index_t length(sequence_id id) const { return records_[place(id)].length; }
+  index_t next_position(sequence_id id) const { return records_[place(id)].position; }
+
+  /// The place of a living sequence in [0, max_sequences()). Throws errc::unknown_sequence.
+  std::size_t place(sequence_id id) const {
+    const std::int32_t at = find(id);
+    if (at == none)
+      throw error(errc::unknown_sequence,
+                  "no sequence " + std::to_string(id.value) + " lives in this cache; it was dropped or never created");
+    return static_cast<std::size_t>(at);
+  }
+
+  /// The pages of a sequence, [blocks].
+  std::span<const std::int32_t> table(sequence_id id) const {
+    return std::span(tables_).subspan(place(id) * static_cast<std::size_t>(blocks_), static_cast<std::size_t>(blocks_));
+  }
+
+  /// The first page in which a token of [first, first + tokens) lies that another sequence holds too, or -1.
+  std::int32_t first_shared(sequence_id id, index_t first, index_t tokens) const {
+    const auto pages = table(id);
+    for (index_t b = first / page_tokens_; b < blocks_of(first + tokens); ++b)
+      if (const std::int32_t page = pages[static_cast<std::size_t>(b)]; pool_.shared(page)) return page;
+    return -1;
+  }
+
+  /// An empty sequence. Throws errc::sequences_exhausted. O(1).
+  sequence_id create() {
+    if (first_free_ == none || records_.empty())
+      throw error(errc::sequences_exhausted,
+                  "all " + std::to_string(max_sequences()) + " sequences are in use; drop one or construct with more");
+    const auto at = static_cast<std::size_t>(first_free_);
+    record& r = records_[at];
+    first_free_ = r.next_free;
+    r.alive = true;
+    return {static_cast<int>(at) + r.generation * static_cast<int>(records_.size())};
+  }
+
+  /// A sequence that holds all pages of `id` with it. Throws errc::unknown_sequence, errc::sequences_exhausted.
+  sequence_id fork(sequence_id id) {
+    const std::size_t from = place(id);
+    const sequence_id made = create();
+    const std::size_t to = place(made);
+    records_[to].length = records_[from].length;
+    records_[to].position = records_[from].position;
+    for (index_t b = 0; b < blocks_of(records_[from].length); ++b) pool_.share(entry(to, b) = entry(from, b));
+    return made;
+  }
+
+  void drop(sequence_id id) { drop_place(place(id)); }
+
+  void clear() noexcept {
+    for (std::size_t at = records_.size(); at-- > 0;)
+      if (records_[at].alive) drop_place(at);
+  }
+
+  /// Throws errc::out_of_range unless 0 <= length <= length(id). O(pages given back).
+  void truncate(sequence_id id, index_t length) {
+    const std::size_t at = place(id);
+    if (length < 0 || length > records_[at].length)
+      throw error(errc::out_of_range, "sequence " + std::to_string(id.value) + " of " +
+                                          std::to_string(records_[at].length) + " tokens cannot be truncated to " +
+                                          std::to_string(length));
+    shrink(at, length);
+  }
+
+  /// Throws what forbids the whole batch to grow, having changed nothing: errc::unknown_sequence, errc::bad_argument
+  /// (negative tokens), errc::capacity_exceeded, errc::pages_exhausted. A sequence may occur more than once. O(batch).
+  void check(std::span<const sequence_growth> batch) {
+    for (const auto& g : batch) {
+      place(g.id);
+      if (g.tokens < 0)
+        throw error(errc::bad_argument, "a sequence cannot grow by " + std::to_string(g.tokens) + " tokens");
+    }
+    const sequence_growth* too_long = nullptr;
+    for (const auto& g : batch) {
+      record& r = records_[place(g.id)];
+      if (g.tokens > capacity_ - r.length - r.planned) {
+        too_long = &g;
+        break;
+      }
+      r.planned += g.tokens;
+    }
+    // Letting go of shared last pages while counting makes the last of several forks keep its page, as it will in
+    // `grow`; both are put back as they were before anything is thrown.
+    index_t pages = 0;
+    for (const auto& g : batch) {
+      const std::size_t at = place(g.id);
+      record& r = records_[at];
+      if (r.planned == 0) continue;
+      pages += blocks_of(r.length + r.planned) - blocks_of(r.length);
+      if (must_copy(at)) {
+        pool_.release(last_page(at));
+        r.let_go = true;
+        ++pages;
+      }
+      r.planned = 0;
+    }
+    for (const auto& g : batch) {
+      const std::size_t at = place(g.id);
+      if (records_[at].let_go) pool_.share(last_page(at));
+      records_[at].let_go = false;
+    }
+    if (too_long)
+      throw error(errc::capacity_exceeded, "sequence " + std::to_string(too_long->id.value) + " of " +
+                                               std::to_string(length(too_long->id)) + " tokens cannot grow by " +
+                                               std::to_string(too_long->tokens) + " in a capacity of " +
+                                               std::to_string(capacity_));
+    if (pages > pool_.free_pages())
+      throw error(errc::pages_exhausted, "growing needs " + std::to_string(pages) + " pages and " +
+                                             std::to_string(pool_.free_pages()) +
+                                             " are free; drop or truncate a sequence or construct with more");
+  }
+
+  /// Lets one sequence grow, after `check`. Calls copy(from page, to page, tokens) where its partly filled last page is
+  /// held by others too. Returns the first new token. O(new pages) and the copy.
+  template <class Copy>
+  index_t grow(sequence_growth g, Copy&& copy) {
+    const std::size_t at = place(g.id);
+    record& r = records_[at];
+    const index_t first = r.length;
+    if (g.tokens == 0) return first;
+    if (must_copy(at)) {
+      const std::int32_t from = last_page(at), to = pool_.acquire();
+      copy(from, to, first % page_tokens_);
+      pool_.release(from);
+      entry(at, first / page_tokens_) = to;
+    }
+    for (index_t b = blocks_of(first); b < blocks_of(first + g.tokens); ++b) entry(at, b) = pool_.acquire();
+    r.length += g.tokens;
+    r.position += g.tokens;
+    return first;
+  }
+
+  /// The logical position of a restored sequence's next token.
+  void set_next_position(sequence_id id, index_t position) { records_[place(id)].position = position; }
+
+  /// Sum of all sequences' lengths. O(max_sequences).
+  index_t tokens() const noexcept {
+    index_t sum = 0;
+    for (const record& r : records_) sum += r.length;
+    return sum;
+  }
+
+  std::size_t table_bytes() const noexcept { return tables_.capacity() * sizeof(std::int32_t); }
+  std::size_t record_bytes() const noexcept { return records_.capacity() * sizeof(record) + pool_.allocated_bytes(); }
+
+ private:
+  static constexpr std::int32_t none = -1;
+
+  struct record {
+    index_t length = 0;
+    index_t position = 0;         // where the next token stands in the text; length counts slots
+    index_t planned = 0;          // only inside `check`
+    std::int32_t generation = 0;  // how often this place was given back
+    std::int32_t next_free = none;
+    bool alive = false;
+    bool let_go = false;  // only inside `check`
+  };
+  template <class T>
+  using array = std::vector<T, typename std::allocator_traits<Allocator>::template rebind_alloc<T>>;
+
+  index_t blocks_of(index_t tokens) const noexcept { return tokens > 0 ? (tokens - 1) / page_tokens_ + 1 : 0; }
+  std::int32_t& entry(std::size_t at, index_t block) noexcept {
+    return tables_[at * static_cast<std::size_t>(blocks_) + static_cast<std::size_t>(block)];
+  }
+
+  /// The page of a sequence's last token. Precondition: it has one.
+  std::int32_t last_page(std::size_t at) noexcept { return entry(at, blocks_of(records_[at].length) - 1); }
+
+  /// Would the next token go into a page that another sequence holds too?
+  bool must_copy(std::size_t at) noexcept {
+    return records_[at].length % page_tokens_ != 0 && pool_.shared(last_page(at));
+  }
+
+  std::int32_t find(sequence_id id) const noexcept {
+    const auto places = static_cast<int>(records_.size());
+    if (id.value < 0 || places == 0) return none;
+    const record& r = records_[static_cast<std::size_t>(id.value % places)];
+    return r.alive && r.generation == id.value / places ? id.value % places : none;
+  }
+
+  void shrink(std::size_t at, index_t length) noexcept {
+    record& r = records_[at];
+    for (index_t b = blocks_of(r.length); b-- > blocks_of(length);) {
+      pool_.release(entry(at, b));
+      entry(at, b) = 0;
+    }
+    r.position -= r.length - length;
+    r.length = length;
+  }
+
+  void drop_place(std::size_t at) noexcept {
+    shrink(at, 0);
+    record& r = records_[at];
+    const std::int32_t generations = std::numeric_limits<std::int32_t>::max() / static_cast<int>(records_.size());
+    r.generation = (r.generation + 1) % generations;
+    r.position = 0;
+    r.alive = false;
+    r.next_free = first_free_;
+    first_free_ = static_cast<std::int32_t>(at);
+  }
+
+  index_t capacity_;
+  index_t page_tokens_;
+  index_t blocks_;
+  page_pool<Allocator> pool_;
+  array<record> records_;       // [max_sequences]
+  array<std::int32_t> tables_;  // [max_sequences][blocks]
+  std::int32_t first_free_ = 0;
+};
+
+}  // namespace kvsharer::inline v0::detail
