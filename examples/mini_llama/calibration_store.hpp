@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include "kvsharer/kvsharer.hpp"
+
+namespace mini_llama {
+
+/// The keys and values of all calibration samples, of the accepted map's run and of the candidate's. A candidate's run
+/// that starts at layer `first` reads what layers below it stored from the accepted run, and writes its own planes, so
+/// a rejected one leaves no trace. Each plane is [sample][kv_head][token][channel].
+class calibration_store {
+ public:
+  calibration_store(int layers, int samples, kvsharer::index_t tokens, kvsharer::index_t kv_heads,
+                    kvsharer::index_t head_dim)
+      : shape_{layers, kv_heads, head_dim, tokens},
+        accepted_(static_cast<std::size_t>(layers)),
+        candidate_(static_cast<std::size_t>(layers)),
+        plane_(static_cast<std::size_t>(samples * kv_heads * tokens * head_dim)) {}
+
+  kvsharer::cache_shape shape() const noexcept { return shape_; }
+
+  /// From now on layers from `first` on are the candidate's.
+  void begin_candidate(kvsharer::layer_id first) noexcept { first_ = first; }
+
+  /// The candidate's layers become the accepted ones.
+  void accept() noexcept {
+    for (auto l = static_cast<std::size_t>(first_.value); l < accepted_.size(); ++l)
+      std::swap(accepted_[l], candidate_[l]);
+    first_ = {static_cast<int>(accepted_.size())};
+  }
+
+  void store(kvsharer::layer_id layer, kvsharer::sequence_id sample, kvsharer::index_t first, kvsharer::index_t tokens,
+             const float* keys, const float* values) {
+    layer_planes& planes = candidate_[static_cast<std::size_t>(layer.value)];
+    planes.keys.resize(plane_);
+    planes.values.resize(plane_);
+    scatter(planes.keys, sample, first, tokens, keys);
+    scatter(planes.values, sample, first, tokens, values);
+  }
+
+  auto keys(kvsharer::layer_id owner, kvsharer::sequence_id sample) const { return view(planes(owner).keys, sample); }
+  auto values(kvsharer::layer_id owner, kvsharer::sequence_id sample) const {
+    return view(planes(owner).values, sample);
+  }
+
+ private:
+  struct layer_planes {
+    std::vector<float> keys, values;
+  };
+
+  const layer_planes& planes(kvsharer::layer_id owner) const {
+    return (owner < first_ ? accepted_ : candidate_)[static_cast<std::size_t>(owner.value)];
+  }
+
+  kvsharer::layout::strided_index index(kvsharer::sequence_id sample) const {
+    const kvsharer::index_t head = shape_.capacity * shape_.head_dim;
+    return {.head = head, .token = shape_.head_dim, .base = sample.value * shape_.kv_heads * head};
+  }
+
+  auto view(const std::vector<float>& plane, kvsharer::sequence_id sample) const {
+    return kvsharer::layer_view{plane.data(), index(sample)};
+  }
+
+  void scatter(std::vector<float>& plane, kvsharer::sequence_id sample, kvsharer::index_t first,
+               kvsharer::index_t tokens, const float* rows) const {
+    const auto to = index(sample);
+    for (kvsharer::index_t t = 0; t < tokens; ++t)
+      for (kvsharer::index_t h = 0; h < shape_.kv_heads; ++h, rows += shape_.head_dim)
+        std::copy_n(rows, shape_.head_dim, plane.data() + to.offset(h, first + t, 0));
+  }
+
+  kvsharer::cache_shape shape_;
+  std::vector<layer_planes> accepted_, candidate_;
+  std::size_t plane_;
+  kvsharer::layer_id first_{0};
+};
+
+/// One sample of the store's accepted run as the library's KVCache, for the calibration average.
+struct calibration_sample {
+  static constexpr auto space = kvsharer::memory_space::host;
+  const calibration_store& store;
+  kvsharer::sequence_id sample;
+
+  kvsharer::cache_shape shape() const { return store.shape(); }
+  kvsharer::index_t length() const { return store.shape().capacity; }
+  auto keys(kvsharer::layer_id l) const { return store.keys(l, sample); }
+  auto values(kvsharer::layer_id l) const { return store.values(l, sample); }
+};
+static_assert(kvsharer::KVCache<calibration_sample>);
+
+}  // namespace mini_llama

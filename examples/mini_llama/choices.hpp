@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kvsharer/cpu.hpp"
+#include "usage_error.hpp"
+
+/// Names on the command line and the policies they stand for: the one place where run-time words become template
+/// arguments.
+namespace mini_llama {
+
+inline constexpr std::array metric_names{"mean-row-norm", "flat", "cosine"};
+inline constexpr std::array order_names{"dissimilar", "similar", "suffix", "random", "explicit"};
+inline constexpr std::array similarity_names{"mean-of-cosines", "cosine-of-mean"};
+inline constexpr std::array kv_type_names{"f32", "f16", "bf16"};
+inline constexpr std::array kv_layout_names{"contiguous", "paged"};
+
+template <class F>
+decltype(auto) with_metric(std::string_view name, F&& f) {
+  if (name == "mean-row-norm") return f(kvsharer::metric::mean_row_norm{});
+  if (name == "flat") return f(kvsharer::metric::flat_euclidean{});
+  if (name == "cosine") return f(kvsharer::metric::cosine{});
+  throw usage_error("there is no metric \"" + std::string(name) + "\"; choose mean-row-norm, flat or cosine");
+}
+
+template <class F>
+decltype(auto) with_order(std::string_view name, std::uint64_t seed, const kvsharer::share_map& map, F&& f) {
+  if (name == "dissimilar") return f(kvsharer::policy::dissimilar_first{});
+  if (name == "similar") return f(kvsharer::policy::similar_first{});
+  if (name == "suffix") return f(kvsharer::policy::suffix_first{});
+  if (name == "random") return f(kvsharer::policy::random_order{seed});
+  if (name == "explicit") return f(kvsharer::policy::explicit_map{map});
+  throw usage_error("there is no order \"" + std::string(name) +
+                    "\"; choose dissimilar, similar, suffix, random or explicit");
+}
+
+inline kvsharer::similarity similarity_named(std::string_view name) {
+  if (name == "mean-of-cosines") return kvsharer::similarity::mean_of_cosines;
+  if (name == "cosine-of-mean") return kvsharer::similarity::cosine_of_mean;
+  throw usage_error("there is no similarity \"" + std::string(name) + "\"; choose mean-of-cosines or cosine-of-mean");
+}
+
+/// "6" or "25%" of `layers`, as a number of layers that are to share. Throws usage_error outside 0 to layers - 1.
+int parse_share(const std::string& text, int layers);
+
+}  // namespace mini_llama

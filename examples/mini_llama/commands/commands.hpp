@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+/// The subcommands. Each adds itself and its options to the program and runs when it is parsed. With --json, standard
+/// output carries one JSON object and nothing else; progress and remarks go to standard error.
+namespace mini_llama {
+
+void add_demo(CLI::App& app);
+void add_search(CLI::App& app);
+void add_generate(CLI::App& app);
+void add_eval(CLI::App& app);
+void add_logits(CLI::App& app);
+
+std::string version_text();
+
+}  // namespace mini_llama

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "../choices.hpp"
+#include "../draw.hpp"
+#include "../files.hpp"
+#include "../find_sharing.hpp"
+#include "../interrupt.hpp"
+#include "../progress.hpp"
+#include "commands.hpp"
+#include "kvsharer/io/python_map.hpp"
+
+namespace mini_llama {
+
+namespace {
+
+struct search_arguments {
+  std::string model, share;
+  std::optional<std::string> calibration, token_ids, out, python_out;
+  std::vector<int> map;
+  int samples = 30, sample_tokens = 64;
+  bool json = false, no_resume = false, strict = false;
+  search_request request;
+};
+
+token_batch samples_of(const search_arguments& a, session& s) {
+  if (a.token_ids)
+    return trim_calibration(read_token_ids(*a.token_ids, s.llama.config().vocab), a.samples, a.sample_tokens);
+  return read_calibration(*a.calibration, s.words(), a.samples, a.sample_tokens);
+}
+
+void print_json(const search_outcome& o) {
+  const kvsharer::search_report& r = o.strategy.report;
+  const nlohmann::json j{{"layer_map", std::vector<int>(r.map.owners().begin(), r.map.owners().end())},
+                         {"score", r.score},
+                         {"status", kvsharer::detail::name_of(kvsharer::detail::status_names, r.status)},
+                         {"accepted", r.accepted()},
+                         {"candidates_tried", r.candidates.size()},
+                         {"distance_matrix", kvsharer::distance_matrix_json(o.strategy.distances)},
+                         {"seconds", o.seconds},
+                         {"calibration_seconds", o.calibration_seconds},
+                         {"distance_seconds", o.distance_seconds},
+                         {"layer_evaluations", o.layer_evaluations},
+                         {"layer_evaluations_without_resume", r.map.layers() + r.layer_evaluations_without_resume}};
+  std::printf("%s\n", j.dump().c_str());
+}
+
+void print_text(const search_outcome& o, const search_arguments& a) {
+  const kvsharer::search_report& r = o.strategy.report;
+  std::printf("%s\n%s\n", draw_distances(o.strategy.distances, r.map).c_str(), draw_map(r.map).c_str());
+  std::printf(
+      "%d of %d wanted layers share; similarity %.4f; %zu candidates tried in %.2f s, %td layer runs (%td without "
+      "resuming)\n",
+      r.accepted(), a.request.share, r.score, r.candidates.size(), o.seconds, o.layer_evaluations,
+      r.map.layers() + r.layer_evaluations_without_resume);
+}
+
+void run(search_arguments& a) {
+  if (a.calibration.has_value() == a.token_ids.has_value())
+    throw usage_error("search needs its samples from either --calibration FILE or --token-ids FILE");
+  if (a.request.order == "explicit" && a.map.empty()) throw usage_error("--order explicit needs --map");
+  session s(a.model);
+  a.request.share = parse_share(a.share, s.llama.config().layers);
+  if (a.request.order == "explicit") {
+    a.request.explicit_map = kvsharer::share_map::from_owners(a.map).value();
+    if (a.request.explicit_map.layers() != s.llama.config().layers)
+      throw usage_error("--map has " + std::to_string(a.map.size()) + " entries; this model has " +
+                        std::to_string(s.llama.config().layers) + " layers");
+  }
+  const token_batch samples = samples_of(a, s);
+
+  progress shown("search: layers sharing", static_cast<std::size_t>(a.request.share), true);
+  a.request.resume = !a.no_resume;
+  a.request.cancelled = interrupted;
+  a.request.progress = [&](const kvsharer::search_progress& p) {
+    shown.update(static_cast<std::size_t>(p.accepted),
+                 std::to_string(p.tried) + " tried, last similarity " + std::to_string(p.last.score));
+  };
+  const search_outcome o = find_sharing(s, samples, a.request);
+  const kvsharer::search_report& r = o.strategy.report;
+  if (a.out) write_file_atomically(*a.out, kvsharer::write_strategy(o.strategy));
+  if (a.python_out) write_file_atomically(*a.python_out, kvsharer::python_map(r.map) + "\n");
+  a.json ? print_json(o) : print_text(o, a);
+  if (r.status == kvsharer::search_status::cancelled)
+    std::fprintf(stderr, "mini_llama: stopped by Ctrl-C; the map found so far is valid but shares fewer layers\n");
+  if (r.status == kvsharer::search_status::ranking_exhausted) {
+    const std::string missed = "only " + std::to_string(r.accepted()) + " of " + std::to_string(a.request.share) +
+                               " layers could share above the threshold";
+    if (a.strict) throw kvsharer::error(kvsharer::errc::share_count_missed, missed);
+    std::fprintf(stderr, "mini_llama: %s; the map is partial\n", missed.c_str());
+  }
+}
+
+}  // namespace
+
+void add_search(CLI::App& app) {
+  auto a = std::make_shared<search_arguments>();
+  CLI::App* c = app.add_subcommand("search", "Find layers that can share a KV cache, and write a strategy file");
+  c->add_option("--model", a->model, "Model directory (HuggingFace format)")->required();
+  c->add_option("--calibration", a->calibration, "Text to calibrate on, one passage a line");
+  c->add_option("--token-ids", a->token_ids, "JSON array of arrays of token ids to calibrate on");
+  c->add_option("--samples", a->samples, "Calibration samples to use")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  c->add_option("--sample-tokens", a->sample_tokens, "Tokens a sample is cut to")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 1 << 20));
+  c->add_option("--share", a->share, "Layers that are to share: a count (6) or a percentage (25%)")->required();
+  c->add_option("--threshold", a->request.threshold, "Keep a step if the similarity is greater")->capture_default_str();
+  c->add_option("--metric", a->request.metric, "Distance of two layers' caches")
+      ->capture_default_str()
+      ->check(CLI::IsMember(std::vector<std::string>(metric_names.begin(), metric_names.end())));
+  c->add_option("--order", a->request.order, "Which pairs are tried first; dissimilar is the paper's rule")
+      ->capture_default_str()
+      ->check(CLI::IsMember(std::vector<std::string>(order_names.begin(), order_names.end())));
+  c->add_option("--map", a->map, "With --order explicit: the owner of each layer, separated by commas")->delimiter(',');
+  c->add_option("--similarity", a->request.similarity, "How samples' hidden states become one score")
+      ->capture_default_str()
+      ->check(CLI::IsMember(std::vector<std::string>(similarity_names.begin(), similarity_names.end())));
+  c->add_option("--seed", a->request.seed, "Seed of --order random")->capture_default_str();
+  c->add_flag("--no-resume", a->no_resume, "Run every candidate from the first layer (same result, more work)");
+  c->add_flag("--strict", a->strict, "Fail when fewer layers than asked for can share");
+  c->add_option("--out", a->out, "Strategy file to write");
+  c->add_option("--python-map", a->python_out, "Also write the map as a Python dictionary {layer: source}");
+  c->add_flag("--json", a->json, "Print one JSON object on standard output");
+  c->callback([a] { run(*a); });
+}
+
+}  // namespace mini_llama

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <vector>
+
+#include "calibration.hpp"
+#include "calibration_store.hpp"
+#include "forward.hpp"
+#include "kvsharer/kvsharer.hpp"
+#include "model.hpp"
+
+namespace mini_llama {
+
+/// The mini-Llama as the search sees it: runs the calibration samples, as one batch, under a map and scores the final
+/// hidden states against the full model's. It keeps, of the accepted map's run, what went into every layer and what
+/// every owner stored, and so can start at the first changed layer.
+///
+/// Memory: 2 * layers * samples * tokens * (hidden + 2 * kv_heads * head_dim) floats.
+class search_probe {
+ public:
+  /// Runs the full model once, which is both the calibration and the reference.
+  search_probe(const model& m, const token_batch& samples, kvsharer::similarity mode);
+
+  /// The layers' mean keys and values over the samples.
+  const kvsharer::calibration_average& average() const noexcept { return average_; }
+
+  double operator()(const kvsharer::share_map& map) { return score(map, {0}); }
+  double resume(const kvsharer::share_map& map, kvsharer::layer_id first) { return score(map, first); }
+  void accept();
+
+  /// Layers run so far over the whole batch, the reference run included.
+  kvsharer::index_t layer_evaluations() const noexcept { return layer_evaluations_; }
+
+ private:
+  double score(const kvsharer::share_map& map, kvsharer::layer_id first);
+  void run(const kvsharer::share_map& map, kvsharer::layer_id first);
+
+  const model& model_;
+  kvsharer::similarity mode_;
+  kvsharer::index_t samples_, rows_;
+  std::vector<sequence_slice> slices_;
+  calibration_store store_;
+  std::vector<std::vector<float>> accepted_inputs_, candidate_inputs_;  // [layer][rows * hidden]
+  std::vector<float> hidden_, full_;                                    // [rows * hidden], after the last norm
+  kvsharer::layer_id first_{0};
+  workspace workspace_;
+  kvsharer::calibration_average average_;
+  kvsharer::index_t layer_evaluations_ = 0;
+};
+static_assert(kvsharer::ResumableProbe<search_probe>);
+
+}  // namespace mini_llama

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "session.hpp"
+
+#include "files.hpp"
+
+namespace mini_llama {
+
+session::session(const std::filesystem::path& dir) : directory(dir), llama(checkpoint(dir)) {
+  const model_config& c = llama.config();
+  identity = {c.layers, c.kv_heads, c.head_dim, c.rope.identity(), llama.fingerprint()};
+}
+
+const tokenizer& session::words() {
+  if (!words_) {
+    words_.emplace(directory / "tokenizer.model");
+    if (words_->vocab() > llama.config().vocab)
+      throw load_error((directory / "tokenizer.model").string() + ": the tokenizer has " +
+                       std::to_string(words_->vocab()) + " pieces, the model only " +
+                       std::to_string(llama.config().vocab) + " embeddings; they do not belong together");
+  }
+  return *words_;
+}
+
+kvsharer::share_map session::map_from(const std::optional<std::filesystem::path>& strategy_file) const {
+  if (!strategy_file) return kvsharer::share_map::identity(llama.config().layers);
+  const kvsharer::strategy s = kvsharer::read_strategy(read_text_file(*strategy_file), strategy_file->string());
+  kvsharer::check_same_model(s.model, identity);
+  return s.report.map;
+}
+
+}  // namespace mini_llama
