@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "../evaluation.hpp"
+#include "../files.hpp"
+#include "../interrupt.hpp"
+#include "../progress.hpp"
+#include "commands.hpp"
+
+namespace mini_llama {
+
+namespace {
+
+struct eval_arguments {
+  std::string model, text;
+  std::optional<std::filesystem::path> strategy;
+  kvsharer::index_t window = 512;
+  std::size_t max_tokens = 0;
+  bool json = false;
+};
+
+void run(const eval_arguments& a) {
+  session s(a.model);
+  const kvsharer::share_map map = s.map_from(a.strategy);
+  std::vector<int> ids = s.words().encode(read_text_file(a.text), false);
+  if (a.max_tokens && ids.size() > a.max_tokens) ids.resize(a.max_tokens);
+  progress shown("eval: tokens", ids.size(), true);
+  const evaluation e = evaluate(
+      s, map, ids, a.window, [&](std::size_t done, std::size_t) { shown.update(done); }, interrupted);
+  if (a.json) {
+    const nlohmann::json j{{"perplexity", e.perplexity},
+                           {"full_perplexity", e.full_perplexity},
+                           {"kl", e.kl},
+                           {"top1_agreement", e.top1_agreement},
+                           {"tokens", e.tokens},
+                           {"window", a.window},
+                           {"layers_shared", map.reader_count()}};
+    std::printf("%s\n", j.dump().c_str());
+  } else {
+    std::printf("perplexity %.4f", e.perplexity);
+    if (map.reader_count())
+      std::printf(" with %d of %d layers sharing (full model %.4f), KL %.4f nats, same top token at %.1f %%",
+                  map.reader_count(), map.layers(), e.full_perplexity, e.kl, 100 * e.top1_agreement);
+    std::printf(", over %zu tokens in windows of %td\n", e.tokens, a.window);
+  }
+  if (e.tokens < ids.size())
+    std::fprintf(stderr, "mini_llama: stopped by Ctrl-C after %zu of %zu tokens\n", e.tokens, ids.size());
+}
+
+}  // namespace
+
+void add_eval(CLI::App& app) {
+  auto a = std::make_shared<eval_arguments>();
+  CLI::App* c = app.add_subcommand("eval", "Perplexity on a text, and agreement with the full model");
+  c->add_option("--model", a->model, "Model directory (HuggingFace format)")->required();
+  c->add_option("--text", a->text, "Text file to evaluate on")->required();
+  c->add_option("--strategy", a->strategy, "Strategy file; without it, the full model");
+  c->add_option("--window", a->window, "Tokens of a window, its BOS included")->capture_default_str();
+  c->add_option("--max-tokens", a->max_tokens, "Use only the first tokens of the text (0: all)")->capture_default_str();
+  c->add_flag("--json", a->json, "Print one JSON object on standard output");
+  c->callback([a] { run(*a); });
+}
+
+}  // namespace mini_llama
