@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "../choices.hpp"
+#include "../files.hpp"
+#include "../generation.hpp"
+#include "../interrupt.hpp"
+#include "commands.hpp"
+
+namespace mini_llama {
+
+namespace {
+
+struct generate_arguments {
+  std::string model;
+  std::optional<std::string> prompt;
+  std::optional<std::filesystem::path> token_ids, strategy;
+  bool json = false, ignore_eos = false;
+  generation_request request;
+};
+
+/// One prompt gives its value as it is, several give a list.
+template <class T>
+nlohmann::json one_or_list(const std::vector<T>& values) {
+  return values.size() == 1 ? nlohmann::json(values[0]) : nlohmann::json(values);
+}
+
+void print_json(const generation& g, const std::vector<std::string>& texts) {
+  nlohmann::json j{{"token_ids", one_or_list(g.token_ids)},
+                   {"prefill_seconds", g.prefill_seconds},
+                   {"decode_seconds", g.decode_seconds},
+                   {"decode_tokens_per_second", g.decode_tokens_per_second()},
+                   {"kv_bytes", g.footprint.keys + g.footprint.values},
+                   {"kv_bytes_unshared", g.kv_bytes_unshared},
+                   {"cache_bytes", g.footprint.total()}};
+  j["text"] = texts.empty() ? nlohmann::json(nullptr) : one_or_list(texts);
+  std::printf("%s\n", j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+}
+
+void run(generate_arguments& a) {
+  if (a.prompt.has_value() == a.token_ids.has_value())
+    throw usage_error("generate needs either --prompt TEXT or --token-ids FILE");
+  if (a.prompt && a.prompt->find_first_not_of(" \t\r\n") == std::string::npos)
+    throw usage_error("the prompt is empty; give --prompt some text");
+  session s(a.model);
+  const kvsharer::share_map map = s.map_from(a.strategy);
+  if (a.prompt)
+    a.request.prompts = {s.words().encode(*a.prompt)};
+  else
+    a.request.prompts = read_token_ids(*a.token_ids, s.llama.config().vocab);
+  const bool has_words = a.prompt || std::filesystem::exists(s.directory / "tokenizer.model");
+
+  // One sequence streams as it grows; several would interleave, and JSON comes at the end.
+  const bool streams = !a.json && has_words && a.request.prompts.size() == 1;
+  std::vector<int> so_far;
+  std::string shown;
+  if (streams) {
+    so_far = a.request.prompts[0];
+    shown = s.words().decode(so_far);
+    std::printf("%s", shown.c_str());
+    a.request.on_token = [&](std::size_t, int token) {
+      so_far.push_back(token);
+      const std::string text = s.words().decode(so_far);
+      // A token may end inside a character; it is shown once the character is whole.
+      if (text.size() <= shown.size() || text.ends_with("\xef\xbf\xbd")) return;
+      std::printf("%s", text.c_str() + shown.size());
+      std::fflush(stdout);
+      shown = text;
+    };
+  }
+  a.request.stop_at_eos = !a.ignore_eos;
+  a.request.cancelled = interrupted;
+  const generation g = generate(s, map, a.request);
+
+  std::vector<std::string> texts;
+  if (has_words)
+    for (const std::vector<int>& ids : g.token_ids) texts.push_back(s.words().decode(ids));
+  if (a.json) {
+    print_json(g, texts);
+    return;
+  }
+  if (streams) std::printf("\n");
+  for (std::size_t i = 0; !streams && i < texts.size(); ++i) std::printf("[%zu] %s\n", i, texts[i].c_str());
+  std::fprintf(stderr,
+               "prefill %.3f s, decode %.1f tokens/s, KV cache %zu bytes (%zu unshared), %d of %d layers share\n",
+               g.prefill_seconds, g.decode_tokens_per_second(), g.footprint.keys + g.footprint.values,
+               g.kv_bytes_unshared, map.reader_count(), map.layers());
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app) {
+  auto a = std::make_shared<generate_arguments>();
+  CLI::App* c = app.add_subcommand("generate", "Continue a prompt, with or without a strategy");
+  c->add_option("--model", a->model, "Model directory (HuggingFace format)")->required();
+  c->add_option("--prompt", a->prompt, "Text to continue");
+  c->add_option("--token-ids", a->token_ids, "JSON array of arrays of token ids to continue, as one batch");
+  c->add_option("--strategy", a->strategy, "Strategy file; without it, the full model");
+  c->add_option("--max-new-tokens", a->request.max_new_tokens, "Tokens to generate")->capture_default_str();
+  c->add_option("--temperature", a->request.temperature, "0 is greedy")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  c->add_option("--top-p", a->request.top_p, "Sample from the most likely tokens of this total probability")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  c->add_option("--seed", a->request.seed, "Seed of sampling")->capture_default_str();
+  c->add_flag("--ignore-eos", a->ignore_eos, "Go on after an end-of-sequence token");
+  c->add_option("--kv-type", a->request.cache.type, "Type the cache stores")
+      ->capture_default_str()
+      ->check(CLI::IsMember(std::vector<std::string>(kv_type_names.begin(), kv_type_names.end())));
+  c->add_option("--kv-layout", a->request.cache.layout, "Layout of the cache")
+      ->capture_default_str()
+      ->check(CLI::IsMember(std::vector<std::string>(kv_layout_names.begin(), kv_layout_names.end())));
+  c->add_option("--page-tokens", a->request.cache.page_tokens, "Tokens in a page of the paged layout")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  c->add_flag("--json", a->json, "Print one JSON object on standard output");
+  c->callback([a] { run(*a); });
+}
+
+}  // namespace mini_llama
