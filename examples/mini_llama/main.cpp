@@ -7,7 +7,6 @@
 
 #include "commands/commands.hpp"
 #include "interrupt.hpp"
-#include "kvsharer/version.hpp"
 #include "usage_error.hpp"
 
 int main(int argc, char** argv) {
