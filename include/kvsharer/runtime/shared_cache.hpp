@@ -32,8 +32,8 @@ namespace kvsharer::inline v0 {
 /// What a cache is told besides its shape.
 struct shared_cache_options {
   index_t max_sequences = 1;
-  index_t pages = 0;  ///< in the pool; 0: enough for every sequence at capacity
-  std::string tag;    ///< model fingerprint and RoPE identity; streams saved under another tag are refused
+  index_t pages = 0;     ///< in the pool; 0: enough for every sequence at capacity
+  std::string tag = {};  ///< model fingerprint and RoPE identity; streams saved under another tag are refused
 };
 
 /// The keys and values of many sequences under a layer map, in host memory: storage for owner layers only, in which

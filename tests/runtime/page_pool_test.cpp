@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kvsharer/runtime/page_pool.hpp"
+
+#include "cache_fixtures.hpp"
+
+using namespace cache_fixtures;
+
+TEST_CASE("pages are handed out lowest first, counted, and come back when nobody holds them") {
+  page_pool<> pool(3);
+  CHECK(pool.pages() == 3);
+  CHECK(pool.acquire() == 0);
+  CHECK(pool.acquire() == 1);
+  pool.share(1);
+  CHECK(pool.references(1) == 2);
+  CHECK(pool.shared(1));
+  CHECK(pool.free_pages() == 1);
+  pool.release(1);
+  CHECK_FALSE(pool.shared(1));
+  CHECK(pool.free_pages() == 1);
+  pool.release(1);
+  CHECK(pool.free_pages() == 2);
+  CHECK(pool.acquire() == 1);  // the page given back last is still in the processor's cache
+  CHECK(pool.acquire() == 2);
+  CHECK_REFUSED(pages_exhausted, pool.acquire());
+  CHECK(pool.free_pages() == 0);
+  pool.reset();
+  CHECK(pool.free_pages() == 3);
+  CHECK(pool.acquire() == 0);
+}
+
+TEST_CASE("a pool of no pages refuses") {
+  page_pool<> pool(0);
+  CHECK_REFUSED(pages_exhausted, pool.acquire());
+}
