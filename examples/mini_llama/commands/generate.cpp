@@ -59,19 +59,17 @@ void run(generate_arguments& a) {
   // One sequence streams as it grows; several would interleave, and JSON comes at the end.
   const bool streams = !a.json && has_words && a.request.prompts.size() == 1;
   std::vector<int> so_far;
-  std::string shown;
+  std::size_t known = 0;
+  const auto show = [&] {
+    std::fputs(s.words().decode_next(so_far, known).c_str(), stdout);
+    std::fflush(stdout);
+  };
   if (streams) {
     so_far = a.request.prompts[0];
-    shown = s.words().decode(so_far);
-    std::printf("%s", shown.c_str());
+    show();
     a.request.on_token = [&](std::size_t, int token) {
       so_far.push_back(token);
-      const std::string text = s.words().decode(so_far);
-      // A token may end inside a character; it is shown once the character is whole.
-      if (text.size() <= shown.size() || text.ends_with("\xef\xbf\xbd")) return;
-      std::printf("%s", text.c_str() + shown.size());
-      std::fflush(stdout);
-      shown = text;
+      show();
     };
   }
   a.request.stop_at_eos = !a.ignore_eos;
