@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "kvsharer/backend/cpu/backend.hpp"
+#include "kvsharer/backend/cpu/layer_fold.hpp"
 #include "kvsharer/backend/cpu/parallel.hpp"
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/policies.hpp"
@@ -15,33 +21,58 @@ namespace kvsharer::inline v0::cpu {
 
 namespace detail {
 
-template <LayerView A, LayerView B, DistanceMetric M>
-double plane_distance(const A& a, const B& b, index_t heads, index_t tokens, index_t channels, const M& metric) {
-  double rows = 0;
-  typename M::partial plane{};
-  for (index_t h = 0; h < heads; ++h)
-    for (index_t t = 0; t < tokens; ++t) {
-      typename M::partial row{};
-      for (index_t c = 0; c < channels; ++c) row = metric.step(row, a.at(h, t, c), b.at(h, t, c));
-      if constexpr (M::scope == fold_scope::row)
-        rows += metric.finish(row, channels);
-      else
-        plane = metric.merge(plane, row);
-    }
-  if constexpr (M::scope == fold_scope::row)
-    return rows / static_cast<double>(heads * tokens);
-  else
-    return metric.finish(plane, heads * tokens * channels);
+/// The distance of every pair in one plane, pairs by reader and then by owner. Rows are cut into chunks by their
+/// number alone, and chunks are joined in order: the same sums whatever the number of threads.
+template <LayerView View, DistanceMetric M>
+std::vector<double> plane_distances(const std::vector<View>& layers, cache_shape s, index_t tokens, const M& metric) {
+  using worker = layer_fold<View, M>;
+  constexpr index_t most_chunks = 256;
+  const index_t rows = s.kv_heads * tokens, pairs = s.layers * (s.layers - 1) / 2;
+  const index_t chunk_rows = ((rows + most_chunks - 1) / most_chunks + lanes - 1) / lanes * lanes;
+  const index_t chunks = (rows + chunk_rows - 1) / chunk_rows;
+
+  std::vector<typename worker::value> parts(static_cast<std::size_t>(chunks * pairs));  // [chunk][pair]
+  const auto part = [&](index_t chunk) { return parts.data() + chunk * pairs; };
+  std::atomic<index_t> next = 0;
+  parallel_for(std::min<index_t>(thread_count(), chunks), [&](index_t) {
+    worker w(layers, tokens, s.head_dim, metric);
+    for (index_t chunk = next++; chunk < chunks; chunk = next++)
+      w.fold(chunk * chunk_rows, std::min(rows, (chunk + 1) * chunk_rows), part(chunk));
+  });
+
+  // Joined two by two, so that a float fold over many rows keeps its digits.
+  for (index_t step = 1; step < chunks; step *= 2)
+    for (index_t chunk = 0; chunk + step < chunks; chunk += 2 * step)
+      for (index_t pair = 0; pair < pairs; ++pair) {
+        auto& left = part(chunk)[pair];
+        const auto& right = part(chunk + step)[pair];
+        if constexpr (M::scope == fold_scope::row)
+          left += right;
+        else
+          left = metric.merge(left, right);
+      }
+
+  std::vector<double> distances(static_cast<std::size_t>(pairs));
+  for (index_t pair = 0; pair < pairs; ++pair) {
+    const auto& all = part(0)[pair];
+    if constexpr (M::scope == fold_scope::row)
+      distances[static_cast<std::size_t>(pair)] = all / static_cast<double>(rows);
+    else
+      distances[static_cast<std::size_t>(pair)] = metric.finish(all, rows * s.head_dim);
+  }
+  return distances;
 }
 
 }  // namespace detail
 
 /// The distance of every two layers of `averages`: half that of their keys plus half that of their values. A NaN in a
-/// layer makes that layer's distances NaN. The result does not depend on the number of threads.
+/// layer makes that layer's distances NaN. Every number is read once; the result does not depend on the number of
+/// threads (it may on the width of the machine's registers, by rounding).
 ///
-/// Throws errc::bad_shape when the cache has no tokens, heads or channels.
+/// Throws errc::bad_shape when the cache has no heads, channels or tokens. O(layers^2 x heads x tokens x channels).
 template <KVCache C, DistanceMetric M>
 distance_matrix layer_distances(const backend&, const C& averages, M metric) {
+  static_assert(backend::can_read<C::space>, "the host backend reads host memory only");
   const cache_shape s = averages.shape();
   const index_t tokens = averages.length();
   if (s.layers < 0 || s.kv_heads <= 0 || s.head_dim <= 0 || tokens <= 0)
@@ -49,16 +80,20 @@ distance_matrix layer_distances(const backend&, const C& averages, M metric) {
                                      std::to_string(s.kv_heads) + ", " + std::to_string(s.head_dim) + " and " +
                                      std::to_string(tokens));
   distance_matrix distances(static_cast<int>(s.layers));
-  const auto pairs = all_pairs(static_cast<int>(s.layers));
-  parallel_for(static_cast<index_t>(pairs.size()), [&](index_t i) {
-    const layer_pair p = pairs[static_cast<std::size_t>(i)];
-    const auto half = [&](const auto& a, const auto& b) {
-      return detail::plane_distance(a, b, s.kv_heads, tokens, s.head_dim, metric);
-    };
-    distances.set(p, (half(averages.keys(p.reader), averages.keys(p.owner)) +
-                      half(averages.values(p.reader), averages.values(p.owner))) /
-                         2);
-  });
+  if (s.layers < 2) return distances;
+
+  const auto measure = [&](auto plane) {
+    std::vector<decltype(plane(layer_id{}))> views;
+    for (layer_id l{0}; l.value < s.layers; ++l.value) views.push_back(plane(l));
+    return detail::plane_distances(views, s, tokens, metric);
+  };
+  const auto keys = measure([&](layer_id l) { return averages.keys(l); });
+  const auto values = measure([&](layer_id l) { return averages.values(l); });
+  std::size_t i = 0;
+  for (layer_pair p : all_pairs(static_cast<int>(s.layers))) {
+    distances.set(p, (keys[i] + values[i]) / 2);
+    ++i;
+  }
   return distances;
 }
 
