@@ -226,8 +226,10 @@ TEST_CASE_TEMPLATE("every layout shows the same numbers bit for bit", E, float, 
     feed(cache, id, 8, 3);
     return cache.sequence(id);
   };
-  const auto h = fill(heads), t = fill(tokens);
-  const auto p = fill(sixteens), d = fill(threes);
+  const auto h = fill(heads);
+  const auto t = fill(tokens);
+  const auto p = fill(sixteens);
+  const auto d = fill(threes);
   const auto same = [](const auto& x, const auto& y) {
     for (index_t head = 0; head < shape.kv_heads; ++head)
       for (index_t token = 0; token < 18; ++token)

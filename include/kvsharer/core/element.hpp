@@ -31,18 +31,13 @@ struct float16 {
   KVSHARER_HD explicit float16(float x) noexcept {
     const auto u = std::bit_cast<std::uint32_t>(x);
     const std::uint32_t sign = (u >> 16) & 0x8000u, magnitude = u & 0x7fffffffu;
-    std::uint32_t half;
-    if (magnitude > 0x7f800000u) {
-      half = 0x7e00u;
-    } else if (magnitude >= 0x47800000u) {
-      half = 0x7c00u;  // 2^16 and more
-    } else if (magnitude < 0x38800000u) {
-      // Below the smallest normal half, adding 0.5 lets the float unit align and round the mantissa to multiples of
-      // 2^-24.
-      half = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
-    } else {
-      half = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
-    }
+    // All cases are computed and one is selected, so that loops vectorise. Below the smallest normal half, adding 0.5
+    // lets the float unit align and round the mantissa to multiples of 2^-24.
+    const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
+    const std::uint32_t normal = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+    const std::uint32_t finite = magnitude < 0x38800000u ? subnormal : normal;
+    const std::uint32_t special = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
+    const std::uint32_t half = magnitude >= 0x47800000u ? special : finite;  // 2^16 and more is infinity
     bits = static_cast<std::uint16_t>(sign | half);
   }
   KVSHARER_HD operator float() const noexcept {
