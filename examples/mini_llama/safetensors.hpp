@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "kvsharer/core/types.hpp"
-#include "load_error.hpp"
+#include "mapped_file.hpp"
 
 namespace mini_llama {
 
@@ -30,23 +30,6 @@ struct tensor_view {
   /// Product of the shape; 1 for a scalar.
   kvsharer::index_t elements() const noexcept;
   kvsharer::index_t bytes() const noexcept { return elements() * size_of(type); }
-};
-
-/// A file mapped into memory for reading, so that only the weights that are used are ever read from disk.
-class mapped_file {
- public:
-  /// Throws load_error when the file cannot be opened or mapped.
-  explicit mapped_file(const std::filesystem::path& file);
-  ~mapped_file();
-  mapped_file(mapped_file&& other) noexcept;
-  mapped_file& operator=(mapped_file&& other) noexcept;
-
-  const std::byte* data() const noexcept { return data_; }
-  std::size_t size() const noexcept { return size_; }
-
- private:
-  const std::byte* data_ = nullptr;
-  std::size_t size_ = 0;
 };
 
 /// One safetensors file: eight bytes with the length of a JSON header (little endian), the header, and the tensors.

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <charconv>
+#include <cstdint>
+#include <cstdio>
+#include <span>
+#include <string_view>
+
+#include "shards.hpp"
+
+namespace mini_llama {
+namespace {
+
+using kvsharer::index_t;
+
+/// FNV-1a, 64 bit: stable over machines and versions, and enough to tell models apart.
+class hash {
+ public:
+  void add(std::span<const std::byte> bytes) {
+    for (const std::byte b : bytes) value_ = (value_ ^ std::to_integer<std::uint64_t>(b)) * 0x100000001b3u;
+  }
+  void add(std::string_view text) {
+    add(std::as_bytes(std::span(text)));
+    add(static_cast<std::int64_t>(text.size()));
+  }
+  void add(std::int64_t number) {
+    std::array<std::byte, 8> bytes;
+    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(number >> (8 * i) & 0xff);
+    add(bytes);
+  }
+  std::uint64_t value() const { return value_; }
+
+ private:
+  std::uint64_t value_ = 0xcbf29ce484222325u;
+};
+
+/// Up to 16 pieces of 64 bytes, evenly spread from the first to the last.
+void add_sample(hash& h, std::span<const std::byte> bytes) {
+  constexpr std::size_t pieces = 16, length = 64;
+  if (bytes.size() <= pieces * length) return h.add(bytes);
+  for (std::size_t i = 0; i < pieces; ++i) h.add(bytes.subspan((bytes.size() - length) / (pieces - 1) * i, length));
+}
+
+std::string shape_text(std::span<const index_t> shape) {
+  std::string text = "[";
+  for (const index_t extent : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(extent);
+  return text + "]";
+}
+
+/// The part behind "model.layers.<l>." where l is one of the model's layers in ordinary decimal digits, or nothing.
+std::string_view within_layer(std::string_view name, int layers) {
+  constexpr std::string_view prefix = "model.layers.";
+  if (!name.starts_with(prefix)) return {};
+  name.remove_prefix(prefix.size());
+  int layer = -1;
+  const auto end = std::from_chars(name.data(), name.data() + name.size(), layer).ptr;
+  const auto digits = static_cast<std::size_t>(end - name.data());
+  if (layer < 0 || layer >= layers || std::to_string(layer).size() != digits || !name.substr(digits).starts_with('.'))
+    return {};
+  return name.substr(digits + 1);
+}
+
+enum class use { needed, unneeded, unknown };
+
+use use_of(std::string_view name, const model_config& c) {
+  static constexpr std::array<std::string_view, 2> top = {"model.embed_tokens.weight", "model.norm.weight"};
+  static constexpr std::array<std::string_view, 9> layer = {
+      "input_layernorm.weight",  "self_attn.q_proj.weight", "self_attn.k_proj.weight",
+      "self_attn.v_proj.weight", "self_attn.o_proj.weight", "post_attention_layernorm.weight",
+      "mlp.gate_proj.weight",    "mlp.up_proj.weight",      "mlp.down_proj.weight"};
+  const auto in = [](const auto& list, std::string_view text) {
+    return std::find(list.begin(), list.end(), text) != list.end();
+  };
+  if (name == "lm_head.weight") return c.tied_embeddings ? use::unneeded : use::needed;
+  if (in(top, name)) return use::needed;
+  const std::string_view part = within_layer(name, c.layers);
+  if (in(layer, part)) return use::needed;
+  // Old files store the frequencies that follow from the configuration.
+  if (part == "self_attn.rotary_emb.inv_freq") return use::unneeded;
+  return use::unknown;
+}
+
+[[noreturn]] void refuse_unknown(const std::filesystem::path& file, const std::string& name) {
+  std::string why = "which is not part of the supported models, or belongs to a layer that config.json does not count";
+  if (name.ends_with(".bias")) why = "a bias; models with biases are not supported";
+  if (name.find("q_norm") != std::string::npos || name.find("k_norm") != std::string::npos)
+    why = "a norm of queries or keys, which is not supported";
+  throw load_error(file, "holds tensor '" + name + "', " + why + ". Leaving it out would change the model's answers");
+}
+
+}  // namespace
+
+checkpoint::checkpoint(const std::filesystem::path& directory)
+    : directory_(directory), config_(read_config(directory)), files_(open_weights(directory)) {
+  for (const safetensors_file& file : files_)
+    for (const auto& [name, view] : file.tensors()) switch (use_of(name, config_)) {
+        case use::needed:
+          tensors_.emplace(name, view);
+          break;
+        case use::unneeded:
+          break;
+        case use::unknown:
+          refuse_unknown(file.path(), name);
+      }
+}
+
+const tensor_view& checkpoint::tensor(const std::string& name, std::initializer_list<index_t> shape) const {
+  const auto at = tensors_.find(name);
+  if (at == tensors_.end())
+    throw load_error(directory_, "the weights lack tensor '" + name + "', which config.json calls for. Weights and " +
+                                     "config.json are of different models, or a file is missing");
+  if (!std::equal(at->second.shape.begin(), at->second.shape.end(), shape.begin(), shape.end()))
+    throw load_error(directory_, "tensor '" + name + "' has the shape " + shape_text(at->second.shape) +
+                                     ", config.json calls for " + shape_text(std::span(shape.begin(), shape.size())) +
+                                     ". Weights and config.json are of different models");
+  return at->second;
+}
+
+std::string checkpoint::fingerprint() const {
+  hash h;
+  // What changes the model's answers; not its name, its context or its special tokens.
+  const model_config& c = config_;
+  for (const int n : {c.layers, c.hidden, c.intermediate, c.heads, c.kv_heads, c.head_dim, c.vocab})
+    h.add(static_cast<std::int64_t>(n));
+  h.add(static_cast<std::int64_t>(std::bit_cast<std::uint32_t>(c.norm_eps)));
+  h.add(static_cast<std::int64_t>(c.tied_embeddings));
+  h.add(c.rope.identity());
+  for (const auto& [name, view] : tensors_) {
+    h.add(name);
+    h.add(mini_llama::name(view.type));
+    h.add(static_cast<std::int64_t>(view.shape.size()));
+    for (const index_t extent : view.shape) h.add(static_cast<std::int64_t>(extent));
+    add_sample(h, {view.data, static_cast<std::size_t>(view.bytes())});
+  }
+  std::array<char, 17> digits;
+  std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(h.value()));
+  return digits.data();
+}
+
+index_t checkpoint::weight_bytes() const noexcept {
+  index_t sum = 0;
+  for (const auto& [name, view] : tensors_) sum += view.bytes();
+  return sum;
+}
+
+}  // namespace mini_llama

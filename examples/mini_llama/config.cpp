@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config.hpp"
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
+
+#include "files.hpp"
+
+namespace mini_llama {
+namespace {
+
+using json = nlohmann::json;
+
+std::string shortest(double value) {
+  std::array<char, 32> buffer;
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
+  return {buffer.data(), end};
+}
+
+/// Typed access to one object of a config.json, where null counts as absent.
+class reader {
+ public:
+  reader(const std::filesystem::path& file, const json& object, std::string where = "")
+      : file_(file), object_(object), where_(std::move(where)) {}
+
+  [[noreturn]] void refuse(const std::string& text) const { throw load_error(file_, text); }
+
+  bool has(const char* key) const { return object_.contains(key); }
+
+  const json* find(const char* key) const {
+    const auto at = object_.find(key);
+    return at == object_.end() || at->is_null() ? nullptr : &*at;
+  }
+
+  std::string said(const char* key) const {
+    const json* value = find(key);
+    std::string text = value ? value->dump(-1, ' ', false, json::error_handler_t::replace) : "null";
+    return "\"" + where_ + key + "\": " + (text.size() <= 100 ? text : text.substr(0, 100) + "...");
+  }
+
+  /// A positive whole number below 2^30.
+  int size(const char* key, std::optional<int> otherwise = std::nullopt) const {
+    const json* value = find(key);
+    if (!value && otherwise) return *otherwise;
+    if (!value) refuse("lacks \"" + where_ + key + "\"; a Llama-family config.json with it is wanted");
+    if (!value->is_number_unsigned() || value->get<std::uint64_t>() == 0 || value->get<std::uint64_t>() >= 1u << 30)
+      refuse(said(key) + " is no positive whole number of a usable size");
+    return value->get<int>();
+  }
+
+  /// A positive finite number.
+  double number(const char* key, std::optional<double> otherwise = std::nullopt) const {
+    const json* value = find(key);
+    if (!value && otherwise) return *otherwise;
+    if (!value) refuse("lacks \"" + where_ + key + "\"");
+    if (!value->is_number() || !(value->get<double>() > 0) || !std::isfinite(value->get<double>()))
+      refuse(said(key) + " is no positive number");
+    return value->get<double>();
+  }
+
+  bool flag(const char* key) const {
+    const json* value = find(key);
+    if (value && !value->is_boolean()) refuse(said(key) + " is neither true nor false");
+    return value && value->get<bool>();
+  }
+
+  std::string text(const char* key, const char* otherwise) const {
+    const json* value = find(key);
+    if (value && !value->is_string()) refuse(said(key) + " is no string");
+    return value ? value->get<std::string>() : otherwise;
+  }
+
+ private:
+  const std::filesystem::path& file_;
+  const json& object_;
+  std::string where_;  ///< the keys above this object, for messages
+};
+
+struct known_architecture {
+  const char* model_type;
+  const char* architecture;
+};
+constexpr std::array known_architectures = {known_architecture{"llama", "LlamaForCausalLM"},
+                                            known_architecture{"mistral", "MistralForCausalLM"},
+                                            known_architecture{"qwen2", "Qwen2ForCausalLM"}};
+
+const known_architecture& architecture_of(const reader& config) {
+  const std::string type = config.text("model_type", "");
+  std::string declared;
+  if (const json* list = config.find("architectures")) {
+    if (!list->is_array() || list->size() != 1 || !list->front().is_string())
+      config.refuse(config.said("architectures") + " is not a list of one name");
+    declared = list->front().get<std::string>();
+  }
+  if (type.empty() && declared.empty()) config.refuse("names neither \"architectures\" nor \"model_type\"");
+  for (const known_architecture& a : known_architectures)
+    if ((type.empty() || type == a.model_type) && (declared.empty() || declared == a.architecture)) return a;
+  config.refuse("the architecture " + (declared.empty() ? type : declared) +
+                (type.empty() ? "" : " (model_type " + type + ")") +
+                " is not supported; LlamaForCausalLM, MistralForCausalLM and Qwen2ForCausalLM without biases are");
+}
+
+/// Refuses by name whatever the forward pass would silently leave out.
+void refuse_unsupported(const reader& config, std::string_view model_type, int max_position) {
+  for (const char* key : {"attention_bias", "mlp_bias", "qkv_bias", "use_qk_norm", "use_sliding_window"})
+    if (config.flag(key)) config.refuse(config.said(key) + " is not supported");
+  for (const char* key : {"quantization_config", "num_local_experts", "num_experts", "n_routed_experts",
+                          "attn_logit_softcapping", "final_logit_softcapping", "no_rope_layers"})
+    if (config.find(key)) config.refuse(config.said(key) + " is not supported; give an ordinary dense model");
+  for (const char* key : {"partial_rotary_factor", "embedding_multiplier", "residual_multiplier", "logits_scaling"})
+    if (config.find(key) && config.number(key) != 1) config.refuse(config.said(key) + " is not supported; only 1 is");
+
+  const std::string activation = config.text("hidden_act", "silu");
+  if (activation != "silu" && activation != "swish")
+    config.refuse("the activation " + config.said("hidden_act") + " is not supported; silu is");
+
+  if (const json* kinds = config.find("layer_types")) {
+    if (!kinds->is_array()) config.refuse(config.said("layer_types") + " is no list");
+    for (const json& kind : *kinds)
+      if (kind != "full_attention") config.refuse(config.said("layer_types") + ": only full_attention is supported");
+  }
+  // Qwen2 switches its window on by use_sliding_window, refused above. Mistral's has a default that holds where nothing
+  // is said, so there null is not the same as nothing.
+  if (model_type == "qwen2") return;
+  if (model_type == "mistral" && !config.has("sliding_window") && max_position > 4096)
+    config.refuse(
+        "says nothing of \"sliding_window\", which means 4096 for this architecture, less than its context; sliding "
+        "windows are not supported. Add \"sliding_window\": null if the model has none");
+  if (config.find("sliding_window") && config.size("sliding_window") < max_position)
+    config.refuse(config.said("sliding_window") + " is shorter than the context of " + std::to_string(max_position) +
+                  " tokens; sliding windows are not supported. Lower \"max_position_embeddings\" to the window, within "
+                  "which the model is the same");
+}
+
+rope_config read_rope(const std::filesystem::path& file, const reader& config) {
+  rope_config rope;
+  rope.theta = config.number("rope_theta", rope.theta);
+  // The newer files put everything, theta too, into rope_parameters.
+  const char* const key = config.find("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  const json* const object = config.find(key);
+  if (!object) return rope;
+  if (!object->is_object()) config.refuse(config.said(key) + " is no object");
+  const reader scaling(file, *object, std::string(key) + ".");
+  for (const auto& [name, value] : object->items())
+    if (value.is_object()) config.refuse(config.said(key) + ": rotations that differ by layer are not supported");
+  rope.theta = scaling.number("rope_theta", rope.theta);
+  if (scaling.number("partial_rotary_factor", 1) != 1)
+    config.refuse(scaling.said("partial_rotary_factor") + " is not supported; only 1 is");
+
+  const std::string type = scaling.text("rope_type", scaling.text("type", "default").c_str());
+  if (type == "default") return rope;
+  if (type != "linear" && type != "llama3")
+    config.refuse("the rotation type \"" + type + "\" in " + key + " is not supported; default, linear and llama3 are");
+  rope.factor = scaling.number("factor");
+  if (rope.factor < 1) config.refuse(scaling.said("factor") + " is less than 1");
+  if (type == "linear") {
+    rope.kind = rope_kind::linear;
+    return rope;
+  }
+  rope.kind = rope_kind::llama3;
+  rope.low_freq_factor = scaling.number("low_freq_factor");
+  rope.high_freq_factor = scaling.number("high_freq_factor");
+  rope.original_max_position = scaling.size("original_max_position_embeddings");
+  if (rope.high_freq_factor <= rope.low_freq_factor)
+    config.refuse(scaling.said("high_freq_factor") + " is not above " + scaling.said("low_freq_factor"));
+  return rope;
+}
+
+/// One id, or each of a list of them where `list` allows it; null gives none.
+std::vector<int> special_tokens(const reader& config, const char* key, int vocab, bool list) {
+  const json* value = config.find(key);
+  if (!value) return {};
+  if (value->is_array() && !list) config.refuse(config.said(key) + " is no number");
+  std::vector<int> ids;
+  const json values = value->is_array() ? *value : json::array({*value});
+  for (const json& id : values) {
+    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= static_cast<std::uint64_t>(vocab))
+      config.refuse(config.said(key) + " is no token id below \"vocab_size\": " + std::to_string(vocab));
+    ids.push_back(id.get<int>());
+  }
+  return ids;
+}
+
+model_config read_model(const std::filesystem::path& file, const reader& config) {
+  const known_architecture& known = architecture_of(config);
+  model_config c;
+  c.architecture = known.architecture;
+  c.layers = config.size("num_hidden_layers");
+  c.hidden = config.size("hidden_size");
+  c.intermediate = config.size("intermediate_size");
+  c.heads = config.size("num_attention_heads");
+  c.kv_heads = config.size("num_key_value_heads", c.heads);
+  c.vocab = config.size("vocab_size");
+  c.max_position = config.size("max_position_embeddings");
+  c.norm_eps = static_cast<float>(config.number("rms_norm_eps", 1e-6));
+  c.tied_embeddings = config.flag("tie_word_embeddings");
+  refuse_unsupported(config, known.model_type, c.max_position);
+
+  if (c.heads % c.kv_heads != 0)
+    config.refuse(config.said("num_attention_heads") + " is no multiple of " + config.said("num_key_value_heads"));
+  if (!config.find("head_dim") && c.hidden % c.heads != 0)
+    config.refuse("lacks \"head_dim\", and " + config.said("hidden_size") + " is no multiple of " +
+                  config.said("num_attention_heads") + ", from which it could be derived");
+  c.head_dim = config.size("head_dim", c.hidden / c.heads);
+  if (c.head_dim % 2 != 0) config.refuse("head_dim is " + std::to_string(c.head_dim) + "; rotations need an even one");
+
+  c.rope = read_rope(file, config);
+  const std::vector<int> bos = special_tokens(config, "bos_token_id", c.vocab, false);
+  c.bos = bos.empty() ? -1 : bos[0];
+  c.eos = special_tokens(config, "eos_token_id", c.vocab, true);
+  return c;
+}
+
+}  // namespace
+
+std::string rope_config::identity() const {
+  std::string text = "half-split theta=" + shortest(theta);
+  switch (kind) {
+    case rope_kind::none:
+      return text + " scaling=none";
+    case rope_kind::linear:
+      return text + " scaling=linear factor=" + shortest(factor);
+    case rope_kind::llama3:
+      break;
+  }
+  return text + " scaling=llama3 factor=" + shortest(factor) + " low=" + shortest(low_freq_factor) +
+         " high=" + shortest(high_freq_factor) + " original=" + std::to_string(original_max_position);
+}
+
+model_config read_config(const std::filesystem::path& directory) {
+  if (!std::filesystem::is_directory(directory))
+    throw load_error(directory, "is no folder; give the folder of a HuggingFace checkpoint, which holds config.json");
+  const std::filesystem::path file = directory / "config.json";
+  const std::string text = read_text_file(file);
+  json root;
+  try {
+    root = json::parse(text);
+  } catch (const json::exception& e) {
+    throw load_error(file, std::string("is no valid JSON (") + e.what() + "). Fetch it again from the checkpoint");
+  }
+  if (!root.is_object()) throw load_error(file, std::string("holds a JSON ") + root.type_name() + ", not an object");
+  return read_model(file, reader(file, root));
+}
+
+}  // namespace mini_llama
