@@ -14,6 +14,7 @@
 
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/layouts.hpp"
+#include "kvsharer/concepts/require.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/share_map.hpp"
@@ -48,8 +49,13 @@ struct shared_cache_options {
 /// apart), so addresses of pools and block tables hold for the cache's life, moves of the cache included. Numbers that
 /// were never stored are 0 or what a page held before. Members that do not change the cache may run at the same time,
 /// and so may `store` to different layers or sequences; any other change needs the cache to itself.
-template <CacheElement E = float, CacheLayout Layout = layout::head_major, class Allocator = std::allocator<std::byte>>
-class shared_cache {
+template <class E = float, class Layout = layout::head_major, class Allocator = std::allocator<std::byte>>
+class shared_cache {  // only types that do not fit get here, to read why
+  static_assert(require_cache_element<E>() && require_cache_layout<Layout>());
+};
+
+template <CacheElement E, CacheLayout Layout, class Allocator>
+class shared_cache<E, Layout, Allocator> {
  public:
   using element_type = E;
   using layout_type = Layout;

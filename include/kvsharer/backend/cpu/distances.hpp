@@ -13,6 +13,7 @@
 #include "kvsharer/backend/cpu/parallel.hpp"
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/policies.hpp"
+#include "kvsharer/concepts/require.hpp"
 #include "kvsharer/core/distance_matrix.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
@@ -26,7 +27,7 @@ namespace detail {
 template <LayerView View, DistanceMetric M>
 std::vector<double> plane_distances(const std::vector<View>& layers, cache_shape s, index_t tokens, const M& metric) {
   using worker = layer_fold<View, M>;
-  constexpr index_t most_chunks = 256;
+  constexpr index_t most_chunks = 64;
   const index_t rows = s.kv_heads * tokens, pairs = s.layers * (s.layers - 1) / 2;
   const index_t chunk_rows = ((rows + most_chunks - 1) / most_chunks + lanes - 1) / lanes * lanes;
   const index_t chunks = (rows + chunk_rows - 1) / chunk_rows;
@@ -36,8 +37,13 @@ std::vector<double> plane_distances(const std::vector<View>& layers, cache_shape
   std::atomic<index_t> next = 0;
   parallel_for(std::min<index_t>(thread_count(), chunks), [&](index_t) {
     worker w(layers, tokens, s.head_dim, metric);
-    for (index_t chunk = next++; chunk < chunks; chunk = next++)
-      w.fold(chunk * chunk_rows, std::min(rows, (chunk + 1) * chunk_rows), part(chunk));
+    const auto rows_of = [&](index_t chunk) {
+      return row_range{std::min(rows, chunk * chunk_rows), std::min(rows, (chunk + 1) * chunk_rows)};
+    };
+    for (index_t chunk = next++, then; chunk < chunks; chunk = then) {
+      then = next++;
+      w.fold(rows_of(chunk), rows_of(then), part(chunk));
+    }
   });
 
   // Joined two by two, so that a float fold over many rows keeps its digits.
@@ -63,16 +69,8 @@ std::vector<double> plane_distances(const std::vector<View>& layers, cache_shape
   return distances;
 }
 
-}  // namespace detail
-
-/// The distance of every two layers of `averages`: half that of their keys plus half that of their values. A NaN in a
-/// layer makes that layer's distances NaN. Every number is read once; the result does not depend on the number of
-/// threads (it may on the width of the machine's registers, by rounding).
-///
-/// Throws errc::bad_shape when the cache has no heads, channels or tokens. O(layers^2 x heads x tokens x channels).
 template <KVCache C, DistanceMetric M>
-distance_matrix layer_distances(const backend&, const C& averages, M metric) {
-  static_assert(backend::can_read<C::space>, "the host backend reads host memory only");
+distance_matrix all_distances(const C& averages, const M& metric) {
   const cache_shape s = averages.shape();
   const index_t tokens = averages.length();
   if (s.layers < 0 || s.kv_heads <= 0 || s.head_dim <= 0 || tokens <= 0)
@@ -85,7 +83,7 @@ distance_matrix layer_distances(const backend&, const C& averages, M metric) {
   const auto measure = [&](auto plane) {
     std::vector<decltype(plane(layer_id{}))> views;
     for (layer_id l{0}; l.value < s.layers; ++l.value) views.push_back(plane(l));
-    return detail::plane_distances(views, s, tokens, metric);
+    return plane_distances(views, s, tokens, metric);
   };
   const auto keys = measure([&](layer_id l) { return averages.keys(l); });
   const auto values = measure([&](layer_id l) { return averages.values(l); });
@@ -95,6 +93,24 @@ distance_matrix layer_distances(const backend&, const C& averages, M metric) {
     ++i;
   }
   return distances;
+}
+
+}  // namespace detail
+
+/// The distance of every two layers of `averages`: half that of their keys plus half that of their values. A NaN in a
+/// layer makes that layer's distances NaN. Every number is read once; the result does not depend on the number of
+/// threads (it may on the width of the machine's registers, by rounding).
+///
+/// Throws errc::bad_shape when the cache has no heads, channels or tokens. O(layers^2 x heads x tokens x channels).
+template <class C, class M>
+distance_matrix layer_distances(const backend&, const C& averages, M metric) {
+  if constexpr (!(require_kv_cache<C>() && require_distance_metric<M>())) {
+    return distance_matrix(0);
+  } else if constexpr (!require_readable<backend, C::space>()) {
+    return distance_matrix(0);
+  } else {
+    return detail::all_distances(averages, metric);
+  }
 }
 
 }  // namespace kvsharer::inline v0::cpu

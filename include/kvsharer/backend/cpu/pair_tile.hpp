@@ -2,9 +2,8 @@
 #pragma once
 
 #include <cstddef>
-#include <type_traits>
-#include <utility>
 
+#include "kvsharer/backend/cpu/row_panel.hpp"
 #include "kvsharer/backend/cpu/simd.hpp"
 #include "kvsharer/concepts/policies.hpp"
 #include "kvsharer/core/types.hpp"
@@ -28,43 +27,63 @@ namespace detail {
 inline constexpr index_t tile_side = lanes == 16 ? 4 : 3;
 inline constexpr index_t tile_pairs = tile_side * tile_side;
 
-/// Layers on the right of pair i: those with j < i on the diagonal, all elsewhere. The indices are constants, so that
-/// every sum is a register from the first channel to the last.
+/// The operands of a register tile: tile_side layers of a panel against tile_side others.
+struct tile_operands {
+  const float* a;        ///< [channel][lane] of the first layer on the left
+  const float* b;        ///< and on the right
+  index_t layer_stride;  ///< elements from a layer to the next
+  index_t channels;
+};
+
+/// The indices of pairs are constants, so that every sum is a register from the first channel to the last.
 template <bool Diagonal>
-void fold_squared_differences(const float* a, const float* b, index_t layer, index_t channels, float* sums) {
+void fold_squared_differences(const tile_operands& t, bool fresh, const fetch_list& ahead, float* sums) {
   constexpr auto each = [](auto&& f) __attribute__((always_inline)) {
     unrolled<tile_pairs>([&](auto p) __attribute__((always_inline)) {
       if constexpr (!Diagonal || p / tile_side > p % tile_side) f(p);
     });
   };
-  pack sum[tile_pairs];
-  each([&](auto p) __attribute__((always_inline)) { sum[p] = aligned(sums + p * lanes); });
-  for (index_t c = 0; c < channels; ++c) {
-    const float *x = a + c * lanes, *y = b + c * lanes;
+  pack sum[tile_pairs] = {};
+  if (!fresh) each([&](auto p) __attribute__((always_inline)) { sum[p] = aligned(sums + p * lanes); });
+  const auto channel = [&](index_t c) __attribute__((always_inline)) {
+    const float *x = t.a + c * lanes, *y = t.b + c * lanes;
+    pack right[tile_side];
+    unrolled<tile_side>([&](auto j) __attribute__((always_inline)) {
+      // volatile: loaded once into a register, where GCC would rather load again for every pair.
+      right[j] = const_cast<const volatile pack&>(aligned(y + j * t.layer_stride));
+    });
     each([&](auto p) __attribute__((always_inline)) {
-      const pack difference = aligned(x + p / tile_side * layer) - aligned(y + p % tile_side * layer);
+      const pack difference = aligned(x + p / tile_side * t.layer_stride) - right[p % tile_side];
       sum[p] = sum[p] + difference * difference;
     });
+  };
+  // One fetch per channel: in a burst they would fill the miss queue, and the arithmetic would wait with them.
+  index_t c = 0;
+  for (; c < ahead.size; ++c) {
+    __builtin_prefetch(ahead.address[static_cast<std::size_t>(c)], 0, 2);
+    channel(c);
   }
+  for (; c < t.channels; ++c) channel(c);
   each([&](auto p) __attribute__((always_inline)) { aligned(sums + p * lanes) = sum[p]; });
 }
 
-/// Adds `channels` channels to the folds of tile_side x tile_side layer pairs, those with i > j only on the diagonal.
-/// `a`, `b`: the first of tile_side layers in a panel; `layer`: elements from one to the next;
-/// `sums`: [i][j][lane]. Any metric; the compiler vectorises over lanes where the fold lets it.
+/// Adds `t.channels` channels to the folds of tile_side x tile_side layer pairs, or begins them when `fresh`; on the
+/// diagonal those with i > j only. `sums`: [i][j][lane]. `ahead` may be fetched meanwhile and has no more addresses
+/// than channels. Any metric; the compiler vectorises over lanes where the fold lets it.
 template <bool Diagonal, DistanceMetric M>
-void fold_tile(const M& metric, const float* a, const float* b, index_t layer, index_t channels,
+void fold_tile(const M& metric, const tile_operands& t, bool fresh, const fetch_list& ahead,
                typename M::partial* sums) {
   if constexpr (adds_squared_difference<M>) {
-    fold_squared_differences<Diagonal>(a, b, layer, channels, sums);
+    fold_squared_differences<Diagonal>(t, fresh, ahead, sums);
   } else {
     for (index_t i = 0; i < tile_side; ++i)
       for (index_t j = 0; j < (Diagonal ? i : tile_side); ++j)
         for (index_t lane = 0; lane < lanes; ++lane) {
-          auto sum = sums[(i * tile_side + j) * lanes + lane];
-          const float *x = a + i * layer + lane, *y = b + j * layer + lane;
-          for (index_t c = 0; c < channels; ++c) sum = metric.step(sum, x[c * lanes], y[c * lanes]);
-          sums[(i * tile_side + j) * lanes + lane] = sum;
+          auto& folded = sums[(i * tile_side + j) * lanes + lane];
+          auto sum = fresh ? typename M::partial{} : folded;
+          const float *x = t.a + i * t.layer_stride + lane, *y = t.b + j * t.layer_stride + lane;
+          for (index_t c = 0; c < t.channels; ++c) sum = metric.step(sum, x[c * lanes], y[c * lanes]);
+          folded = sum;
         }
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <type_traits>
 #include <vector>
@@ -12,43 +13,67 @@
 
 namespace kvsharer::inline v0::cpu::detail {
 
-/// The same few rows of every layer, turned so that a register holds one channel of `lanes` rows:
-/// [layer][channel][lane]. Folds over channels then need no horizontal step, and every lane ends as one row's value,
-/// whatever head_dim is. Layers are padded to a multiple of the register tile and rows to `lanes`, with zeros.
+/// Some channels of up to `lanes` rows. A row is a (head, token); they are numbered token by token and head by head.
+struct row_block {
+  index_t row = 0;
+  index_t rows = 0;
+  index_t channel = 0;
+  index_t channels = 0;
+};
+
+/// Addresses, at most one per channel of a block, that are to be fetched from memory while something else is computed.
+struct fetch_list {
+  std::array<const void*, 64> address{};
+  index_t size = 0;
+};
+
+/// A row block of every layer, turned so that a register holds one channel of `lanes` rows: [layer][channel][lane].
+/// Folds over channels then need no horizontal step, and every lane ends as one row's value, whatever head_dim is.
+/// Layers that only fill the last register tile, and lanes without a row, hold zeros.
 template <LayerView View>
 class row_panel {
  public:
   /// Channels held at once: two register tiles of layers (4 layers x 64 channels x 64 bytes each) stay in a 48 KiB L1.
   static constexpr index_t channel_block = 64;
+  /// Elements from a layer to the next.
+  static constexpr index_t layer_stride = channel_block * lanes;
 
-  row_panel(const std::vector<View>& layers, index_t padded_layers, index_t tokens)
-      : layers_(&layers), tokens_(tokens), panel_(static_cast<std::size_t>(padded_layers * channel_block * lanes)) {}
-
-  /// Fills the panel with channels [first, first + channels) of rows [row, row + rows), rows <= lanes. A row is a
-  /// (head, token); they are numbered token by token and head by head.
-  void load(index_t row, index_t rows, index_t first, index_t channels) {
-    alignas(64) static constexpr float zeros[channel_block] = {};
-    for (std::size_t l = 0; l < layers_->size(); ++l) {
-      const View view = (*layers_)[l];
-      const float* source[lanes];
-      for (index_t lane = 0; lane < lanes; ++lane)
-        source[lane] = lane < rows ? floats(view, row + lane, first, channels, lane) : zeros;
-      turn(source, channels, panel_.data() + static_cast<index_t>(l) * channel_block * lanes);
-    }
-  }
+  explicit row_panel(index_t layers) : panel_(static_cast<std::size_t>(layers * layer_stride)) {}
 
   /// [channel][lane] of a layer.
-  const float* layer(index_t l) const noexcept { return panel_.data() + l * channel_block * lanes; }
+  const float* layer(index_t l) const noexcept { return panel_.data() + l * layer_stride; }
 
-  /// Asks for all channels of a row of a layer to be brought near, if that costs no more than asking.
-  void prefetch(index_t l, index_t row, index_t channels) const noexcept {
-    if constexpr (direct) {
-      const float* p = (*layers_)[static_cast<std::size_t>(l)].row(row / tokens_, row % tokens_);
-      for (index_t c = 0; c < channels; c += 16) __builtin_prefetch(p + c);
-    }
+  /// Fills in a block of one layer. `tokens`: rows per head.
+  void load(index_t l, const View& view, row_block b, index_t tokens) {
+    alignas(pack) static constexpr float zeros[channel_block] = {};
+    alignas(pack) float decoded[direct ? 1 : lanes * channel_block];
+    const float* source[lanes];
+    for (index_t lane = b.rows; lane < lanes; ++lane) source[lane] = zeros;
+    each_row(b, tokens, [&](index_t lane, index_t head, index_t token) {
+      if constexpr (direct) {
+        source[lane] = view.row(head, token) + b.channel;
+      } else {
+        source[lane] = decoded + lane * channel_block;
+        decode(view, head, token, b, decoded + lane * channel_block);
+      }
+    });
+    turn(source, b.channels, panel_.data() + l * layer_stride);
+  }
+
+  /// The cache lines that `load` will read, if they are known without decoding.
+  static void list(const View& view, row_block b, index_t tokens, fetch_list& out) {
+    out.size = 0;
+    if constexpr (direct)
+      each_row(b, tokens, [&](index_t, index_t head, index_t token) {
+        const float* row = view.row(head, token) + b.channel;
+        for (index_t c = 0; c < b.channels && out.size < b.channels; c += line)
+          out.address[static_cast<std::size_t>(out.size++)] = row + c;
+      });
   }
 
  private:
+  static constexpr index_t line = 64 / sizeof(float);
+
   static constexpr bool direct = [] {
     if constexpr (RowContiguousView<View>)
       return std::is_same_v<typename View::value_type, float>;
@@ -56,19 +81,21 @@ class row_panel {
       return false;
   }();
 
-  const float* floats(const View& view, index_t row, index_t first, index_t channels, index_t lane) {
-    const index_t head = row / tokens_, token = row % tokens_;
-    if constexpr (direct) {
-      return view.row(head, token) + first;
+  template <class F>
+  static void each_row(row_block b, index_t tokens, F&& f) {
+    index_t head = b.row / tokens, token = b.row % tokens;
+    for (index_t lane = 0; lane < b.rows; ++lane) {
+      f(lane, head, token);
+      if (++token == tokens) token = 0, ++head;
+    }
+  }
+
+  static void decode(const View& view, index_t head, index_t token, row_block b, float* out) {
+    if constexpr (RowContiguousView<View>) {
+      const auto* in = view.row(head, token) + b.channel;
+      for (index_t c = 0; c < b.channels; ++c) out[c] = static_cast<float>(in[c]);
     } else {
-      float* out = decoded_ + lane * channel_block;
-      if constexpr (RowContiguousView<View>) {
-        const auto* in = view.row(head, token) + first;
-        for (index_t c = 0; c < channels; ++c) out[c] = static_cast<float>(in[c]);
-      } else {
-        for (index_t c = 0; c < channels; ++c) out[c] = view.at(head, token, first + c);
-      }
-      return out;
+      for (index_t c = 0; c < b.channels; ++c) out[c] = static_cast<float>(view.at(head, token, b.channel + c));
     }
   }
 
@@ -84,10 +111,7 @@ class row_panel {
       for (index_t lane = 0; lane < lanes; ++lane) out[c * lanes + lane] = source[lane][c];
   }
 
-  const std::vector<View>* layers_;
-  index_t tokens_;
   aligned_vector<float> panel_;
-  alignas(64) float decoded_[lanes * channel_block];
 };
 
 }  // namespace kvsharer::inline v0::cpu::detail

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+/// Names for an engine's own headers, which then need not include the library.
+namespace kvsharer::inline v0 {
+
+enum class errc : int;
+enum class memory_space : std::uint8_t;
+enum class fold_scope : std::uint8_t;
+
+struct layer_id;
+struct layer_pair;
+struct cache_shape;
+struct sequence_id;
+struct float16;
+struct bfloat16;
+
+class error;
+class share_map;
+class distance_matrix;
+class calibration_average;
+
+struct search_options;
+struct search_report;
+struct strategy;
+
+template <class E, class Layout, class Allocator>
+class shared_cache;
+
+}  // namespace kvsharer::inline v0
