@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "kvsharer/backend/cpu/attention_shape.hpp"
 #include "kvsharer/core/types.hpp"
 #include "linear.hpp"
 #include "rope.hpp"
@@ -23,15 +24,16 @@ struct work_counters {
 /// Buffers of a run. They grow to the largest batch seen and are then reused, so that decoding allocates nothing. Not
 /// for two runs at the same time.
 struct workspace {
-  std::vector<float> normed;                  // [rows][hidden]
-  std::vector<float> queries;                 // [rows][heads * head_dim], after RoPE
-  std::vector<float> keys;                    // [rows][kv_heads * head_dim], after RoPE
-  std::vector<float> values;                  // [rows][kv_heads * head_dim]
-  std::vector<float> attended;                // [rows][heads * head_dim]
-  std::vector<float> gate, up;                // [rows][intermediate]
-  std::vector<float> residual;                // [rows][hidden], what `forward` runs on
-  std::vector<float> logits;                  // [rows][vocab]
-  std::vector<std::vector<float>> attention;  // one scratch for each piece of attention that runs at the same time
+  std::vector<float> normed;    // [rows][hidden]
+  std::vector<float> queries;   // [rows][heads * head_dim], after RoPE
+  std::vector<float> keys;      // [rows][kv_heads * head_dim], after RoPE
+  std::vector<float> values;    // [rows][kv_heads * head_dim]
+  std::vector<float> attended;  // [rows][heads * head_dim]
+  std::vector<float> gate, up;  // [rows][intermediate]
+  std::vector<float> residual;  // [rows][hidden], what `forward` runs on
+  std::vector<float> logits;    // [rows][vocab]
+  std::vector<kvsharer::cpu::attention_scratch>
+      attention;                              // one scratch for each piece of attention that runs at the same time
   std::vector<kvsharer::index_t> first_rows;  // of each slice of the layer that runs
   std::vector<sequence_slice> last;           // each slice's last row, above the last owner
   rope_table rope;

@@ -50,8 +50,11 @@ struct shared_cache_options {
 /// were never stored are 0 or what a page held before. Members that do not change the cache may run at the same time,
 /// and so may `store` to different layers or sequences; any other change needs the cache to itself.
 template <class E = float, class Layout = layout::head_major, class Allocator = std::allocator<std::byte>>
-class shared_cache {  // only types that do not fit get here, to read why
-  static_assert(require_cache_element<E>() && require_cache_layout<Layout>());
+class shared_cache {  // types that do not fit come here, and are told why
+  static_assert(((void)require_cache_element<E>(), (void)require_cache_layout<Layout>(), true));
+
+ public:
+  shared_cache(share_map, cache_shape, shared_cache_options = {}, Layout = {}, Allocator = {}) {}
 };
 
 template <CacheElement E, CacheLayout Layout, class Allocator>

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kvsharer/backend/cpu/attention_shape.hpp"
+#include "kvsharer/backend/cpu/decode_attention.hpp"
+#include "kvsharer/backend/cpu/parallel.hpp"
+#include "kvsharer/backend/cpu/prefill_attention.hpp"
+#include "kvsharer/concepts/require.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::cpu {
+
+/// Causal attention of `rows` query rows of one sequence, the first of which stands at token `first`, over the tokens
+/// that the views hold: row r sees the tokens [0, first + r], which must have been stored. Queries and out are
+/// [rows][heads * head_dim] and may be the same memory; of them only the groups of KV heads [head_begin, head_end) are
+/// read and written, so that callers may spread heads over threads, each with its own scratch.
+///
+/// With one row every stored number is read once per KV head, else once per 64 rows. Results do not depend on where a
+/// view's numbers lie, bit for bit. Allocates only while scratch grows. Throws errc::bad_shape and errc::out_of_range.
+/// O(rows x (first + rows) x heads x head_dim).
+template <class K, class V>
+void attend(const attention_shape& shape, const K& keys, const V& values, index_t first, index_t rows,
+            const float* queries, float* out, attention_scratch& scratch, index_t head_begin, index_t head_end) {
+  if constexpr (require_layer_view<K>() && require_layer_view<V>()) {
+    detail::check(shape, first, rows, head_begin, head_end);
+    const index_t width = shape.group() * shape.head_dim, row = shape.heads * shape.head_dim;
+    for (index_t head = head_begin; head < head_end; ++head) {
+      const float* from = queries + head * width;
+      float* to = out + head * width;
+      if (rows == 1)
+        detail::decode_head(shape, keys, values, head, first + 1, from, to, scratch);
+      else
+        detail::prefill_head(shape, keys, values, head, first, rows, from, to, row, scratch);
+    }
+  }
+}
+
+/// The same for all heads, on all threads. Allocates.
+template <class K, class V>
+void attend(const attention_shape& shape, const K& keys, const V& values, index_t first, index_t rows,
+            const float* queries, float* out) {
+  detail::check(shape, first, rows, 0, shape.kv_heads);
+  parallel_for(shape.kv_heads, [&](index_t head) {
+    attention_scratch scratch;
+    attend(shape, keys, values, first, rows, queries, out, scratch, head, head + 1);
+  });
+}
+
+}  // namespace kvsharer::inline v0::cpu

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <Eigen/Core>
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kvsharer/backend/cpu/attention_shape.hpp"
+#include "kvsharer/backend/cpu/cache_rows.hpp"
+#include "kvsharer/backend/cpu/softmax.hpp"
+#include "kvsharer/concepts/kv_cache.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::cpu::detail {
+
+using row_major = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using lines = Eigen::Map<row_major, Eigen::Aligned64, Eigen::OuterStride<>>;
+
+/// Up to so many query rows meet up to so many tokens at a time: scores, keys and values of one step then lie in the
+/// second-level cache.
+inline constexpr index_t query_block = 64;
+inline constexpr index_t token_block = 128;
+
+/// Buffers of one KV head's prefill, cut from one piece of scratch. `m` is the rows of a query block times the group.
+struct prefill_buffers {
+  index_t m, n;
+  index_t stride = whole_lines(n);
+  float *queries, *keys, *values, *scores, *sums, *out, *row;
+
+  prefill_buffers(index_t rows, index_t channels, attention_scratch& scratch) : m(rows), n(channels) {
+    const index_t block = token_block * stride;
+    queries = scratch.at_least(2 * m * stride + 2 * block + m * token_block + whole_lines(2 * m) + stride);
+    keys = queries + m * stride;
+    values = keys + block;
+    scores = values + block;
+    out = scores + m * token_block;
+    sums = out + m * stride;
+    row = sums + whole_lines(2 * m);
+  }
+  float* maxima() const noexcept { return sums + m; }
+};
+
+template <LayerView View>
+void gather(const View& view, index_t head, index_t begin, index_t end, index_t n, index_t stride, float* buffer,
+            float* to) {
+  for_each_row(view, head, begin, end, n, buffer,
+               [&](index_t token, const float* row) { std::copy(row, row + n, to + (token - begin) * stride); });
+}
+
+/// Makes one row's scores of a token block weights, of which the first `seen` count, and carries its running maximum,
+/// sum and output over to the new maximum.
+inline void weigh(float* scores, index_t seen, index_t tokens, float& maximum, float& sum, float* out, index_t n) {
+  if (seen > 0) {
+    const float highest = std::max(maximum, largest(scores, seen));
+    const float kept = std::exp(maximum - highest);  // 0 in the first block
+    if (kept != 1.0f) std::transform(out, out + n, out, [=](float x) { return x * kept; });
+    sum = sum * kept + exponentials(scores, seen, highest);
+    maximum = highest;
+  }
+  std::fill(scores + seen, scores + tokens, 0.0f);
+}
+
+/// `rows` query rows of one KV head's group, the first at token `first`; each sees the tokens up to its own. Row r of
+/// queries and out begins at r * row_stride and holds [group][head_dim]. Softmax is carried from token block to token
+/// block, so scratch does not grow with the length.
+template <LayerView K, LayerView V>
+void prefill_head(const attention_shape& s, const K& keys, const V& values, index_t head, index_t first, index_t rows,
+                  const float* queries, float* out, index_t row_stride, attention_scratch& scratch) {
+  const index_t group = s.group(), n = s.head_dim;
+  const float scale = s.score_scale();
+  for (index_t from = 0; from < rows; from += query_block) {
+    const index_t block_rows = std::min(query_block, rows - from), m = block_rows * group;
+    const prefill_buffers b(m, n, scratch);
+    for (index_t r = 0; r < m; ++r) {
+      const float* query = queries + (from + r / group) * row_stride + r % group * n;
+      std::transform(query, query + n, b.queries + r * b.stride, [=](float q) { return q * scale; });
+    }
+    std::fill(b.out, b.out + m * b.stride, 0.0f);
+    std::fill(b.sums, b.sums + m, 0.0f);
+    std::fill(b.maxima(), b.maxima() + m, -std::numeric_limits<float>::infinity());
+
+    const index_t end = first + from + block_rows;
+    for (index_t token = 0; token < end; token += token_block) {
+      const index_t tokens = std::min(token_block, end - token);
+      gather(keys, head, token, token + tokens, n, b.stride, b.row, b.keys);
+      gather(values, head, token, token + tokens, n, b.stride, b.row, b.values);
+      const Eigen::OuterStride<> by_row(b.stride), by_block(token_block);
+      lines(b.scores, m, tokens, by_block).noalias() =
+          lines(b.queries, m, n, by_row) * lines(b.keys, tokens, n, by_row).transpose();
+      for (index_t r = 0; r < m; ++r) {
+        const index_t seen = std::clamp<index_t>(first + from + r / group - token + 1, 0, tokens);
+        weigh(b.scores + r * token_block, seen, tokens, b.maxima()[r], b.sums[r], b.out + r * b.stride, n);
+      }
+      lines(b.out, m, n, by_row).noalias() += lines(b.scores, m, tokens, by_block) * lines(b.values, tokens, n, by_row);
+    }
+    for (index_t r = 0; r < m; ++r) {
+      const float* row = b.out + r * b.stride;
+      float* to = out + (from + r / group) * row_stride + r % group * n;
+      std::transform(row, row + n, to, [=](float x) { return x / b.sums[r]; });
+    }
+  }
+}
+
+}  // namespace kvsharer::inline v0::cpu::detail
