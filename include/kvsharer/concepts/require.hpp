@@ -4,6 +4,7 @@
 #include <concepts>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "kvsharer/concepts/kv_cache.hpp"
@@ -33,7 +34,7 @@ consteval bool require_layer_view() {
   return copies && type && at;
 }
 
-/// Is C a KVCache? If not, says which member is missing.
+/// Is C a KVCache? If not, says which member is missing, of it or of its views.
 template <class C>
 consteval bool require_kv_cache() {
   constexpr bool space = requires { std::bool_constant<C::space == memory_space::host>{}; };
@@ -43,18 +44,18 @@ consteval bool require_kv_cache() {
   constexpr bool length = requires(const C& c) {
     { c.length() } -> std::convertible_to<index_t>;
   };
-  constexpr bool keys = requires(const C& c, layer_id l) {
-    { c.keys(l) } -> LayerView;
-  };
-  constexpr bool values = requires(const C& c, layer_id l) {
-    { c.values(l) } -> LayerView;
-  };
+  constexpr bool keys = requires(const C& c, layer_id l) { requires std::is_class_v<decltype(c.keys(l))>; };
+  constexpr bool values = requires(const C& c, layer_id l) { requires std::is_class_v<decltype(c.values(l))>; };
   static_assert(space, "kvsharer E101: a cache needs `static constexpr memory_space space`, host or device");
   static_assert(shape, "kvsharer E102: a cache needs `cache_shape shape() const`");
   static_assert(length, "kvsharer E103: a cache needs `index_t length() const`, the tokens it holds now");
   static_assert(keys, "kvsharer E104: a cache needs `keys(layer_id) const` that returns a LayerView by value");
   static_assert(values, "kvsharer E105: a cache needs `values(layer_id) const` that returns a LayerView by value");
-  return space && shape && length && keys && values;
+  if constexpr (space && shape && length && keys && values)
+    return require_layer_view<decltype(std::declval<const C&>().keys(layer_id{}))>() &&
+           require_layer_view<decltype(std::declval<const C&>().values(layer_id{}))>();
+  else
+    return false;
 }
 
 /// Is M a DistanceMetric? If not, says which part is missing.
@@ -111,7 +112,7 @@ consteval bool require_index_layout() {
   return copies && offset && rows;
 }
 
-/// Is L a CacheLayout? If not, says which part is missing.
+/// Is L a CacheLayout? If not, says which part is missing, of it or of its index layout.
 template <class L>
 consteval bool require_cache_layout() {
   constexpr bool copies = std::copyable<L>;
@@ -119,7 +120,7 @@ consteval bool require_cache_layout() {
     { l.page_tokens(s) } -> std::same_as<index_t>;
   };
   constexpr bool index = requires(const L l, cache_shape s, const std::int32_t* pages) {
-    { l.index(s, pages) } -> IndexLayout;
+    requires std::is_class_v<decltype(l.index(s, pages))>;
   };
   constexpr bool name = requires(const L l) {
     { l.name() } -> std::convertible_to<const char*>;
@@ -130,7 +131,10 @@ consteval bool require_cache_layout() {
                 "kvsharer E146: a cache layout needs `index(cache_shape, const std::int32_t* pages) const` that "
                 "returns an IndexLayout");
   static_assert(name, "kvsharer E147: a cache layout needs `const char* name() const`");
-  return copies && page && index && name;
+  if constexpr (copies && page && index && name)
+    return require_index_layout<decltype(std::declval<const L&>().index(cache_shape{}, nullptr))>();
+  else
+    return false;
 }
 
 /// Is F a FidelityProbe? If not, says so.

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kvsharer/backend/cpu/distances.hpp"
+#include "kvsharer/concepts/policies.hpp"
+#include "kvsharer/core/types.hpp"
+#include "kvsharer/search/calibration_average.hpp"
+
+using namespace kvsharer;
+
+struct distance {
+  using partial = float;
+  static constexpr fold_scope scope = fold_scope::row;
+#ifdef KVSHARER_EXPECT_FAILURE
+  double step(float sum, float a, float b) const { return sum + (a - b) * (a - b); }
+#else
+  float step(float sum, float a, float b) const { return sum + (a - b) * (a - b); }
+#endif
+  float merge(float p, float q) const { return p + q; }
+  double finish(float sum, index_t) const { return sum; }
+};
+
+int main() { return cpu::layer_distances(cpu::backend{}, calibration_average{}, distance{}).layers(); }

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kvsharer/backend/cpu/distances.hpp"
+#include "kvsharer/core/types.hpp"
+#include "kvsharer/metric/mean_row_norm.hpp"
+
+using namespace kvsharer;
+
+struct view {
+  using value_type = float;
+  float at(index_t, index_t, index_t) const { return 0; }
+};
+
+struct engine_cache {
+#ifdef KVSHARER_EXPECT_FAILURE
+  static constexpr memory_space space = memory_space::device;
+#else
+  static constexpr memory_space space = memory_space::host;
+#endif
+  cache_shape shape() const { return {1, 1, 1, 2}; }
+  index_t length() const { return 2; }
+  view keys(layer_id) const { return {}; }
+  view values(layer_id) const { return {}; }
+};
+
+int main() { return cpu::layer_distances(cpu::backend{}, engine_cache{}, metric::mean_row_norm{}).layers(); }
