@@ -15,6 +15,8 @@ namespace mini_llama {
 /// a rejected one leaves no trace. Each plane is [sample][kv_head][token][channel].
 class calibration_store {
  public:
+  using view_type = kvsharer::layer_view<float, kvsharer::layout::strided_index>;
+
   calibration_store(int layers, int samples, kvsharer::index_t tokens, kvsharer::index_t kv_heads,
                     kvsharer::index_t head_dim)
       : shape_{layers, kv_heads, head_dim, tokens},
@@ -43,8 +45,10 @@ class calibration_store {
     scatter(planes.values, sample, first, tokens, values);
   }
 
-  auto keys(kvsharer::layer_id owner, kvsharer::sequence_id sample) const { return view(planes(owner).keys, sample); }
-  auto values(kvsharer::layer_id owner, kvsharer::sequence_id sample) const {
+  view_type keys(kvsharer::layer_id owner, kvsharer::sequence_id sample) const {
+    return view(planes(owner).keys, sample);
+  }
+  view_type values(kvsharer::layer_id owner, kvsharer::sequence_id sample) const {
     return view(planes(owner).values, sample);
   }
 
@@ -62,8 +66,8 @@ class calibration_store {
     return {.head = head, .token = shape_.head_dim, .base = sample.value * shape_.kv_heads * head};
   }
 
-  auto view(const std::vector<float>& plane, kvsharer::sequence_id sample) const {
-    return kvsharer::layer_view{plane.data(), index(sample)};
+  view_type view(const std::vector<float>& plane, kvsharer::sequence_id sample) const {
+    return {plane.data(), index(sample)};
   }
 
   void scatter(std::vector<float>& plane, kvsharer::sequence_id sample, kvsharer::index_t first,
