@@ -16,7 +16,8 @@ TEST_CASE("a share is a count or a percentage") {
 }
 
 TEST_CASE("a share at and beyond its limits is refused as the user's mistake") {
-  for (const char* bad : {"24", "-1", "100%", "-5%", "1000000000000", "6.5", "", "%", "six", "6 ", "25%%", "nan", "inf%"})
+  for (const char* bad :
+       {"24", "-1", "100%", "-5%", "1000000000000", "6.5", "", "%", "six", "6 ", "25%%", "nan", "inf%"})
     CHECK_THROWS_WITH_AS((void)parse_share(bad, 24), doctest::Contains("--share"), usage_error);
   CHECK(parse_share("95%", 24) == 23);
 }
