@@ -8,8 +8,8 @@ option(KVSHARER_NATIVE "Compile the project's own programs for this machine's in
 add_library(kvsharer_development INTERFACE)
 target_compile_options(kvsharer_development INTERFACE -Wall -Wextra -Wpedantic -Wconversion
                        $<$<BOOL:${KVSHARER_NATIVE}>:-march=native>)
-# GCC 12's own AVX-512 header trips its uninitialised-variable warning when inlined into Eigen's products (GCC bug
+# GCC 12's own AVX-512 header trips its uninitialised-variable warnings when inlined into Eigen's products (GCC bug
 # 105593, mended in 13).
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(kvsharer_development INTERFACE -Wno-maybe-uninitialized)
+  target_compile_options(kvsharer_development INTERFACE -Wno-maybe-uninitialized -Wno-uninitialized)
 endif()
