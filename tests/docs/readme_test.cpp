@@ -53,7 +53,7 @@ class engine {
   const float* values(kvsharer::layer_id l) {
     return rows(values_, [&](const auto& x, auto) { return model_.values(l.value, x); });
   }
-  float* attended() {
+  float* out() {
     attended_.resize(streams_.size() * toy_model::width);
     return attended_.data();
   }
@@ -98,8 +98,7 @@ kvsharer::shared_cache<> share_and_run(engine& engine, const prompts& calibratio
   engine.begin(text);
   for (layer_id l{0}; l.value < engine.layers; ++l.value) {
     if (cache.owns(l)) cache.store(l, id, first, tokens, engine.keys(l), engine.values(l));
-    cpu::attend(engine.heads, cache.keys(l, id), cache.values(l, id), first, tokens, engine.queries(l),
-                engine.attended());
+    cpu::attend(engine.heads, cache.keys(l, id), cache.values(l, id), first, tokens, engine.queries(l), engine.out());
     engine.finish(l);
   }
   return cache;
