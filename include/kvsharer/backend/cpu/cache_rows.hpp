@@ -13,9 +13,8 @@ namespace kvsharer::inline v0::cpu::detail {
 /// stored number is read once, and a block table is asked once per page.
 template <LayerView V, class F>
 void for_each_row(const V& view, index_t head, index_t begin, index_t end, index_t channels, float* buffer, F&& f) {
-  using element = typename V::value_type;
-  const auto visit = [&](index_t token, const element* row) {
-    if constexpr (std::same_as<element, float>) {
+  const auto visit = [&](index_t token, const auto* row) {  // a template: not every element converts to float
+    if constexpr (std::same_as<typename V::value_type, float>) {
       f(token, row);
     } else {
       for (index_t d = 0; d < channels; ++d) buffer[d] = static_cast<float>(row[d]);
@@ -25,7 +24,7 @@ void for_each_row(const V& view, index_t head, index_t begin, index_t end, index
   if constexpr (TokenRunView<V>) {
     const index_t stride = view.token_stride();
     for (index_t token = begin; token < end;) {
-      const element* row = view.row(head, token);
+      const auto* row = view.row(head, token);
       for (const index_t last = token + view.run(token, end - token); token < last; ++token, row += stride)
         visit(token, row);
     }
