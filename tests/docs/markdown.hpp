@@ -119,7 +119,7 @@ inline std::string read(const std::filesystem::path& file) {
 inline std::vector<std::filesystem::path> pages(const std::filesystem::path& root) {
   std::vector<std::filesystem::path> found{"README.md"};
   for (const auto& entry : std::filesystem::recursive_directory_iterator(root / "docs"))
-    if (entry.path().extension() == ".md") found.push_back(std::filesystem::relative(entry.path(), root));
+    if (entry.path().extension() == ".md") found.push_back(entry.path().lexically_relative(root));
   std::sort(found.begin(), found.end());
   return found;
 }
