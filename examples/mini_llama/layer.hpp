@@ -70,11 +70,12 @@ void store_rows(Store& store, kvsharer::layer_id l, std::span<const sequence_sli
   }
 }
 
-/// attended [rows][heads * head_dim] = attention of the queries over what `owner` stores, in parallel over sequences
-/// and KV heads.
+/// attended [rows][heads * head_dim] = attention of the queries over the keys and values that layer `l` reads, in
+/// parallel over sequences and KV heads.
 template <class Store>
-void attend_rows(const Store& store, kvsharer::layer_id owner, std::span<const sequence_slice> slices,
-                 kvsharer::cpu::attention_shape shape, const float* queries, float* attended, workspace& w) {
+void attend_rows(const Store& store, const kvsharer::share_map& map, kvsharer::layer_id l,
+                 std::span<const sequence_slice> slices, kvsharer::cpu::attention_shape shape, const float* queries,
+                 float* attended, workspace& w) {
   const kvsharer::index_t width = shape.heads * shape.head_dim;
   const auto pieces = static_cast<kvsharer::index_t>(slices.size()) * shape.kv_heads;
   if (w.attention.size() < static_cast<std::size_t>(pieces)) w.attention.resize(static_cast<std::size_t>(pieces));
@@ -83,8 +84,9 @@ void attend_rows(const Store& store, kvsharer::layer_id owner, std::span<const s
     const kvsharer::index_t head = piece % shape.kv_heads;
     const sequence_slice& s = slices[i];
     const kvsharer::index_t row = w.first_rows[i] * width;
-    kvsharer::cpu::attend(shape, store.keys(owner, s.id), store.values(owner, s.id), s.first, s.tokens, queries + row,
-                          attended + row, w.attention[static_cast<std::size_t>(piece)], head, head + 1);
+    kvsharer::cpu::attend(shape, store.keys(map.key_owner(l), s.id), store.values(map.value_owner(l), s.id), s.first,
+                          s.tokens, queries + row, attended + row, w.attention[static_cast<std::size_t>(piece)], head,
+                          head + 1);
   });
 }
 
@@ -140,7 +142,7 @@ void run_layer(const model& m, Store& store, const kvsharer::share_map& map, std
   if (part == layer_part::keys_and_values) return;
 
   float* attended = workspace::at_least(w.attended, rows * query_width);
-  attend_rows(store, map.owner(l), slices, {c.heads, c.kv_heads, c.head_dim}, queries, attended, w);
+  attend_rows(store, map, l, slices, {c.heads, c.kv_heads, c.head_dim}, queries, attended, w);
   const projection output{layer.output, x, true};
   linear({&output, 1}, attended, rows, w.products);
 
