@@ -60,7 +60,7 @@ inline bool is_code(const block& b) { return b.language == "cpp" || b.language =
 
 /// What is wrong with the blocks of one page, one line each; empty if every block of code is what the tests compile.
 inline std::vector<std::string> block_problems(const std::string& text, const compiled_source& source) {
-  static const std::set<std::string> shown{"text", "console", "json", "python"};  // not code, and named so
+  static const std::set<std::string> shown{"text", "console", "sh", "json", "python"};  // not code, and named so
   const lines page = lines_of(text);
   std::vector<std::string> problems;
   for (const block& b : blocks_of(page)) {
