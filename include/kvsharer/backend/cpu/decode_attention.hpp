@@ -17,10 +17,10 @@ inline float dot(const float* a, const float* b, index_t n) noexcept {
   pack sum[2] = {};
   index_t d = 0;
   for (; d + 2 * lanes <= n; d += 2 * lanes) {
-    sum[0] += unaligned(a + d) * unaligned(b + d);
-    sum[1] += unaligned(a + d + lanes) * unaligned(b + d + lanes);
+    sum[0] += unaligned(a + d).value * unaligned(b + d).value;
+    sum[1] += unaligned(a + d + lanes).value * unaligned(b + d + lanes).value;
   }
-  for (; d + lanes <= n; d += lanes) sum[0] += unaligned(a + d) * unaligned(b + d);
+  for (; d + lanes <= n; d += lanes) sum[0] += unaligned(a + d).value * unaligned(b + d).value;
   sum[0] += sum[1];
   float total = 0;
   for (index_t i = 0; i < lanes; ++i) total += sum[0][i];
@@ -31,7 +31,7 @@ inline float dot(const float* a, const float* b, index_t n) noexcept {
 /// y[d] += a * x[d].
 inline void add_scaled(float a, const float* x, float* y, index_t n) noexcept {
   index_t d = 0;
-  for (; d + lanes <= n; d += lanes) unaligned(y + d) += a * unaligned(x + d);
+  for (; d + lanes <= n; d += lanes) unaligned(y + d).value += a * unaligned(x + d).value;
   for (; d < n; ++d) y[d] += a * x[d];
 }
 

@@ -103,7 +103,7 @@ class row_panel {
     index_t c = 0;
     for (; c + lanes <= channels; c += lanes) {
       pack block[lanes];
-      unrolled<lanes>([&](auto lane) { block[lane] = unaligned(source[lane] + c); });
+      unrolled<lanes>([&](auto lane) { block[lane] = unaligned(source[lane] + c).value; });
       transpose(block);
       unrolled<lanes>([&](auto i) { aligned(out + (c + i) * lanes) = block[i]; });
     }

@@ -21,7 +21,12 @@ inline constexpr index_t lanes = 4;
 
 // Packs go through functions by reference only: by value their calling convention would depend on compiler flags.
 typedef float pack __attribute__((vector_size(lanes * sizeof(float)), may_alias));
-typedef float unaligned_pack __attribute__((vector_size(lanes * sizeof(float)), aligned(alignof(float)), may_alias));
+typedef pack unaligned_lanes __attribute__((aligned(alignof(float))));
+/// A struct, because Clang forgets the alignment of a typedef that a function returns by reference.
+struct __attribute__((may_alias)) unaligned_pack {
+  unaligned_lanes value;
+};
+static_assert(alignof(unaligned_pack) == alignof(float));
 
 /// `p` is aligned to a whole pack.
 inline pack& aligned(float* p) noexcept { return *reinterpret_cast<pack*>(p); }
