@@ -21,3 +21,15 @@ else()
            COMMAND ${CMAKE_COMMAND} -E echo "skipped: no ${other_compiler} here to test headers and diagnostics with")
   set_tests_properties(other_compiler.${other_compiler} PROPERTIES SKIP_REGULAR_EXPRESSION "skipped: no ")
 endif()
+
+# What such a compiler must be told to find third parties, as system includes: test_includes_cpu, test_includes_json, and
+# nothing for the rest of the library. Compilers search their own folders unasked.
+set(test_includes_core "")
+function(third_party part library)
+  get_target_property(folders ${library} INTERFACE_INCLUDE_DIRECTORIES)
+  list(REMOVE_ITEM folders /usr/include ${CMAKE_CXX_IMPLICIT_INCLUDE_DIRECTORIES})
+  list(TRANSFORM folders PREPEND -isystem)
+  set(test_includes_${part} ${folders} PARENT_SCOPE)
+endfunction()
+third_party(cpu Eigen3::Eigen)
+third_party(json nlohmann_json::nlohmann_json)

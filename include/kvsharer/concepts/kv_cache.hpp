@@ -21,9 +21,12 @@ concept LayerView = std::is_trivially_copyable_v<V> && requires(const V v, index
 
 /// A view whose rows are head_dim neighbours in memory, so that loops may vectorise and Eigen may map.
 ///
-/// Required besides: v.row(head, token) -> const value_type*
+/// Required besides:
+///   V::value_type                            converts to float, as `at` does it; packed codes make no rows
+///   v.row(head, token) -> const value_type*
 template <class V>
-concept RowContiguousView = LayerView<V> && requires(const V v, index_t i) {
+concept RowContiguousView = LayerView<V> && std::convertible_to<typename V::value_type, float> &&
+    requires(const V v, index_t i) {
   { v.row(i, i) } -> std::same_as<const typename V::value_type*>;
 };
 

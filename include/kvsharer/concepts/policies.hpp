@@ -55,8 +55,8 @@ concept FidelityProbe = requires(F& f, const share_map& map) {
 /// and so can leave out the layers below the first change.
 ///
 /// Required besides:
-///   f.resume(map, first) -> double    scores `map`, which agrees with the last accepted map on all layers below
-///   `first` f.accept()                        the map scored last is now the accepted one (at first: the identity)
+///   f.resume(map, first) -> double    scores `map`, which below `first` equals the last accepted map
+///   f.accept()                        the map scored last is now the accepted one; before any, it is the identity
 template <class F>
 concept ResumableProbe = FidelityProbe<F> && requires(F& f, const share_map& map, layer_id first) {
   { f.resume(map, first) } -> std::convertible_to<double>;
