@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <limits>
 #include <random>
+#include <type_traits>
 #include <vector>
 
 #include "kvsharer/core/element.hpp"
@@ -139,7 +140,7 @@ TEST_CASE("every element type, under every layout") {
 template <class View>
 struct element_view {
   using value_type = typename View::value_type;
-  View view;
+  std::remove_const_t<View> view;  // Clang 14 holds a const member of class type to forbid trivial copies
   float at(index_t head, index_t token, index_t channel) const { return view.at(head, token, channel); }
 };
 /// A view whose rows are contiguous, and that knows of no runs.
