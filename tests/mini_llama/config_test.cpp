@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config.hpp"
+
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "mini_llama/scratch_directory.hpp"
+
+using nlohmann::json;
+using namespace mini_llama;
+
+namespace {
+
+json llama2() {
+  return json::parse(R"({
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "bos_token_id": 1, "eos_token_id": 2,
+    "hidden_act": "silu", "hidden_size": 2048, "intermediate_size": 5632, "max_position_embeddings": 2048,
+    "num_attention_heads": 32, "num_hidden_layers": 22, "num_key_value_heads": 4, "pretraining_tp": 1,
+    "rms_norm_eps": 1e-05, "rope_scaling": null, "tie_word_embeddings": false, "torch_dtype": "float32",
+    "use_cache": true, "vocab_size": 32000})");
+}
+
+json llama3() {
+  json c = llama2();
+  c.update(json::parse(R"({
+    "attention_bias": false, "mlp_bias": false, "eos_token_id": [128001, 128008, 128009], "bos_token_id": 128000,
+    "head_dim": 64, "max_position_embeddings": 131072, "rope_theta": 500000.0, "tie_word_embeddings": true,
+    "vocab_size": 128256, "rope_scaling": {"factor": 32.0, "high_freq_factor": 4.0, "low_freq_factor": 1.0,
+    "original_max_position_embeddings": 8192, "rope_type": "llama3"}})"));
+  return c;
+}
+
+json mistral() {
+  json c = llama2();
+  c.update(json::parse(R"({
+    "architectures": ["MistralForCausalLM"], "model_type": "mistral", "hidden_size": 4096, "num_key_value_heads": 8,
+    "max_position_embeddings": 32768, "rope_theta": 1000000.0, "sliding_window": null, "head_dim": null})"));
+  return c;
+}
+
+json qwen2() {
+  json c = llama2();
+  c.update(json::parse(R"({
+    "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "max_position_embeddings": 32768,
+    "sliding_window": 4096, "use_sliding_window": false, "max_window_layers": 21, "bos_token_id": null})"));
+  return c;
+}
+
+model_config read(const json& config) {
+  const scratch_directory d;
+  d.write("config.json", config.dump());
+  return read_config(d.path());
+}
+
+/// What is said against `config` with `changes` made; always begins with the file.
+std::string refused(json config, const json& changes) {
+  config.update(changes);
+  const scratch_directory d;
+  d.write("config.json", config.dump());
+  const std::string text = refusal([&] { read_config(d.path()); });
+  CHECK_MESSAGE(has(text, "config.json: "), text);
+  return text;
+}
+
+void check_refused(const json& config, const char* changes, const char* reason) {
+  const std::string text = refused(config, json::parse(changes));
+  CHECK_MESSAGE(has(text, reason), text);
+}
+
+}  // namespace
+
+TEST_CASE("Llama-2 and TinyLlama") {
+  const model_config c = read(llama2());
+  CHECK(c.architecture == "LlamaForCausalLM");
+  CHECK(c.layers == 22);
+  CHECK(c.hidden == 2048);
+  CHECK(c.intermediate == 5632);
+  CHECK(c.heads == 32);
+  CHECK(c.kv_heads == 4);
+  CHECK(c.head_dim == 64);
+  CHECK(c.vocab == 32000);
+  CHECK(c.max_position == 2048);
+  CHECK(c.norm_eps == doctest::Approx(1e-5));
+  CHECK(!c.tied_embeddings);
+  CHECK(c.bos == 1);
+  CHECK(c.eos == std::vector{2});
+  CHECK(c.rope.identity() == "half-split theta=10000 scaling=none");
+
+  json old = llama2();
+  old.erase("num_key_value_heads");
+  old.erase("rope_scaling");
+  CHECK(read(old).kv_heads == 32);
+}
+
+TEST_CASE("Llama-3 of both generations of files") {
+  const model_config c = read(llama3());
+  CHECK(c.tied_embeddings);
+  CHECK(c.bos == 128000);
+  CHECK(c.eos == std::vector{128001, 128008, 128009});
+  CHECK(c.rope.kind == rope_kind::llama3);
+  CHECK(c.rope.theta == 500000);
+  CHECK(c.rope.factor == 32);
+  CHECK(c.rope.low_freq_factor == 1);
+  CHECK(c.rope.high_freq_factor == 4);
+  CHECK(c.rope.original_max_position == 8192);
+  CHECK(c.rope.identity() == "half-split theta=5e+05 scaling=llama3 factor=32 low=1 high=4 original=8192");
+
+  json newer = llama3();
+  newer["rope_parameters"] = newer["rope_scaling"];
+  newer["rope_parameters"]["rope_theta"] = newer["rope_theta"];
+  newer.erase("rope_scaling");
+  newer.erase("rope_theta");
+  newer["dtype"] = "bfloat16";
+  newer.erase("torch_dtype");
+  CHECK(read(newer).rope.identity() == c.rope.identity());
+}
+
+TEST_CASE("linear and default rotations") {
+  json c = llama2();
+  c["rope_scaling"] = {{"type", "linear"}, {"factor", 2.5}};
+  CHECK(read(c).rope.identity() == "half-split theta=10000 scaling=linear factor=2.5");
+  c["rope_scaling"] = nullptr;
+  c["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 20000}};
+  CHECK(read(c).rope.identity() == "half-split theta=20000 scaling=none");
+}
+
+TEST_CASE("Mistral and Qwen") {
+  const model_config m = read(mistral());
+  CHECK(m.architecture == "MistralForCausalLM");
+  CHECK(m.head_dim == 128);
+  json window = mistral();
+  window["sliding_window"] = 32768;
+  CHECK(read(window).max_position == 32768);
+  const model_config q = read(qwen2());
+  CHECK(q.architecture == "Qwen2ForCausalLM");
+  CHECK(q.bos == -1);
+}
+
+TEST_CASE("one of architectures and model_type is enough") {
+  json c = llama2();
+  c.erase("architectures");
+  CHECK(read(c).architecture == "LlamaForCausalLM");
+  c = mistral();
+  c.erase("model_type");
+  CHECK(read(c).architecture == "MistralForCausalLM");
+}
+
+TEST_CASE("head_dim need not follow from hidden_size") {
+  json c = llama2();
+  c["head_dim"] = 128;
+  c["hidden_size"] = 2050;
+  CHECK(read(c).head_dim == 128);
+}
+
+TEST_CASE("what the forward pass would not honour is refused by name") {
+  check_refused(llama2(), R"({"architectures": ["GemmaForCausalLM"]})", "GemmaForCausalLM");
+  check_refused(llama2(), R"({"model_type": "mixtral", "architectures": ["MixtralForCausalLM"]})",
+                "MixtralForCausalLM");
+  check_refused(llama2(), R"({"model_type": "mistral"})", "model_type mistral");
+  check_refused(llama2(), R"({"architectures": null, "model_type": null})", "names neither");
+  check_refused(llama2(), R"({"architectures": ["A", "B"]})", "\"architectures\"");
+  check_refused(llama2(), R"({"attention_bias": true})", "\"attention_bias\": true is not supported");
+  check_refused(llama2(), R"({"mlp_bias": true})", "\"mlp_bias\": true is not supported");
+  check_refused(llama2(), R"({"hidden_act": "gelu"})", "\"hidden_act\": \"gelu\"");
+  check_refused(llama2(), R"({"quantization_config": {"bits": 4}})", "quantization_config");
+  check_refused(llama2(), R"({"num_local_experts": 8})", "num_local_experts");
+  check_refused(llama2(), R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor");
+  check_refused(llama2(), R"({"layer_types": ["full_attention", "sliding_attention"]})", "layer_types");
+  check_refused(mistral(), R"({"sliding_window": 4096})", "\"sliding_window\": 4096 is shorter than the context");
+  check_refused(qwen2(), R"({"use_sliding_window": true})", "\"use_sliding_window\": true");
+  json silent = mistral();
+  silent.erase("sliding_window");
+  check_refused(silent, "{}", "says nothing of \"sliding_window\"");
+}
+
+TEST_CASE("rotations that are not supported or not whole are refused") {
+  for (const char* type : {"yarn", "dynamic", "longrope", "su", "mrope"})
+    CHECK(has(refused(llama2(), {{"rope_scaling", {{"rope_type", type}, {"factor", 2.0}}}}),
+              std::string("the rotation type \"") + type + "\""));
+  check_refused(llama2(), R"({"rope_scaling": {"type": "linear"}})", "lacks \"rope_scaling.factor\"");
+  check_refused(llama2(), R"({"rope_scaling": {"type": "linear", "factor": 0.5}})", "is less than 1");
+  check_refused(llama2(), R"({"rope_scaling": 7})", "\"rope_scaling\": 7 is no object");
+  check_refused(llama2(), R"({"rope_theta": -1})", "\"rope_theta\": -1 is no positive number");
+  check_refused(llama2(), R"({"rope_theta": "big"})", "\"rope_theta\": \"big\"");
+  check_refused(llama2(), R"({"rope_parameters": {"full_attention": {"rope_type": "default"}}})", "differ by layer");
+  check_refused(llama2(), R"({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.25}})",
+                "rope_parameters.partial_rotary_factor");
+  check_refused(llama2(), R"({"rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 4,
+                "high_freq_factor": 4, "original_max_position_embeddings": 8192}})",
+                "is not above");
+  check_refused(llama2(), R"({"rope_scaling": {"rope_type": "llama3", "factor": 8, "low_freq_factor": 1,
+                "high_freq_factor": 4}})",
+                "lacks \"rope_scaling.original_max_position_embeddings\"");
+}
+
+TEST_CASE("sizes that make no sense are refused") {
+  json c = llama2();
+  c.erase("hidden_size");
+  check_refused(c, "{}", "lacks \"hidden_size\"");
+  check_refused(llama2(), R"({"num_hidden_layers": 0})", "\"num_hidden_layers\": 0");
+  check_refused(llama2(), R"({"num_hidden_layers": -3})", "\"num_hidden_layers\": -3");
+  check_refused(llama2(), R"({"num_hidden_layers": 2.5})", "\"num_hidden_layers\": 2.5");
+  check_refused(llama2(), R"({"vocab_size": 99999999999999999})", "\"vocab_size\": 99999999999999999");
+  check_refused(llama2(), R"({"num_key_value_heads": 5})", "is no multiple of \"num_key_value_heads\": 5");
+  check_refused(llama2(), R"({"hidden_size": 2050})", "lacks \"head_dim\"");
+  check_refused(llama2(), R"({"head_dim": 63})", "even");
+  check_refused(llama2(), R"({"rms_norm_eps": 0})", "\"rms_norm_eps\": 0");
+  check_refused(llama2(), R"({"eos_token_id": [2, 32000]})", "\"eos_token_id\"");
+  check_refused(llama2(), R"({"bos_token_id": -1})", "\"bos_token_id\": -1");
+  check_refused(llama2(), R"({"bos_token_id": [1]})", "\"bos_token_id\": [1]");
+  check_refused(llama2(), R"({"tie_word_embeddings": "yes"})", "\"tie_word_embeddings\": \"yes\"");
+}
+
+TEST_CASE("files that are missing or broken") {
+  const scratch_directory d;
+  CHECK(has(refusal([&] { read_config(d.path() / "absent"); }), "absent: is no folder"));
+  CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: cannot be opened"));
+  d.write("config.json", "{\"model_type\": ");
+  CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: is no valid JSON"));
+  d.write("config.json", "{\"rope_theta\": 1e999}");
+  CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: is no valid JSON"));
+  d.write("config.json", "[1]");
+  CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: holds a JSON array"));
+}
