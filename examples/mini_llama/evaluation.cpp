@@ -87,9 +87,10 @@ evaluation evaluate(const session& s, const share_map& map, std::span<const int>
   double nll = 0, full_nll = 0, kl = 0;
   std::size_t tokens = 0, agreed = 0;
   std::vector<int> piece;
-  for (std::size_t begin = 0; begin < ids.size() && !(cancelled && cancelled()); begin += step) {
+  const bool has_bos = config.bos >= 0;
+  for (std::size_t begin = has_bos ? 0 : 1; begin < ids.size() && !(cancelled && cancelled()); begin += step) {
     const std::size_t count = std::min(step, ids.size() - begin);
-    piece.assign(1, config.bos);
+    piece.assign(1, has_bos ? config.bos : ids[begin - 1]);
     piece.insert(piece.end(), ids.begin() + static_cast<std::ptrdiff_t>(begin),
                  ids.begin() + static_cast<std::ptrdiff_t>(begin + count - 1));
     const float* full_hidden = full(piece);

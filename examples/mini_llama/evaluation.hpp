@@ -20,9 +20,10 @@ struct evaluation {
 };
 
 /// Cuts `ids` (without BOS) into pieces of `window` - 1 tokens, runs each on its own behind a BOS, and scores every
-/// token once. `on_progress(done, all)` is called after each window; when `cancelled` answers yes the figures are those
-/// so far. Throws usage_error when the text is empty or the window does not fit the model. Cost: one forward pass per
-/// window for the full model and, unless `map` is the identity, one for `map`.
+/// token once. Where the model has no BOS, the token before a piece stands in for it, and the first one is not scored.
+/// `on_progress(done, all)` is called after each window; when `cancelled` answers yes the figures are those so far.
+/// Throws usage_error when the text is empty or the window does not fit the model. Cost: one forward pass per window
+/// for the full model and, unless `map` is the identity, one for `map`.
 evaluation evaluate(const session& s, const kvsharer::share_map& map, std::span<const int> ids,
                     kvsharer::index_t window, const std::function<void(std::size_t, std::size_t)>& on_progress = {},
                     const std::function<bool()>& cancelled = {});

@@ -60,16 +60,12 @@ void run(generate_arguments& a) {
   const bool streams = !a.json && has_words && a.request.prompts.size() == 1;
   std::vector<int> so_far;
   std::size_t known = 0;
-  const auto show = [&] {
-    std::fputs(s.words().decode_next(so_far, known).c_str(), stdout);
-    std::fflush(stdout);
-  };
   if (streams) {
-    so_far = a.request.prompts[0];
-    show();
+    so_far = a.request.prompts[0];  // shown together with the first token, once the request has proved possible
     a.request.on_token = [&](std::size_t, int token) {
       so_far.push_back(token);
-      show();
+      std::fputs(s.words().decode_next(so_far, known).c_str(), stdout);
+      std::fflush(stdout);
     };
   }
   a.request.stop_at_eos = !a.ignore_eos;

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "golden/golden.hpp"
+#include "mini_llama/program.hpp"
+
+/// The program as users meet it: streams, exit codes, files.
+namespace {
+
+using nlohmann::json;
+using arguments = std::vector<std::string>;
+
+const std::string model = golden::model_directory();
+const std::string calibration = KVSHARER_SOURCE_DIR "/examples/mini_llama/calibration/encyclopaedia.txt";
+
+arguments with(arguments a, const arguments& more) {
+  a.insert(a.end(), more.begin(), more.end());
+  return a;
+}
+
+TEST_CASE("every command explains itself") {
+  const program_run all = run_program({"--help"});
+  CHECK(all.exit_code == 0);
+  for (const std::string command : {"search", "generate", "eval", "logits", "demo"}) {
+    CHECK(has(all.out, command));
+    const program_run one = run_program({command, "--help"});
+    CHECK(one.exit_code == 0);
+    CHECK(has(one.out, "--model"));
+    CHECK(one.err.empty());
+  }
+  CHECK(has(run_program({"--version"}).out, "0.1.0"));
+}
+
+TEST_CASE("search writes a strategy that generate, eval and logits follow") {
+  const scratch_directory folder;
+  const std::string strategy = (folder.path() / "strategy.json").string();
+  const std::string python = (folder.path() / "map.py").string();
+  const program_run found =
+      run_program({"search", "--model", model, "--calibration", calibration, "--samples", "4", "--sample-tokens", "16",
+                   "--share", "25%", "--out", strategy, "--python-map", python, "--json"});
+  REQUIRE(found.exit_code == 0);
+  const json j = json::parse(found.out);  // nothing but one object
+  CHECK(j.at("accepted") == 6);
+  CHECK(j.at("layer_map").size() == 24);
+  CHECK(j.at("candidates_tried") >= 6);
+  CHECK(j.at("score") > 0.5);
+  CHECK(j.at("seconds") > 0);
+  CHECK(j.at("layer_evaluations") > 24);
+  const auto& d = j.at("distance_matrix");
+  REQUIRE(d.size() == 24);
+  for (std::size_t r = 0; r < 24; ++r)
+    for (std::size_t c = 0; c < 24; ++c) CHECK((d.at(r).at(c) > 0) == (c < r));
+  CHECK(json::parse(slurp(strategy)).at("layer_map") == j.at("layer_map"));
+  CHECK(slurp(python).starts_with("{"));
+  std::vector<std::string> files;
+  for (const auto& file : std::filesystem::directory_iterator(folder.path()))
+    files.push_back(file.path().filename().string());
+  CHECK(files.size() == 2);  // no temporary file stays
+
+  const auto owners = j.at("layer_map").get<std::vector<int>>();
+  const arguments generate{"generate", "--model", model, "--prompt", "In 1914", "--max-new-tokens", "5", "--json"};
+  const json full = json::parse(run_program(generate).out);
+  const json shared = json::parse(run_program(with(generate, {"--strategy", strategy})).out);
+  CHECK(full.at("token_ids").size() == 5);
+  CHECK(full.at("text").is_string());
+  CHECK(full.at("decode_tokens_per_second") > 0);
+  CHECK(full.at("prefill_seconds") > 0);
+  CHECK(full.at("kv_bytes") == full.at("kv_bytes_unshared"));
+  CHECK(shared.at("kv_bytes_unshared") == full.at("kv_bytes"));
+  CHECK(shared.at("kv_bytes").get<long>() * 24 == full.at("kv_bytes").get<long>() * 18);
+
+  const std::string text = folder.write("text.txt", "The river flows through the town and into the sea.\n").string();
+  const arguments eval{"eval", "--model", model, "--text", text, "--window", "8", "--json"};
+  const json same = json::parse(run_program(eval).out);
+  CHECK(same.at("kl") == 0);
+  CHECK(same.at("top1_agreement") == 1);
+  const json other = json::parse(run_program(with(eval, {"--strategy", strategy})).out);
+  CHECK(other.at("kl") > 0);
+  CHECK(other.at("tokens") == same.at("tokens"));
+  CHECK(other.at("perplexity") > 1);
+
+  const std::string ids = folder.write("ids.json", "[[1, 5, 9], [1, 7]]").string();
+  const json rows = json::parse(run_program({"logits", "--model", model, "--token-ids", ids}).out).at("logits");
+  const json moved =
+      json::parse(run_program({"logits", "--model", model, "--token-ids", ids, "--strategy", strategy}).out)
+          .at("logits");
+  REQUIRE(rows.size() == 2);
+  CHECK(rows[0].size() == golden::vocab);
+  CHECK(rows != moved);
+}
+
+TEST_CASE("generation from ids continues as the golden data do") {
+  const golden::mini_llama g = golden::read_mini_llama();
+  const scratch_directory folder;
+  json ids;
+  for (const auto& p : g.prompts) ids.push_back(p.token_ids);
+  const program_run r =
+      run_program({"generate", "--model", model, "--token-ids", folder.write("ids.json", ids.dump()).string(),
+                   "--max-new-tokens", "32", "--ignore-eos", "--kv-layout", "paged", "--json"});
+  REQUIRE(r.exit_code == 0);
+  const json out = json::parse(r.out).at("token_ids");
+  for (std::size_t p = 0; p < g.prompts.size(); ++p) CHECK(out.at(p) == g.prompts[p].greedy_ids);
+}
+
+TEST_CASE("sampling repeats with its seed") {
+  const arguments sample{"generate", "--model",       model, "--prompt", "The", "--max-new-tokens",
+                         "12",       "--temperature", "1.0", "--top-p",  "0.9", "--json"};
+  const auto ids = [&](const std::string& seed) {
+    return json::parse(run_program(with(sample, {"--seed", seed})).out).at("token_ids");
+  };
+  CHECK(ids("1") == ids("1"));
+  CHECK(ids("1") != ids("2"));
+}
+
+/// The command ends with `code`, says `words` on stderr alone, and leaves the folder as it was.
+void refused(const arguments& a, int code, const std::vector<std::string>& words) {
+  const program_run r = run_program(a);
+  CAPTURE(r.err);
+  CHECK(r.exit_code == code);
+  CHECK(r.out.empty());
+  for (const std::string& w : words) CHECK_MESSAGE(has(r.err, w), w);
+}
+
+TEST_CASE("wrong use is refused with exit code 2, and nothing is written") {
+  const scratch_directory folder;
+  const std::string out = (folder.path() / "never.json").string();
+  const arguments search{"search", "--model", model, "--calibration", calibration, "--out", out};
+  for (const std::string share : {"24", "-1", "100%", "1e9", "some", ""})
+    refused(with(search, {"--share", share}), 2, {"--share"});
+  refused(search, 2, {"--share"});
+  refused(with(search, {"--share", "6", "--metric", "manhattan"}), 2, {"--metric", "mean-row-norm"});
+  refused(with(search, {"--share", "6", "--order", "explicit"}), 2, {"--map"});
+  refused(with(search, {"--share", "6", "--sample-tokens", "1"}), 2, {"--sample-tokens"});
+  refused({"search", "--model", model, "--share", "6", "--out", out}, 2, {"--calibration", "--token-ids"});
+  refused({"generate", "--model", model, "--prompt", ""}, 2, {"empty"});
+  refused({"generate", "--model", model}, 2, {"--prompt"});
+  refused({"generate", "--model", model, "--prompt", "a", "--max-new-tokens", "0"}, 2, {"--max-new-tokens"});
+  refused({"generate", "--model", model, "--prompt", "a", "--max-new-tokens", "100000"}, 2, {"context"});
+  refused({"generate", "--model", model, "--prompt", std::string(20000, 'x')}, 2, {"context"});
+  refused({"generate", "--model", model, "--prompt", "a", "--kv-type", "int3"}, 2, {"--kv-type"});
+  refused({"eval", "--model", model, "--text", calibration, "--window", "1"}, 2, {"window"});
+  refused({"eval", "--model", model, "--text", calibration, "--window", "99999"}, 2, {"window"});
+  refused({"sing"}, 2, {"subcommand"});
+  refused({}, 2, {"subcommand"});
+  CHECK(std::filesystem::is_empty(folder.path()));
+}
+
+TEST_CASE("what cannot be read or does not fit is refused with exit code 1, and nothing is written") {
+  const scratch_directory folder;
+  const std::string out = (folder.path() / "never.json").string();
+  refused({"generate", "--model", "/no/such/model", "--prompt", "a"}, 1, {"/no/such/model", "config.json"});
+  refused({"eval", "--model", model, "--text", "/no/such/text"}, 1, {"/no/such/text"});
+  refused({"search", "--model", model, "--calibration", calibration, "--samples", "5000", "--share", "6", "--out", out},
+          1, {"5000", "samples"});
+  refused({"search", "--model", model, "--calibration", calibration, "--samples", "2", "--sample-tokens", "8",
+           "--share", "1", "--out", "/no/such/folder/strategy.json"},
+          1, {"/no/such/folder"});
+  CHECK(std::filesystem::is_empty(folder.path()));
+
+  const auto file = [&](const std::string& bytes) { return folder.write("in.json", bytes).string(); };
+  const auto logits_of = [&](const std::string& ids) {
+    return arguments{"logits", "--model", model, "--token-ids", file(ids)};
+  };
+  refused(logits_of("[[1, 2"), 1, {"in.json"});
+  refused(logits_of("[[1, 8192]]"), 1, {"in.json", "8192"});
+  refused(logits_of("[[1], []]"), 1, {"in.json"});
+  refused(logits_of("[[1, 2.5]]"), 1, {"in.json"});
+  refused(logits_of("{\"a\": 1}"), 1, {"in.json"});
+  refused({"search", "--model", model, "--token-ids", file("[[1,2,3],[1,2]]"), "--share", "6"}, 1, {"length"});
+
+  const auto strategy = [&](const std::string& text) {
+    return arguments{"generate", "--model", model, "--prompt", "a", "--strategy", file(text)};
+  };
+  refused(strategy("not json"), 1, {"E601"});
+  refused(strategy("{}"), 1, {"E601"});
+
+  const std::string good = (folder.path() / "good.json").string();
+  REQUIRE(run_program({"search", "--model", model, "--calibration", calibration, "--samples", "2", "--sample-tokens",
+                       "8", "--share", "1", "--out", good})
+              .exit_code == 0);
+  json j = json::parse(slurp(good));
+  j["kvsharer_strategy"] = 99;
+  refused(strategy(j.dump()), 1, {"E602", "99"});
+  j = json::parse(slurp(good));
+  j["model"]["fingerprint"] = "0123456789abcdef";
+  refused(strategy(j.dump()), 1, {"E603", "fingerprint"});
+  j = json::parse(slurp(good));
+  j["layer_map"][3] = 9;
+  refused(strategy(j.dump()), 1, {"E"});
+}
+
+TEST_CASE("a strategy file that exists is replaced whole or kept") {
+  const scratch_directory folder;
+  const std::filesystem::path kept = folder.write("strategy.json", "precious");
+  refused({"search", "--model", model, "--calibration", calibration, "--share", "24", "--out", kept.string()}, 2, {});
+  CHECK(slurp(kept) == "precious");
+  CHECK(run_program({"search", "--model", model, "--calibration", calibration, "--samples", "2", "--sample-tokens", "8",
+                     "--share", "1", "--out", kept.string()})
+            .exit_code == 0);
+  CHECK(json::parse(slurp(kept)).contains("layer_map"));
+}
+
+TEST_CASE("the demo tells its whole story") {
+  const scratch_directory folder;
+  const std::string out = (folder.path() / "demo").string();
+  const program_run r =
+      run_program({"demo", "--samples", "4", "--sample-tokens", "16", "--max-new-tokens", "4", "--out", out});
+  CAPTURE(r.err);
+  REQUIRE(r.exit_code == 0);
+  for (const std::string part : {"12.5%", "25%", "37.5%", "control: similar", "perplexity", "reader (row) from owner",
+                                 "by the full cache", "with 6 of 24 layers sharing"})
+    CHECK_MESSAGE(has(r.out, part), part);
+  CHECK(has(r.out, out));
+  CHECK(json::parse(slurp(out + "/demo.json")).is_object());
+  CHECK(std::filesystem::exists(out + "/strategy-dissimilar-25%.json"));
+}
+
+}  // namespace
