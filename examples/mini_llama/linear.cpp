@@ -11,6 +11,7 @@
 namespace mini_llama {
 
 using kvsharer::index_t;
+using kvsharer::cpu::detail::decode;
 
 namespace {
 
@@ -29,16 +30,6 @@ void with_stored_type(const weight& w, F&& f) {
   }
 }
 
-template <class E>
-void decode(const E* from, index_t n, float* to) {
-  index_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    const float_lanes x = load_lanes(from + i);
-    std::memcpy(to + i, &x, sizeof x);
-  }
-  for (; i < n; ++i) to[i] = static_cast<float>(from[i]);
-}
-
 /// Outs weight rows times Rows rows of x: each weight is loaded and decoded once. Every sum is formed in the same order
 /// whatever Outs and Rows are, so that grouping never shows in the results.
 template <int Outs, int Rows, class E>
@@ -47,9 +38,13 @@ void stream(const E* w, const float* x, index_t in, float* y, index_t y_stride, 
   index_t i = 0;
   for (; i + lanes <= in; i += lanes) {
     float_lanes rows[Rows];
+#pragma GCC unroll 4
     for (int r = 0; r < Rows; ++r) rows[r] = load_lanes(x + r * in + i);
+#pragma GCC unroll 4
     for (int o = 0; o < Outs; ++o) {
+      __builtin_prefetch(w + (o + Outs) * in + i, 0, 3);
       const float_lanes weights = load_lanes(w + o * in + i);
+#pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r) sums[o][r] += weights * rows[r];
     }
   }
