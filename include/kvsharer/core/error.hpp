@@ -16,7 +16,6 @@ enum class errc : int {
   bad_argument = 303,         ///< an option outside its range
   mismatched_samples = 401,   ///< calibration samples of different lengths
   short_samples = 402,        ///< calibration samples of fewer than two tokens
-  no_samples = 403,           ///< an average of nothing
   bad_share_count = 404,      ///< more layers asked to share than layers that can
   share_count_missed = 405,   ///< fewer layers found than asked for, where the caller chose to have that thrown
   not_finite = 406,           ///< NaN or infinity in calibration data
