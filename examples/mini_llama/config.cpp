@@ -8,8 +8,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string_view>
+#include <system_error>
 
 #include "files.hpp"
+#include "strict_json.hpp"
 
 namespace mini_llama {
 namespace {
@@ -233,15 +235,16 @@ std::string rope_config::identity() const {
 }
 
 model_config read_config(const std::filesystem::path& directory) {
-  if (!std::filesystem::is_directory(directory))
+  std::error_code ignored;  // a name that cannot be looked up is no folder either
+  if (!std::filesystem::is_directory(directory, ignored))
     throw load_error(directory, "is no folder; give the folder of a HuggingFace checkpoint, which holds config.json");
   const std::filesystem::path file = directory / "config.json";
   const std::string text = read_text_file(file);
   json root;
   try {
-    root = json::parse(text);
-  } catch (const json::exception& e) {
-    throw load_error(file, std::string("is no valid JSON (") + e.what() + "). Fetch it again from the checkpoint");
+    root = parse_strict_json(text);
+  } catch (const invalid_json& e) {
+    throw load_error(file, std::string(e.what()) + ". Fetch it again from the checkpoint");
   }
   if (!root.is_object()) throw load_error(file, std::string("holds a JSON ") + root.type_name() + ", not an object");
   return read_model(file, reader(file, root));

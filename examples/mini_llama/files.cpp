@@ -13,6 +13,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "strict_json.hpp"
+
 namespace mini_llama {
 namespace {
 
@@ -26,8 +28,10 @@ class draft {
   explicit draft(const std::filesystem::path& file) : file_(file) {
     static std::atomic<unsigned> count = 0;
     // In the same folder: a rename is atomic only within one file system.
-    name_ = file_.parent_path() / ("." + file_.filename().string() + "." + std::to_string(::getpid()) + "." +
-                                   std::to_string(count++) + ".tmp");
+    std::string name = ".";
+    name.append(file_.filename().string()).append(".").append(std::to_string(::getpid()));
+    name.append(".").append(std::to_string(count++)).append(".tmp");
+    name_ = file_.parent_path() / name;
     descriptor_ = ::open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor_ < 0) fail("cannot create a file in its folder");
   }
@@ -102,13 +106,13 @@ void write_file_atomically(const std::filesystem::path& file, std::string_view t
 
 std::vector<std::vector<int>> read_token_ids(const std::filesystem::path& file, int vocab) {
   const std::string text = read_text_file(file);
+  const std::string wanted = "; a JSON array of arrays of token ids is wanted, such as [[1, 333, 1457], [1, 425]]";
   json root;
   try {
-    root = json::parse(text);
-  } catch (const json::exception& e) {
-    throw load_error(file, std::string("is no valid JSON: ") + e.what());
+    root = parse_strict_json(text);
+  } catch (const invalid_json& e) {
+    throw load_error(file, e.what() + wanted);
   }
-  const std::string wanted = "; a JSON array of arrays of token ids is wanted, such as [[1, 333, 1457], [1, 425]]";
   if (!root.is_array()) throw load_error(file, std::string("holds a JSON ") + root.type_name() + wanted);
   if (root.empty()) throw load_error(file, "holds no sequence" + wanted);
   std::vector<std::vector<int>> sequences;

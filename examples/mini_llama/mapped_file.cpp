@@ -29,7 +29,8 @@ struct descriptor {
 }  // namespace
 
 mapped_file::mapped_file(const std::filesystem::path& file) {
-  const descriptor opened{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
+  // Non-blocking, or opening a pipe would wait for a writer.
+  const descriptor opened{::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (opened.value < 0) fail(file, "cannot be opened");
   struct stat status = {};
   if (::fstat(opened.value, &status) != 0) fail(file, "cannot be examined");

@@ -35,7 +35,7 @@ model::model(model_config config, const tensor_source& tensors, std::shared_ptr<
   embedding_ = matrix("model.embed_tokens.weight", vocab, hidden);
   head_ = config_.tied_embeddings ? embedding_ : matrix("lm_head.weight", vocab, hidden);
   final_norm_ = vector("model.norm.weight");
-  layers_.reserve(static_cast<std::size_t>(config_.layers));
+  // Nothing is reserved: the number of layers is only a claim until their tensors are found.
   for (int l = 0; l < config_.layers; ++l) {
     const std::string layer = "model.layers." + std::to_string(l) + ".";
     const std::string attention = layer + "self_attn.", mlp = layer + "mlp.";

@@ -98,10 +98,8 @@ class header_reader {
     json header;
     try {
       header = parse_strict_json(text);
-    } catch (const duplicate_key& e) {
-      refuse(file_, std::string("names '") + e.what() + "' twice in its header", wrongly_made);
-    } catch (const json::exception& e) {
-      refuse(file_, std::string("has a header that is no valid JSON: ") + e.what(), damaged);
+    } catch (const invalid_json& e) {
+      refuse(file_, std::string("has a header that ") + e.what(), damaged);
     }
     return header;
   }

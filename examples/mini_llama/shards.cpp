@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <system_error>
 
 #include "files.hpp"
 #include "strict_json.hpp"
@@ -22,10 +23,8 @@ shard_index read_index(const std::filesystem::path& file) {
   json root;
   try {
     root = parse_strict_json(text);
-  } catch (const duplicate_key& e) {
-    throw load_error(file, std::string("names '") + e.what() + "' twice. Save the model again");
-  } catch (const json::exception& e) {
-    throw load_error(file, std::string("is no valid JSON (") + e.what() + "). Fetch it again from the checkpoint");
+  } catch (const invalid_json& e) {
+    throw load_error(file, std::string(e.what()) + ". Fetch it again from the checkpoint");
   }
   if (!root.is_object() || !root.contains("weight_map") || !root["weight_map"].is_object() ||
       root["weight_map"].empty())
@@ -61,18 +60,19 @@ void check_agreement(const std::filesystem::path& index_file, const shard_index&
 std::vector<safetensors_file> open_weights(const std::filesystem::path& directory) {
   std::vector<safetensors_file> files;
   const std::filesystem::path single = directory / "model.safetensors";
-  if (std::filesystem::exists(single)) {
+  std::error_code ignored;  // a name that cannot be looked up is no file either
+  if (std::filesystem::exists(single, ignored)) {
     files.emplace_back(single);
     return files;
   }
   const std::filesystem::path index_file = directory / "model.safetensors.index.json";
-  if (!std::filesystem::exists(index_file))
+  if (!std::filesystem::exists(index_file, ignored))
     throw load_error(directory,
                      "holds neither model.safetensors nor model.safetensors.index.json. Only safetensors checkpoints "
                      "are read; convert others, and fetch the index together with its shards");
   const shard_index shards = read_index(index_file);
   for (const auto& [shard, tensors] : shards) {
-    if (!std::filesystem::exists(directory / shard))
+    if (!std::filesystem::exists(directory / shard, ignored))
       throw load_error(directory / shard,
                        "is missing, but " + index_file.filename().string() + " names it. Fetch it from the checkpoint");
     files.emplace_back(directory / shard);

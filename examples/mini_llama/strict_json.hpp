@@ -7,12 +7,14 @@
 
 namespace mini_llama {
 
-/// A JSON object that names the same key twice, which the parser alone would let pass; what() is the key.
-class duplicate_key : public std::runtime_error {
+/// Why a JSON text is not accepted, in words that follow the name of its file: "is no valid JSON (...)".
+class invalid_json : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// Parses a whole JSON text. Throws duplicate_key, and nlohmann::json::exception for everything else.
+/// Parses a whole JSON text. Besides what is no JSON, refuses what the parser alone would let pass: an object that
+/// names a key twice, and nesting of more than 100 levels, which would exhaust the stack of whoever walks the value by
+/// recursion. Throws invalid_json.
 nlohmann::json parse_strict_json(std::string_view text);
 
 }  // namespace mini_llama

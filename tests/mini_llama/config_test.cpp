@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "mini_llama/damage.hpp"
 #include "mini_llama/scratch_directory.hpp"
 
 using nlohmann::json;
@@ -221,6 +222,35 @@ TEST_CASE("files that are missing or broken") {
   CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: is no valid JSON"));
   d.write("config.json", "{\"rope_theta\": 1e999}");
   CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: is no valid JSON"));
+  d.write("config.json", R"({"hidden_size": 1, "hidden_size": 2})");
+  CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: names 'hidden_size' twice"));
+  d.write("config.json", "{\"eos_token_id\": " + std::string(500'000, '[') + std::string(500'000, ']') + "}");
+  CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: nests more than 100 levels deep"));
   d.write("config.json", "[1]");
   CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: holds a JSON array"));
+}
+
+TEST_CASE("thousands of damaged files are refused, or read into something sound") {
+  const scratch_directory d;
+  damage damaged(5);
+  int refusals = 0, readings = 0;
+  for (int round = 0; round < 4000; ++round) {
+    const json whole = round % 2 == 0 ? llama3() : mistral();
+    const std::filesystem::path file = d.write("config.json", damaged(whole.dump()));
+    try {
+      const model_config c = read_config(d.path());
+      ++readings;
+      REQUIRE(c.heads % c.kv_heads == 0);
+      REQUIRE((c.head_dim > 0 && c.head_dim % 2 == 0));
+      for (const int size : {c.layers, c.hidden, c.intermediate, c.vocab, c.max_position}) REQUIRE(size > 0);
+      REQUIRE((c.bos >= -1 && c.bos < c.vocab));
+      for (const int id : c.eos) REQUIRE((id >= 0 && id < c.vocab));
+      REQUIRE(c.rope.factor >= 1);
+    } catch (const load_error& e) {
+      ++refusals;
+      REQUIRE(std::string(e.what()).starts_with(file.string() + ": "));
+    }
+  }
+  CHECK(refusals > 1000);
+  CHECK(readings > 100);
 }
