@@ -3,6 +3,12 @@
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release)
 endif()
+foreach(component IN LISTS kvsharer_components)
+  if(NOT TARGET kvsharer::${component})
+    message(FATAL_ERROR "kvsharer's tests, examples and benchmarks need ${kvsharer_${component}_needs}. cmake/bootstrap "
+                        "installs what is missing; -DKVSHARER_BUILD_TESTS=OFF and its like leave them out.")
+  endif()
+endforeach()
 option(KVSHARER_NATIVE "Compile the project's own programs for this machine's instruction set" ON)
 
 add_library(kvsharer_development INTERFACE)
