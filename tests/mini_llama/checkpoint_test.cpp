@@ -153,7 +153,9 @@ TEST_CASE("every tensor is found with its type, shape and bytes, in one file and
   for (const std::filesystem::path& directory : {one.path(), three.path()}) {
     const checkpoint c(directory);
     index_t sum = 0;
-    for (const auto& [name, expected] : small_tensors()) {
+    for (const auto& entry : small_tensors()) {
+      const std::string& name = entry.first;
+      const stored& expected = entry.second;
       CAPTURE(name);
       REQUIRE(c.has(name));
       const tensor_view& t = c.tensors().at(name);
