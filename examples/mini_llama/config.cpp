@@ -142,6 +142,10 @@ void refuse_unsupported(const reader& config, std::string_view model_type, int m
 rope_config read_rope(const std::filesystem::path& file, const reader& config) {
   rope_config rope;
   rope.theta = config.number("rope_theta", rope.theta);
+  const auto check_theta = [](const reader& where, double theta) {
+    if (theta <= 1) where.refuse(where.said("rope_theta") + " is not above 1; values such as 10000 are meant");
+  };
+  check_theta(config, rope.theta);
   // The newer files put everything, theta too, into rope_parameters.
   const char* const key = config.find("rope_parameters") ? "rope_parameters" : "rope_scaling";
   const json* const object = config.find(key);
@@ -151,6 +155,7 @@ rope_config read_rope(const std::filesystem::path& file, const reader& config) {
   for (const auto& [name, value] : object->items())
     if (value.is_object()) config.refuse(config.said(key) + ": rotations that differ by layer are not supported");
   rope.theta = scaling.number("rope_theta", rope.theta);
+  check_theta(scaling, rope.theta);
   if (scaling.number("partial_rotary_factor", 1) != 1)
     config.refuse(scaling.said("partial_rotary_factor") + " is not supported; only 1 is");
 
@@ -199,7 +204,10 @@ model_config read_model(const std::filesystem::path& file, const reader& config)
   c.kv_heads = config.size("num_key_value_heads", c.heads);
   c.vocab = config.size("vocab_size");
   c.max_position = config.size("max_position_embeddings");
-  c.norm_eps = static_cast<float>(config.number("rms_norm_eps", 1e-6));
+  const double eps = config.number("rms_norm_eps", 1e-6);
+  if (eps < 1e-30 || eps > 1)  // within which it is an ordinary float
+    config.refuse(config.said("rms_norm_eps") + " is not between 1e-30 and 1; values such as 1e-5 are meant");
+  c.norm_eps = static_cast<float>(eps);
   c.tied_embeddings = config.flag("tie_word_embeddings");
   refuse_unsupported(config, known.model_type, c.max_position);
 

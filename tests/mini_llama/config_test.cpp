@@ -166,6 +166,7 @@ TEST_CASE("what the forward pass would not honour is refused by name") {
   check_refused(llama2(), R"({"mlp_bias": true})", "\"mlp_bias\": true is not supported");
   check_refused(llama2(), R"({"hidden_act": "gelu"})", "\"hidden_act\": \"gelu\"");
   check_refused(llama2(), R"({"quantization_config": {"bits": 4}})", "quantization_config");
+  check_refused(llama2(), R"({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]})", "Qwen3ForCausalLM");
   check_refused(llama2(), R"({"num_local_experts": 8})", "num_local_experts");
   check_refused(llama2(), R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor");
   check_refused(llama2(), R"({"layer_types": ["full_attention", "sliding_attention"]})", "layer_types");
@@ -184,6 +185,9 @@ TEST_CASE("rotations that are not supported or not whole are refused") {
   check_refused(llama2(), R"({"rope_scaling": {"type": "linear", "factor": 0.5}})", "is less than 1");
   check_refused(llama2(), R"({"rope_scaling": 7})", "\"rope_scaling\": 7 is no object");
   check_refused(llama2(), R"({"rope_theta": -1})", "\"rope_theta\": -1 is no positive number");
+  check_refused(llama2(), R"({"rope_theta": 1e-300})", "\"rope_theta\": 1e-300 is not above 1");
+  check_refused(llama2(), R"({"rope_parameters": {"rope_theta": 1}})",
+                "\"rope_parameters.rope_theta\": 1 is not above");
   check_refused(llama2(), R"({"rope_theta": "big"})", "\"rope_theta\": \"big\"");
   check_refused(llama2(), R"({"rope_parameters": {"full_attention": {"rope_type": "default"}}})", "differ by layer");
   check_refused(llama2(), R"({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.25}})",
@@ -208,6 +212,8 @@ TEST_CASE("sizes that make no sense are refused") {
   check_refused(llama2(), R"({"hidden_size": 2050})", "lacks \"head_dim\"");
   check_refused(llama2(), R"({"head_dim": 63})", "even");
   check_refused(llama2(), R"({"rms_norm_eps": 0})", "\"rms_norm_eps\": 0");
+  check_refused(llama2(), R"({"rms_norm_eps": 1e300})", "\"rms_norm_eps\": 1e+300 is not between 1e-30 and 1");
+  check_refused(llama2(), R"({"rms_norm_eps": 1e-300})", "\"rms_norm_eps\": 1e-300 is not between 1e-30 and 1");
   check_refused(llama2(), R"({"eos_token_id": [2, 32000]})", "\"eos_token_id\"");
   check_refused(llama2(), R"({"bos_token_id": -1})", "\"bos_token_id\": -1");
   check_refused(llama2(), R"({"bos_token_id": [1]})", "\"bos_token_id\": [1]");

@@ -30,6 +30,8 @@ class scratch_directory {
   const std::filesystem::path& path() const { return path_; }
 
   std::filesystem::path write(const std::string& name, std::string_view bytes) const {
+    // As a new file: some file systems flush to the disk what is written over an older one, and maps of that stay good.
+    std::filesystem::remove(path_ / name);
     std::ofstream out(path_ / name, std::ios::binary);
     out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     if (!out.flush()) throw std::runtime_error("cannot write " + name);

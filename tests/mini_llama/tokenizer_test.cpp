@@ -13,6 +13,7 @@
 
 #include "files.hpp"
 #include "golden/golden.hpp"
+#include "mini_llama/damage.hpp"
 #include "mini_llama/scratch_directory.hpp"
 
 using mini_llama::tokenizer;
@@ -176,6 +177,25 @@ TEST_CASE("a model file cut anywhere is refused or works") {
       const tokenizer t(file);
       const std::vector<int> ids = t.encode("The city of Lisbon");
       CHECK(!t.decode(ids).empty());
+    } catch (const mini_llama::load_error& e) {
+      ++refusals;
+      CHECK(has(e.what(), file.string()));
+    }
+  }
+  CHECK(refusals > 20);
+}
+
+TEST_CASE("damaged model files are refused or work") {
+  const std::string whole = mini_llama::read_text_file(model_file());
+  const scratch_directory d;
+  damage damaged(17);
+  int refusals = 0;
+  for (int round = 0; round < 60; ++round) {
+    const std::filesystem::path file = d.write("tokenizer.model", damaged(whole));
+    try {
+      const tokenizer t(file);
+      const std::vector<int> ids = t.encode("The city of Lisbon \xF0\x9F\x99\x82");
+      CHECK(t.decode(ids).size() > 1);
     } catch (const mini_llama::load_error& e) {
       ++refusals;
       CHECK(has(e.what(), file.string()));
