@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -72,12 +73,11 @@ class draft {
 
 int token_id(const json& value, int vocab, const std::string& where, const std::filesystem::path& file) {
   if (!value.is_number_integer()) throw load_error(file, where + " is " + value.dump() + ", not a whole number");
-  // Beyond the signed range an unsigned number must not wrap into the vocabulary.
-  const bool fits = !value.is_number_unsigned() || value.get<std::uint64_t>() < static_cast<std::uint64_t>(vocab);
-  if (!fits || value.get<std::int64_t>() < 0 || value.get<std::int64_t>() >= vocab)
+  const auto id = value.get<std::int64_t>();  // negative for what is beyond its range
+  if (id < 0 || id >= vocab)
     throw load_error(file, where + " is " + value.dump() + "; this model's token ids go from 0 to " +
                                std::to_string(vocab - 1) + ". Were the ids made with another tokenizer?");
-  return value.get<int>();
+  return static_cast<int>(id);
 }
 
 }  // namespace
