@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# refusal.sh <source folder>: cmake/bootstrap on a machine without the packages and without root. The machine is made up:
-# a PATH with a few tools, an id that says 1000, an apt-get that must not run, and a compiler that finds no header.
+# refusal.sh <source folder> <compiler>: cmake/bootstrap on a machine without the packages and without root. The machine is
+# made up: a PATH with a few tools, an id that says 1000, an apt-get that must not run, and a compiler that finds no header.
 set -eu
 bootstrap=$1/cmake/bootstrap
 machine=$(mktemp -d)
@@ -25,7 +25,9 @@ run() {
 
 run "$bootstrap" test
 [ "$code" = 1 ] || fail "exit code $code, wanted 1"
-expect "as root, run"
+expect "not root, and no sudo"
+expect "run as root"
+expect "apt-get update && apt-get install"
 for package in g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev libsentencepiece-dev doctest-dev \
   libbenchmark-dev; do expect "$package"; done
 refuse "apt-get was run"
@@ -40,17 +42,39 @@ refuse "libbenchmark-dev"
 tool sudo 'echo "sudo $*" >&2'
 run "$bootstrap" demo
 expect "sudo env DEBIAN_FRONTEND=noninteractive apt-get install"
-expect "still missing"
+expect "still missing after"
+expect "GCC 12, Clang 14"
 [ "$code" = 1 ] || fail "exit code $code, wanted 1"
 run KVSHARER_NO_INSTALL=1 "$bootstrap" demo
 refuse "sudo env"
-expect "as root, run"
+expect "KVSHARER_NO_INSTALL is set"
+
+# A compiler that is too old is missing; a newer one beside it serves (this one finds every header).
+rm "$machine/sudo"
+tool c++ "exec $2 -U__GNUC__ -D__GNUC__=11 -U__clang_major__ -D__clang_major__=13 \"\$@\""
+run "$bootstrap" demo
+expect "missing: compiler cmake"
+tool g++-13 'exit 0'
+run "$bootstrap" demo
+expect "missing: cmake ninja
+"
+run CXX=c++ "$bootstrap" demo
+expect "missing: compiler cmake"
+
+# A CMake that is too old to read the presets.
+tool ninja 'exit 0'
+tool cmake 'echo "cmake version 3.22.1"'
+run "$bootstrap" demo
+[ "$code" = 1 ] || fail "exit code $code, wanted 1"
+expect "CMake 3.22 is too old: 3.25"
 
 # Without a package manager that it knows.
-rm "$machine/apt-get"
+rm "$machine/apt-get" "$machine/cmake" "$machine/g++-13"
 run "$bootstrap" demo
 [ "$code" = 1 ] || fail "exit code $code, wanted 1"
 expect "no package manager"
+expect "GCC 12, Clang 14"
+expect "CMake 3.25"
 
 run "$bootstrap"
 [ "$code" = 2 ] || fail "exit code $code, wanted 2"
