@@ -9,13 +9,17 @@ foreach(component IN LISTS kvsharer_components)
                         "installs what is missing; -DKVSHARER_BUILD_TESTS=OFF and its like leave them out.")
   endif()
 endforeach()
+find_program(KVSHARER_CCACHE ccache)
+if(KVSHARER_CCACHE AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${KVSHARER_CCACHE})
+endif()
 option(KVSHARER_NATIVE "Compile the project's own programs for this machine's instruction set" ON)
 
 add_library(kvsharer_development INTERFACE)
 target_compile_options(kvsharer_development INTERFACE -Wall -Wextra -Wpedantic -Wconversion
                        $<$<BOOL:${KVSHARER_NATIVE}>:-march=native>)
 # GCC 12's own AVX-512 header trips its uninitialised-variable warnings when inlined into Eigen's products (GCC bug
-# 105593, mended in 13).
+# 105593, mended in 13), and its <string> the one on overlapping copies, in `"text" + std::string` (105651, mended in 13).
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(kvsharer_development INTERFACE -Wno-maybe-uninitialized -Wno-uninitialized)
+  target_compile_options(kvsharer_development INTERFACE -Wno-maybe-uninitialized -Wno-uninitialized -Wno-restrict)
 endif()
