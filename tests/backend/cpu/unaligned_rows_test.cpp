@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kvsharer/backend/cpu/aligned_vector.hpp"
-#include "kvsharer/backend/cpu/decode_attention.hpp"
+#include "kvsharer/backend/cpu/decode_tiles.hpp"
 #include "kvsharer/backend/cpu/row_panel.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/layer_view.hpp"
@@ -28,20 +28,40 @@ struct numbers {
   const float* from(index_t offset) const { return data.data() + offset; }
 };
 
+template <index_t Group>
+void check_products(const numbers& a, const numbers& b, index_t i, index_t j) {
+  token_rows<float> block;
+  for (index_t r = 0; r < block_rows; ++r) block.rows[r] = b.from(j + r * (channels + 2));
+  std::vector<float> scores(static_cast<std::size_t>(Group * block_rows));
+  score_block<Group>(a.from(i), block, channels, scores.data(), block_rows);
+  for (index_t g = 0; g < Group; ++g)
+    for (index_t r = 0; r < block_rows; ++r) {
+      float sum = 0;
+      for (index_t d = 0; d < channels; ++d) sum += a.from(i)[g * channels + d] * block.rows[r][d];
+      REQUIRE(scores[static_cast<std::size_t>(g * block_rows + r)] == sum);
+    }
+
+  constexpr index_t rows = 7;
+  std::vector<float> out(static_cast<std::size_t>(Group * channels + 16), 2.0f);
+  add_block<Group>(a.from(i), block_rows, block, rows, channels, out.data() + j);
+  for (index_t d = 0; d < static_cast<index_t>(out.size()); ++d) {
+    float sum = 2;
+    if (d >= j && d < j + Group * channels)
+      for (index_t r = 0; r < rows; ++r)
+        sum += a.from(i)[(d - j) / channels * block_rows + r] * block.rows[r][(d - j) % channels];
+    REQUIRE(out[static_cast<std::size_t>(d)] == sum);
+  }
+}
+
 }  // namespace
 
 TEST_CASE("products of rows at any address") {
   const numbers a(1), b(2);
   for (index_t i = 0; i < 16; ++i)
     for (index_t j = 0; j < 16; ++j) {
-      float sum = 0;
-      for (index_t d = 0; d < channels; ++d) sum += a.from(i)[d] * b.from(j)[d];
-      CHECK(dot(a.from(i), b.from(j), channels) == sum);
-
-      std::vector<float> y(static_cast<std::size_t>(channels + 16), 2.0f);
-      add_scaled(3.0f, a.from(i), y.data() + j, channels);
-      for (index_t d = 0; d < channels + 16; ++d)
-        REQUIRE(y[static_cast<std::size_t>(d)] == (d < j || d >= j + channels ? 2.0f : 2.0f + 3.0f * a.from(i)[d - j]));
+      check_products<1>(a, b, i, j);
+      check_products<2>(a, b, i, j);
+      check_products<4>(a, b, i, j);
     }
 }
 
