@@ -34,10 +34,12 @@ token_batch read_calibration(const std::filesystem::path& file, const tokenizer&
   return batch;
 }
 
-token_batch trim_calibration(token_batch batch, int samples, int sample_tokens) {
-  if (static_cast<int>(batch.size()) > samples) batch.resize(static_cast<std::size_t>(samples));
+token_batch trim_calibration(token_batch batch, int samples, int sample_tokens, bool skip_mismatched) {
   for (std::vector<int>& ids : batch)
     if (static_cast<int>(ids.size()) > sample_tokens) ids.resize(static_cast<std::size_t>(sample_tokens));
+  if (skip_mismatched && !batch.empty())
+    std::erase_if(batch, [length = batch[0].size()](const std::vector<int>& ids) { return ids.size() != length; });
+  if (static_cast<int>(batch.size()) > samples) batch.resize(static_cast<std::size_t>(samples));
   if (batch.empty()) throw load_error("no calibration samples were given");
   for (std::size_t i = 0; i < batch.size(); ++i) {
     if (batch[i].size() < 2)
@@ -45,7 +47,7 @@ token_batch trim_calibration(token_batch batch, int samples, int sample_tokens) 
     if (batch[i].size() != batch[0].size())
       throw load_error("calibration sample " + std::to_string(i) + " has " + std::to_string(batch[i].size()) +
                        " tokens, the first one has " + std::to_string(batch[0].size()) +
-                       "; all need one length (see --sample-tokens)");
+                       "; all need one length (see --sample-tokens and --skip-mismatched)");
   }
   return batch;
 }

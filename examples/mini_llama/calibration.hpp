@@ -16,6 +16,7 @@ using token_batch = std::vector<std::vector<int>>;
 token_batch read_calibration(const std::filesystem::path& file, const tokenizer& words, int samples, int sample_tokens);
 
 /// Checks a batch given as ids: `samples` sequences at most, cut to `sample_tokens`, all of one length of at least 2.
-token_batch trim_calibration(token_batch batch, int samples, int sample_tokens);
+/// Sequences of another length than the first are refused, or left out with `skip_mismatched`.
+token_batch trim_calibration(token_batch batch, int samples, int sample_tokens, bool skip_mismatched = false);
 
 }  // namespace mini_llama

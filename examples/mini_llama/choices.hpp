@@ -17,6 +17,7 @@ namespace mini_llama {
 inline constexpr std::array metric_names{"mean-row-norm", "flat", "cosine"};
 inline constexpr std::array order_names{"dissimilar", "similar", "suffix", "random", "explicit"};
 inline constexpr std::array similarity_names{"mean-of-cosines", "cosine-of-mean"};
+inline constexpr std::array key_names{"post-rope", "pre-rope"};
 inline constexpr std::array kv_type_names{"f32", "f16", "bf16"};
 inline constexpr std::array kv_layout_names{"contiguous", "paged"};
 

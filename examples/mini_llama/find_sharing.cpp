@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "choices.hpp"
+#include "pre_rope_average.hpp"
 #include "search_probe.hpp"
 
 namespace mini_llama {
@@ -22,7 +23,12 @@ search_outcome find_sharing(const session& s, const token_batch& samples, const 
   const auto measuring = clock::now();
   kvsharer::strategy& found = outcome.strategy;
   found.distances = with_metric(request.metric, [&](auto metric) {
-    return kvsharer::cpu::layer_distances(kvsharer::cpu::backend{}, probe.average(), metric);
+    const auto distances_of = [&](const auto& averages) {
+      return layer_distances(kvsharer::cpu::backend{}, averages, metric);
+    };
+    if (request.keys == "post-rope") return distances_of(probe.average());
+    if (request.keys == "pre-rope") return distances_of(pre_rope_average(probe.average(), s.llama.config().rope));
+    throw usage_error("there are no \"" + request.keys + "\" keys; choose post-rope or pre-rope");
   });
   outcome.distance_seconds = since(measuring);
 
@@ -42,7 +48,8 @@ search_outcome find_sharing(const session& s, const token_batch& samples, const 
                     request.seed,
                     request.similarity,
                     static_cast<int>(samples.size()),
-                    static_cast<int>(samples.at(0).size())};
+                    static_cast<int>(samples.at(0).size()),
+                    request.keys};
   outcome.layer_evaluations = probe.layer_evaluations();
   outcome.seconds = since(start);
   return outcome;

@@ -18,6 +18,7 @@ struct search_request {
   std::string metric = "mean-row-norm";
   std::string order = "dissimilar";
   std::string similarity = "mean-of-cosines";
+  std::string keys = "post-rope";
   std::uint64_t seed = 0;
   bool resume = true;
   kvsharer::share_map explicit_map = {};

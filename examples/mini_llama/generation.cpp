@@ -61,7 +61,8 @@ void run(const model& llama, Cache& cache, const generation_request& request, ge
   }
 
   clock::time_point start = clock::now();
-  std::span<const float> logits = forward(llama, cache, slices, ids, {}, scratch);
+  std::span<const float> logits =
+      forward(llama, cache, slices, ids, {.project_readers = request.project_readers}, scratch);
   out.prefill_seconds = since(start);
   start = clock::now();
   for (index_t step = 0;; ++step) {
@@ -85,7 +86,7 @@ void run(const model& llama, Cache& cache, const generation_request& request, ge
     }
     running.swap(still);
     if (running.empty()) break;
-    logits = forward(llama, cache, slices, ids, {}, scratch);
+    logits = forward(llama, cache, slices, ids, {.project_readers = request.project_readers}, scratch);
   }
   out.decode_seconds = since(start);
 }

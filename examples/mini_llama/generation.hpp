@@ -19,6 +19,7 @@ struct generation_request {
   float top_p = 1;
   std::uint64_t seed = 0;
   bool stop_at_eos = true;
+  bool project_readers = false;  ///< see layer_options; for debugging
   cache_choice cache = {};
   std::function<void(std::size_t sequence, int token)> on_token = {};
   std::function<bool()> cancelled = {};

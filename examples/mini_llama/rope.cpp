@@ -54,7 +54,7 @@ void rope_table::reserve(const rope_config& rope, index_t head_dim, index_t posi
   positions_ = positions;
 }
 
-void rope_table::rotate(float* row, index_t heads, index_t position) const noexcept {
+void rope_table::turn(float* row, index_t heads, index_t position, float direction) const noexcept {
   const float* cosines = table_.data() + position * 2 * half_;
   const float* sines = cosines + half_;
   for (index_t h = 0; h < heads; ++h) {
@@ -62,8 +62,9 @@ void rope_table::rotate(float* row, index_t heads, index_t position) const noexc
     float* high = low + half_;
     for (index_t i = 0; i < half_; ++i) {
       const float a = low[i], b = high[i];
-      low[i] = a * cosines[i] - b * sines[i];
-      high[i] = b * cosines[i] + a * sines[i];
+      const float sine = direction * sines[i];
+      low[i] = a * cosines[i] - b * sine;
+      high[i] = b * cosines[i] + a * sine;
     }
   }
 }

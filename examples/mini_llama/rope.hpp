@@ -24,9 +24,18 @@ class rope_table {
 
   /// Turns `heads` neighbouring rows of head_dim numbers by a position's angles, in place. Precondition: position <
   /// positions().
-  void rotate(float* row, kvsharer::index_t heads, kvsharer::index_t position) const noexcept;
+  void rotate(float* row, kvsharer::index_t heads, kvsharer::index_t position) const noexcept {
+    turn(row, heads, position, 1);
+  }
+
+  /// Turns them back: the inverse, to rounding.
+  void unrotate(float* row, kvsharer::index_t heads, kvsharer::index_t position) const noexcept {
+    turn(row, heads, position, -1);
+  }
 
  private:
+  void turn(float* row, kvsharer::index_t heads, kvsharer::index_t position, float direction) const noexcept;
+
   kvsharer::index_t half_ = 0, positions_ = 0;
   std::vector<float> table_;  // [position][cosine, sine][half]
 };

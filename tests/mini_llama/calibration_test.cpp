@@ -55,6 +55,8 @@ TEST_CASE("samples are the first long lines, cut to one length, BOS first") {
 TEST_CASE("batches of ids are cut, and refused when their lengths differ") {
   CHECK(trim_calibration({{1, 2, 3}, {4, 5, 6, 7}, {8}}, 2, 3) == token_batch{{1, 2, 3}, {4, 5, 6}});
   CHECK(has(refusal([] { trim_calibration({{1, 2, 3}, {4, 5}}, 5, 64); }), "sample 1 has 2 tokens"));
+  CHECK(trim_calibration({{1, 2, 3}, {4, 5}, {6, 7, 8, 9}, {8, 8, 8}}, 2, 3, true) ==
+        token_batch{{1, 2, 3}, {6, 7, 8}});
   CHECK(has(refusal([] { trim_calibration({{1}, {4}}, 5, 64); }), "fewer than 2"));
   CHECK(has(refusal([] { trim_calibration({}, 5, 64); }), "no calibration samples"));
 }

@@ -44,6 +44,22 @@ TEST_CASE("the distance matrix is the golden one, and so is the ranking") {
   CHECK(ranked == expected().ranked_pairs);
 }
 
+TEST_CASE("keys before rotation rank the same") {
+  const search_outcome post = search(6, true);
+  const search_outcome pre = find_sharing(shipped(), expected().calibration_ids, {.share = 6, .keys = "pre-rope"});
+  const kvsharer::policy::dissimilar_first order;
+  const auto pairs = kvsharer::all_pairs(24);
+  CHECK(order.rank(pre.strategy.distances, pairs) == order.rank(post.strategy.distances, pairs));
+  CHECK(pre.strategy.report.map == post.strategy.report.map);
+  CHECK(pre.strategy.settings.keys == "pre-rope");
+  bool rounded_elsewhere = false;  // or the option did nothing
+  for (const auto pair : pairs) {
+    CHECK(pre.strategy.distances(pair) == doctest::Approx(post.strategy.distances(pair)).epsilon(1e-5));
+    rounded_elsewhere |= pre.strategy.distances(pair) != post.strategy.distances(pair);
+  }
+  CHECK(rounded_elsewhere);
+}
+
 TEST_CASE("the strategies are the golden ones, candidate by candidate") {
   REQUIRE(expected().strategies.size() == 3);
   for (const golden::strategy& golden_strategy : expected().strategies) {

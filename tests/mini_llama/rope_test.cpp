@@ -100,6 +100,18 @@ TEST_CASE("position 0 changes nothing, and a table that grows keeps what it had"
   CHECK(grown == row);
 }
 
+TEST_CASE("turning back undoes turning") {
+  mini_llama::rope_table table;
+  table.reserve({}, 16, 200);
+  std::vector<float> row(32);
+  for (std::size_t i = 0; i < row.size(); ++i) row[i] = static_cast<float>(i) - 15.5f;
+  std::vector<float> there = row;
+  table.rotate(there.data(), 2, 137);
+  CHECK(std::abs(there[0] - row[0]) > 0.1f);
+  table.unrotate(there.data(), 2, 137);
+  for (std::size_t i = 0; i < row.size(); ++i) CHECK(there[i] == doctest::Approx(row[i]).epsilon(1e-5));
+}
+
 TEST_CASE("late positions are as exact as early ones") {
   mini_llama::rope_table table;
   table.reserve({.theta = 10000}, 2, 100001);

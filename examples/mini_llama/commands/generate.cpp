@@ -105,6 +105,8 @@ void add_generate(CLI::App& app) {
       ->check(CLI::Range(0.0, 1.0));
   c->add_option("--seed", a->request.seed, "Seed of sampling")->capture_default_str();
   c->add_flag("--ignore-eos", a->ignore_eos, "Go on after an end-of-sequence token");
+  c->add_flag("--project-readers", a->request.project_readers,
+              "Project keys and values in layers that share, and throw them away (same result, more work)");
   c->add_option("--kv-type", a->request.cache.type, "Type the cache stores")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(kv_type_names.begin(), kv_type_names.end())));

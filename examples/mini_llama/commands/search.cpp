@@ -24,13 +24,18 @@ struct search_arguments {
   std::optional<std::string> calibration, token_ids, out, python_out;
   std::vector<int> map;
   int samples = 30, sample_tokens = 64;
-  bool json = false, no_resume = false, strict = false;
+  bool json = false, no_resume = false, strict = false, skip_mismatched = false;
   search_request request;
 };
 
 token_batch samples_of(const search_arguments& a, session& s) {
-  if (a.token_ids)
-    return trim_calibration(read_token_ids(*a.token_ids, s.llama.config().vocab), a.samples, a.sample_tokens);
+  if (a.token_ids) {
+    const token_batch all = read_token_ids(*a.token_ids, s.llama.config().vocab);
+    token_batch used = trim_calibration(all, a.samples, a.sample_tokens, a.skip_mismatched);
+    if (a.skip_mismatched)
+      std::fprintf(stderr, "mini_llama: calibrating on %zu of %zu samples\n", used.size(), all.size());
+    return used;
+  }
   return read_calibration(*a.calibration, s.words(), a.samples, a.sample_tokens);
 }
 
@@ -122,8 +127,13 @@ void add_search(CLI::App& app) {
   c->add_option("--similarity", a->request.similarity, "How samples' hidden states become one score")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(similarity_names.begin(), similarity_names.end())));
+  c->add_option("--keys", a->request.keys, "Keys that are compared: as the cache stores them, or before rotation")
+      ->capture_default_str()
+      ->check(CLI::IsMember(std::vector<std::string>(key_names.begin(), key_names.end())));
   c->add_option("--seed", a->request.seed, "Seed of --order random")->capture_default_str();
   c->add_flag("--no-resume", a->no_resume, "Run every candidate from the first layer (same result, more work)");
+  c->add_flag("--skip-mismatched", a->skip_mismatched,
+              "With --token-ids: leave out samples of another length than the first instead of refusing them");
   c->add_flag("--strict", a->strict, "Fail when fewer layers than asked for can share");
   c->add_option("--out", a->out, "Strategy file to write");
   c->add_option("--python-map", a->python_out, "Also write the map as a Python dictionary {layer: source}");

@@ -119,7 +119,8 @@ inline std::string write_strategy(const strategy& s) {
   const json options{{"share", s.settings.share},     {"threshold", s.settings.threshold},
                      {"metric", s.settings.metric},   {"order", s.settings.order},
                      {"seed", s.settings.seed},       {"similarity", s.settings.similarity},
-                     {"samples", s.settings.samples}, {"sample_tokens", s.settings.sample_tokens}};
+                     {"samples", s.settings.samples}, {"sample_tokens", s.settings.sample_tokens},
+                     {"keys", s.settings.keys}};
   const json counts{{"pairs_ranked", r.pairs_ranked},
                     {"pairs_skipped", r.pairs_skipped},
                     {"layer_evaluations", r.layer_evaluations},
@@ -156,7 +157,8 @@ inline strategy read_strategy(std::string_view text, const std::string& name = "
                   .seed = o.at("seed").get<std::uint64_t>(),
                   .similarity = o.at("similarity").get<std::string>(),
                   .samples = o.at("samples").get<int>(),
-                  .sample_tokens = o.at("sample_tokens").get<int>()};
+                  .sample_tokens = o.at("sample_tokens").get<int>(),
+                  .keys = o.at("keys").get<std::string>()};
     const auto owners = j.at("layer_map").get<std::vector<int>>();
     result<share_map> map = share_map::from_owners(owners);
     if (!map) throw error(errc::bad_map, name + ": " + map.failure().what());

@@ -32,6 +32,7 @@ struct search_settings {
   std::string similarity;
   int samples = 0;
   int sample_tokens = 0;
+  std::string keys = "post-rope";  ///< which keys were averaged: as attention reads them, or before rotation
   friend bool operator==(const search_settings&, const search_settings&) = default;
 };
 
