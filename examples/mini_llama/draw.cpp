@@ -28,7 +28,7 @@ std::string draw_distances(const kvsharer::distance_matrix& distances, const kvs
     high = std::max(high, distances(p));
   }
   std::string text;
-  for (int reader = 0; reader < distances.layers(); ++reader) {
+  for (int reader = 1; reader < distances.layers(); ++reader) {
     text += number(reader, 4) + " ";
     for (int owner = 0; owner < reader; ++owner) {
       const double d = distances({reader}, {owner});

@@ -7,8 +7,13 @@
 
 #include "kvsharer/core/types.hpp"
 
+#if defined(__F16C__)
+#include <immintrin.h>
+#endif
+
 /// A SIMD register of floats, as the vector extension of GCC and Clang spells it: + - * / work lane by lane, the
-/// compiler chooses the instructions. Here, and nowhere else, the instruction set is asked for.
+/// compiler chooses the instructions. Here, and nowhere else, the instruction set is asked for. What the extension
+/// cannot say is said with intrinsics.
 namespace kvsharer::inline v0::cpu::detail {
 
 #if defined(__AVX512F__)
@@ -34,6 +39,23 @@ inline const pack& aligned(const float* p) noexcept { return *reinterpret_cast<c
 /// `p` is aligned as any float.
 inline unaligned_pack& unaligned(float* p) noexcept { return *reinterpret_cast<unaligned_pack*>(p); }
 inline const unaligned_pack& unaligned(const float* p) noexcept { return *reinterpret_cast<const unaligned_pack*>(p); }
+
+/// Is there an instruction that converts IEEE halves? `convert_halves` is it: `lanes` of them from p on.
+#if defined(__AVX512F__)
+inline constexpr bool converts_halves = true;
+inline void convert_halves(const void* p, pack& out) noexcept {
+  // In the masked form, for GCC 12 warns of the other's undefined source.
+  out = _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(static_cast<const __m256i*>(p)));
+}
+#elif defined(__F16C__)
+inline constexpr bool converts_halves = true;
+inline void convert_halves(const void* p, pack& out) noexcept {
+  out = _mm256_cvtph_ps(_mm_loadu_si128(static_cast<const __m128i*>(p)));
+}
+#else
+inline constexpr bool converts_halves = false;
+void convert_halves(const void* p, pack& out) noexcept;
+#endif
 
 /// f(0), ..., f(N - 1) with constants, so that arrays of packs indexed by them live in registers at any optimisation.
 template <index_t N, class F>

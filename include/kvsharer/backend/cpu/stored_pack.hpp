@@ -9,10 +9,6 @@
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/types.hpp"
 
-#if defined(__F16C__)
-#include <immintrin.h>
-#endif
-
 /// Stored numbers, decoded into registers. The elements' own conversions stay the definition; these agree with them but
 /// for the payload of NaNs.
 namespace kvsharer::inline v0::cpu::detail {
@@ -37,7 +33,7 @@ inline void load(const bfloat16* p, pack& out) noexcept {
 }
 
 /// For targets without an instruction for it.
-inline void load_without_f16c(const float16* p, pack& out) noexcept {
+inline void load_in_integers(const float16* p, pack& out) noexcept {
   bit_pack h;
   load_bits(p, h);
   const bit_pack magnitude = (h & 0x7fffu) << 13;
@@ -51,13 +47,10 @@ inline void load_without_f16c(const float16* p, pack& out) noexcept {
 }
 
 inline void load(const float16* p, pack& out) noexcept {
-#if defined(__AVX512F__)
-  out = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-#elif defined(__F16C__)
-  out = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-#else
-  load_without_f16c(p, out);
-#endif
+  if constexpr (converts_halves)
+    convert_halves(p, out);
+  else
+    load_in_integers(p, out);
 }
 
 /// n stored numbers as floats.
