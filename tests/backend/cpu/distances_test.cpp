@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kvsharer/backend/cpu/distances.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "kvsharer/backend/cpu/backend.hpp"
+#include "kvsharer/core/element.hpp"
+#include "kvsharer/layout/contiguous.hpp"
+#include "kvsharer/layout/layer_view.hpp"
+#include "kvsharer/layout/paged.hpp"
+#include "kvsharer/metric/cosine.hpp"
+#include "kvsharer/metric/flat_euclidean.hpp"
+#include "kvsharer/metric/mean_row_norm.hpp"
+#include "kvsharer/runtime/shared_cache.hpp"
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace {
+
+using namespace kvsharer;
+constexpr cpu::backend host;
+
+/// Keys and values [layer][kv_head][token][channel], as a cache of one sequence.
+struct planes {
+  static constexpr memory_space space = memory_space::host;
+  cache_shape sizes;
+  std::vector<float> all_keys, all_values;
+
+  cache_shape shape() const { return sizes; }
+  index_t length() const { return sizes.capacity; }
+  using view = layer_view<float, layout::strided_index>;
+  view of(const std::vector<float>& plane, layer_id l) const {
+    const index_t head = sizes.capacity * sizes.head_dim;
+    return {plane.data() + l.value * sizes.kv_heads * head, {.head = head, .token = sizes.head_dim}};
+  }
+  view keys(layer_id l) const { return of(all_keys, l); }
+  view values(layer_id l) const { return of(all_values, l); }
+};
+
+planes random_planes(cache_shape s, unsigned seed = 1) {
+  std::mt19937 bits(seed);
+  planes p{s, {}, {}};
+  for (auto* plane : {&p.all_keys, &p.all_values})
+    for (index_t i = 0; i < s.layers * s.kv_heads * s.capacity * s.head_dim; ++i)
+      plane->push_back(static_cast<float>(static_cast<int>(bits() % 8001) - 4000) / 1000.0f);
+  return p;
+}
+
+/// The definitions in float64, number by number, of one plane.
+struct plain_sums {
+  double norms = 0, squares = 0, cosines = 0, absolute = 0;  // sums over rows, but squares and absolute over numbers
+};
+template <class View>
+plain_sums compare(const View& a, const View& b, cache_shape s) {
+  plain_sums total;
+  for (index_t h = 0; h < s.kv_heads; ++h)
+    for (index_t t = 0; t < s.capacity; ++t) {
+      double squares = 0, dot = 0, aa = 0, bb = 0;
+      for (index_t c = 0; c < s.head_dim; ++c) {
+        const auto x = static_cast<double>(a.at(h, t, c)), y = static_cast<double>(b.at(h, t, c));
+        squares += (x - y) * (x - y);
+        dot += x * y;
+        aa += x * x;
+        bb += y * y;
+        total.absolute += std::abs(x - y);
+      }
+      total.norms += std::sqrt(squares);
+      total.squares += squares;
+      total.cosines += 1 - dot / std::sqrt(aa * bb);
+    }
+  return total;
+}
+
+/// Mean absolute difference: a user's metric, over the whole plane or row by row.
+template <fold_scope Scope>
+struct mean_absolute {
+  struct partial {
+    float sum = 0;
+  };
+  static constexpr fold_scope scope = Scope;
+  partial step(partial p, float a, float b) const { return {p.sum + std::abs(a - b)}; }
+  partial merge(partial p, partial q) const { return {p.sum + q.sum}; }
+  double finish(partial p, index_t count) const { return static_cast<double>(p.sum) / static_cast<double>(count); }
+};
+
+template <class Cache>
+void check_against_definitions(const Cache& cache) {
+  const cache_shape s{cache.shape().layers, cache.shape().kv_heads, cache.shape().head_dim, cache.length()};
+  const auto official = layer_distances(host, cache, metric::mean_row_norm{});
+  const auto flat = layer_distances(host, cache, metric::flat_euclidean{});
+  const auto cosine = layer_distances(host, cache, metric::cosine{});
+  const auto by_row = layer_distances(host, cache, mean_absolute<fold_scope::row>{});
+  const auto by_plane = layer_distances(host, cache, mean_absolute<fold_scope::plane>{});
+  const auto rows = static_cast<double>(s.kv_heads * s.capacity), numbers = rows * static_cast<double>(s.head_dim);
+  for (const layer_pair p : all_pairs(static_cast<int>(s.layers))) {
+    const plain_sums k = compare(cache.keys(p.reader), cache.keys(p.owner), s);
+    const plain_sums v = compare(cache.values(p.reader), cache.values(p.owner), s);
+    CHECK(official(p) == doctest::Approx((k.norms + v.norms) / rows / 2).epsilon(1e-6));
+    CHECK(flat(p) == doctest::Approx((std::sqrt(k.squares) + std::sqrt(v.squares)) / 2).epsilon(1e-5));
+    CHECK(cosine(p) == doctest::Approx((k.cosines + v.cosines) / rows / 2).epsilon(1e-5));
+    CHECK(by_row(p) == doctest::Approx((k.absolute + v.absolute) / numbers / 2).epsilon(1e-5));
+    CHECK(by_plane(p) == doctest::Approx((k.absolute + v.absolute) / numbers / 2).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("the numbers worked by hand: three layers, one head, two positions, two channels") {
+  const planes p{{3, 1, 2, 2}, {1, 0, 0, 1, 4, 4, 0, 1, 1, 3, 3, 1}, {0, 0, 1, 1, 3, 4, 1, 1, 3, 0, 1, 4}};
+  const auto official = layer_distances(host, p, metric::mean_row_norm{});
+  CHECK(official({{1}, {0}}) == doctest::Approx(2.5).epsilon(1e-6));
+  CHECK(official({{2}, {0}}) == doctest::Approx(3).epsilon(1e-6));
+  CHECK(official({{2}, {1}}) == doctest::Approx(3.290569).epsilon(1e-6));
+  const auto flat = layer_distances(host, p, metric::flat_euclidean{});
+  CHECK(flat({{1}, {0}}) == doctest::Approx(5).epsilon(1e-6));
+  CHECK(flat({{2}, {0}}) == doctest::Approx(4.242641).epsilon(1e-6));
+  CHECK(flat({{2}, {1}}) == doctest::Approx(4.679449).epsilon(1e-6));
+  // The mean of norms is at most the norm of all over the root of the number of rows.
+  for (const layer_pair pair : all_pairs(3)) CHECK(official(pair) <= flat(pair) / std::sqrt(2.0) + 1e-6);
+}
+
+TEST_CASE("every metric follows its definition, whatever the sizes") {
+  for (const cache_shape s : {cache_shape{1, 1, 4, 3},
+                              {2, 1, 1, 1},
+                              {3, 2, 3, 2},
+                              {7, 1, 16, 15},
+                              {24, 4, 64, 16},
+                              {32, 2, 48, 17},
+                              {33, 1, 100, 5},
+                              {9, 8, 128, 64},
+                              {4, 3, 256, 33},
+                              {5, 2, 31, 300}})
+    check_against_definitions(random_planes(s));
+}
+
+template <class E, class Layout>
+void check_stored(const planes& p, Layout layout) {
+  const cache_shape s = p.sizes;
+  shared_cache<E, Layout> cache(share_map::identity(static_cast<int>(s.layers)), s, {}, layout);
+  const sequence_id id = cache.create();
+  cache.append(id, s.capacity);
+  std::vector<float> keys(static_cast<std::size_t>(s.kv_heads * s.head_dim)), values = keys;
+  for (layer_id l{0}; l.value < s.layers; ++l.value)
+    for (index_t t = 0; t < s.capacity; ++t) {
+      for (index_t i = 0; i < s.kv_heads * s.head_dim; ++i) {
+        keys[static_cast<std::size_t>(i)] = p.keys(l).at(i / s.head_dim, t, i % s.head_dim);
+        values[static_cast<std::size_t>(i)] = p.values(l).at(i / s.head_dim, t, i % s.head_dim);
+      }
+      cache.store(l, id, t, 1, keys.data(), values.data());
+    }
+  check_against_definitions(cache.sequence(id));
+}
+
+TEST_CASE("every element type under every layout") {
+  const planes p = random_planes({6, 3, 40, 21});
+  check_stored<float>(p, layout::token_major{});
+  check_stored<float>(p, layout::paged<>{4});
+  check_stored<float16>(p, layout::head_major{});
+  check_stored<bfloat16>(p, layout::paged<16>{});
+}
+
+/// Numbers behind at() alone, which counts how often each is read.
+struct counted_planes {
+  static constexpr memory_space space = memory_space::host;
+  const planes* numbers;
+  std::vector<int>* reads;
+
+  struct view {
+    using value_type = float;
+    planes::view numbers;
+    const float* begin;
+    int* reads;
+    float at(index_t h, index_t t, index_t c) const {
+#pragma omp atomic
+      ++reads[numbers.row(h, t) + c - begin];
+      return numbers.at(h, t, c);
+    }
+  };
+  cache_shape shape() const { return numbers->sizes; }
+  index_t length() const { return numbers->sizes.capacity; }
+  view keys(layer_id l) const { return {numbers->keys(l), numbers->all_keys.data(), reads->data()}; }
+  view values(layer_id l) const {
+    return {numbers->values(l), numbers->all_values.data(), reads->data() + numbers->all_keys.size()};
+  }
+};
+
+TEST_CASE("a view that offers at() alone is enough, and every number is read once") {
+  for (const cache_shape s : {cache_shape{5, 2, 20, 37}, {33, 3, 130, 16}, {2, 1, 3, 1}}) {
+    const planes p = random_planes(s);
+    std::vector<int> reads(p.all_keys.size() + p.all_values.size());
+    const auto counted = layer_distances(host, counted_planes{&p, &reads}, metric::mean_row_norm{});
+    const auto expected = layer_distances(host, p, metric::mean_row_norm{});
+    for (const layer_pair pair : all_pairs(static_cast<int>(s.layers))) CHECK(counted(pair) == expected(pair));
+    std::size_t not_once = 0;
+    for (int n : reads) not_once += n != 1;
+    CHECK(not_once == 0);
+  }
+}
+
+#if defined(_OPENMP)
+TEST_CASE("the number of threads changes no bit") {
+  const planes p = random_planes({12, 4, 48, 64});
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(1);
+  const auto official = layer_distances(host, p, metric::mean_row_norm{});
+  const auto flat = layer_distances(host, p, metric::flat_euclidean{});
+  for (int threads : {2, 3, 5}) {
+    omp_set_num_threads(threads);
+    const auto official_again = layer_distances(host, p, metric::mean_row_norm{});
+    const auto flat_again = layer_distances(host, p, metric::flat_euclidean{});
+    for (const layer_pair pair : all_pairs(12)) {
+      CHECK(official_again(pair) == official(pair));
+      CHECK(flat_again(pair) == flat(pair));
+    }
+  }
+  omp_set_num_threads(before);
+}
+#endif
+
+TEST_CASE("a NaN makes its layer's distances NaN, and no other") {
+  planes p = random_planes({6, 2, 24, 10});
+  p.all_values[4 * 2 * 24 * 10 + 77] = std::numeric_limits<float>::quiet_NaN();  // layer 4
+  const auto check = [&](const distance_matrix& d) {
+    for (const layer_pair pair : all_pairs(6))
+      CHECK(std::isnan(d(pair)) == (pair.reader.value == 4 || pair.owner.value == 4));
+  };
+  check(layer_distances(host, p, metric::mean_row_norm{}));
+  check(layer_distances(host, p, metric::flat_euclidean{}));
+  check(layer_distances(host, p, metric::cosine{}));
+}
+
+TEST_CASE("equal layers are 0 apart, and scaling all scales the distance") {
+  planes p = random_planes({3, 2, 33, 9});
+  const std::size_t plane = 2 * 33 * 9;
+  for (auto* numbers : {&p.all_keys, &p.all_values})
+    for (std::size_t i = 0; i < plane; ++i) (*numbers)[2 * plane + i] = (*numbers)[i];
+  const auto d = layer_distances(host, p, metric::mean_row_norm{});
+  CHECK(d({{2}, {0}}) == 0);
+  CHECK(d({{1}, {0}}) == d({{2}, {1}}));
+  for (auto* numbers : {&p.all_keys, &p.all_values})
+    for (float& x : *numbers) x *= 8;
+  CHECK(layer_distances(host, p, metric::mean_row_norm{})({{1}, {0}}) == doctest::Approx(8 * d({{1}, {0}})));
+}
+
+TEST_CASE("shapes without anything to compare") {
+  CHECK(layer_distances(host, random_planes({1, 2, 4, 3}), metric::mean_row_norm{}).layers() == 1);
+  for (const cache_shape s : {cache_shape{3, 0, 4, 3}, {3, 2, 0, 3}, {3, 2, 4, 0}, {3, 2, 4, -1}}) try {
+      (void)layer_distances(host, random_planes(s), metric::mean_row_norm{});
+      FAIL("nothing was refused");
+    } catch (const error& e) {
+      CHECK(e.code() == errc::bad_shape);
+    }
+}
+
+}  // namespace
