@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -74,7 +75,8 @@ plain_sums compare(const View& a, const View& b, cache_shape s) {
       }
       total.norms += std::sqrt(squares);
       total.squares += squares;
-      total.cosines += 1 - dot / std::sqrt(aa * bb);
+      // Two zero rows are 0 apart, a zero row and another 1.
+      total.cosines += aa * bb > 0 ? 1 - dot / std::sqrt(aa * bb) : aa == bb ? 0 : 1;
     }
   return total;
 }
@@ -121,6 +123,12 @@ TEST_CASE("the numbers worked by hand: three layers, one head, two positions, tw
   CHECK(flat({{1}, {0}}) == doctest::Approx(5).epsilon(1e-6));
   CHECK(flat({{2}, {0}}) == doctest::Approx(4.242641).epsilon(1e-6));
   CHECK(flat({{2}, {1}}) == doctest::Approx(4.679449).epsilon(1e-6));
+  // Ours. Of the four rows of each pair: 1 - 1/sqrt 2, 0, 1 (one row is zero), 0; 1 - 1/sqrt 10 twice, 1, 1 - 5/sqrt
+  // 34; 1 - 2/sqrt 5, 1 - 1/sqrt 10, 1 - 9/15, 1 - 5/sqrt 34.
+  const auto cosine = layer_distances(host, p, metric::cosine{});
+  CHECK(cosine({{1}, {0}}) == doctest::Approx(0.323223).epsilon(1e-6));
+  CHECK(cosine({{2}, {0}}) == doctest::Approx(0.627513).epsilon(1e-6));
+  CHECK(cosine({{2}, {1}}) == doctest::Approx(0.332963).epsilon(1e-6));
   // The mean of norms is at most the norm of all over the root of the number of rows.
   for (const layer_pair pair : all_pairs(3)) CHECK(official(pair) <= flat(pair) / std::sqrt(2.0) + 1e-6);
 }
@@ -139,10 +147,29 @@ TEST_CASE("every metric follows its definition, whatever the sizes") {
     check_against_definitions(random_planes(s));
 }
 
+TEST_CASE("tokens and channels around the width of a register, and layers around that of a tile") {
+  constexpr index_t layers[] = {1, 2, 3, 7, 24, 32, 33};
+  index_t shape = 0;
+  for (index_t tokens : {1, 2, 15, 16, 17, 64})
+    for (index_t channels : {1, 3, 16, 48, 64, 100, 128, 256}) {
+      const index_t count = layers[shape % 7], heads = 1 + (shape + shape / 8) % 8;
+      // The largest combinations would take seconds in the plain loop of the test.
+      const index_t affordable = std::max<index_t>(1, 1'000'000 / (count * count * tokens * channels));
+      CAPTURE(count);
+      CAPTURE(tokens);
+      CAPTURE(channels);
+      check_against_definitions(
+          random_planes({count, std::min(heads, affordable), channels, tokens}, static_cast<unsigned>(++shape)));
+    }
+}
+
+/// In a cache with room for more tokens than it holds.
 template <class E, class Layout>
-void check_stored(const planes& p, Layout layout) {
+void check_stored(const planes& p, Layout layout, index_t room = 0) {
   const cache_shape s = p.sizes;
-  shared_cache<E, Layout> cache(share_map::identity(static_cast<int>(s.layers)), s, {}, layout);
+  shared_cache<E, Layout> cache(
+      share_map::identity(static_cast<int>(s.layers)),
+      {.layers = s.layers, .kv_heads = s.kv_heads, .head_dim = s.head_dim, .capacity = s.capacity + room}, {}, layout);
   const sequence_id id = cache.create();
   cache.append(id, s.capacity);
   std::vector<float> keys(static_cast<std::size_t>(s.kv_heads * s.head_dim)), values = keys;
@@ -159,7 +186,10 @@ void check_stored(const planes& p, Layout layout) {
 
 TEST_CASE("every element type under every layout") {
   const planes p = random_planes({6, 3, 40, 21});
+  check_stored<float>(p, layout::head_major{}, 5);
   check_stored<float>(p, layout::token_major{});
+  check_stored<float16>(p, layout::token_major{}, 9);
+  check_stored<bfloat16>(p, layout::head_major{});
   check_stored<float>(p, layout::paged<>{4});
   check_stored<float16>(p, layout::head_major{});
   check_stored<bfloat16>(p, layout::paged<16>{});
@@ -191,7 +221,7 @@ struct counted_planes {
 };
 
 TEST_CASE("a view that offers at() alone is enough, and every number is read once") {
-  for (const cache_shape s : {cache_shape{5, 2, 20, 37}, {33, 3, 130, 16}, {2, 1, 3, 1}}) {
+  for (const cache_shape s : {cache_shape{5, 2, 20, 37}, {33, 3, 130, 16}, {2, 1, 3, 1}, {3, 8, 70, 150}}) {
     const planes p = random_planes(s);
     std::vector<int> reads(p.all_keys.size() + p.all_values.size());
     const auto counted = layer_distances(host, counted_planes{&p, &reads}, metric::mean_row_norm{});
@@ -204,35 +234,58 @@ TEST_CASE("a view that offers at() alone is enough, and every number is read onc
 }
 
 #if defined(_OPENMP)
-TEST_CASE("the number of threads changes no bit") {
-  const planes p = random_planes({12, 4, 48, 64});
-  const int before = omp_get_max_threads();
+template <class M>
+void check_threads(const planes& p, const M& metric) {
   omp_set_num_threads(1);
-  const auto official = layer_distances(host, p, metric::mean_row_norm{});
-  const auto flat = layer_distances(host, p, metric::flat_euclidean{});
+  const auto expected = layer_distances(host, p, metric);
   for (int threads : {2, 3, 5}) {
     omp_set_num_threads(threads);
-    const auto official_again = layer_distances(host, p, metric::mean_row_norm{});
-    const auto flat_again = layer_distances(host, p, metric::flat_euclidean{});
-    for (const layer_pair pair : all_pairs(12)) {
-      CHECK(official_again(pair) == official(pair));
-      CHECK(flat_again(pair) == flat(pair));
-    }
+    const auto again = layer_distances(host, p, metric);
+    for (const layer_pair pair : all_pairs(static_cast<int>(p.sizes.layers))) CHECK(again(pair) == expected(pair));
+  }
+}
+
+TEST_CASE("the number of threads changes no bit") {
+  const int before = omp_get_max_threads();
+  // Fewer chunks of rows than threads, and more rows than chunks.
+  for (const cache_shape s : {cache_shape{5, 1, 20, 33}, {12, 4, 48, 64}, {4, 7, 70, 200}}) {
+    const planes p = random_planes(s);
+    check_threads(p, metric::mean_row_norm{});
+    check_threads(p, metric::flat_euclidean{});
+    check_threads(p, metric::cosine{});
+    check_threads(p, mean_absolute<fold_scope::plane>{});
   }
   omp_set_num_threads(before);
 }
 #endif
 
-TEST_CASE("a NaN makes its layer's distances NaN, and no other") {
-  planes p = random_planes({6, 2, 24, 10});
-  p.all_values[4 * 2 * 24 * 10 + 77] = std::numeric_limits<float>::quiet_NaN();  // layer 4
-  const auto check = [&](const distance_matrix& d) {
+TEST_CASE("a number that is not finite spoils its layer's distances, and no other") {
+  const cache_shape s{6, 2, 70, 21};
+  const std::size_t plane = 2 * 70 * 21;
+  const auto check = [](const distance_matrix& d, int layer, auto&& spoilt) {
     for (const layer_pair pair : all_pairs(6))
-      CHECK(std::isnan(d(pair)) == (pair.reader.value == 4 || pair.owner.value == 4));
+      if (pair.reader.value == layer || pair.owner.value == layer)
+        CHECK(spoilt(d(pair)));
+      else
+        CHECK(std::isfinite(d(pair)));
   };
-  check(layer_distances(host, p, metric::mean_row_norm{}));
-  check(layer_distances(host, p, metric::flat_euclidean{}));
-  check(layer_distances(host, p, metric::cosine{}));
+  const auto nan = [](double x) { return std::isnan(x); };
+  const auto infinite = [](double x) { return !std::isfinite(x); };
+  for (int layer : {0, 3, 4, 5})
+    for (std::size_t at : {std::size_t{0}, std::size_t{1477}, plane - 1})
+      for (auto numbers : {&planes::all_keys, &planes::all_values}) {
+        planes p = random_planes(s);
+        float& spoiler = (p.*numbers)[static_cast<std::size_t>(layer) * plane + at];
+        spoiler = std::numeric_limits<float>::quiet_NaN();
+        check(layer_distances(host, p, metric::mean_row_norm{}), layer, nan);
+        check(layer_distances(host, p, metric::flat_euclidean{}), layer, nan);
+        check(layer_distances(host, p, metric::cosine{}), layer, nan);
+        check(layer_distances(host, p, mean_absolute<fold_scope::row>{}), layer, nan);
+        check(layer_distances(host, p, mean_absolute<fold_scope::plane>{}), layer, nan);
+        spoiler = -std::numeric_limits<float>::infinity();
+        check(layer_distances(host, p, metric::mean_row_norm{}), layer, infinite);
+        check(layer_distances(host, p, metric::flat_euclidean{}), layer, infinite);
+      }
 }
 
 TEST_CASE("equal layers are 0 apart, and scaling all scales the distance") {
@@ -243,14 +296,24 @@ TEST_CASE("equal layers are 0 apart, and scaling all scales the distance") {
   const auto d = layer_distances(host, p, metric::mean_row_norm{});
   CHECK(d({{2}, {0}}) == 0);
   CHECK(d({{1}, {0}}) == d({{2}, {1}}));
-  for (auto* numbers : {&p.all_keys, &p.all_values})
-    for (float& x : *numbers) x *= 8;
-  CHECK(layer_distances(host, p, metric::mean_row_norm{})({{1}, {0}}) == doctest::Approx(8 * d({{1}, {0}})));
+  for (float scale : {8.0f, 0x1p40f, 0x1p-40f}) {
+    planes q = p;
+    for (auto* numbers : {&q.all_keys, &q.all_values})
+      for (float& x : *numbers) x *= scale;
+    const double scaled = layer_distances(host, q, metric::mean_row_norm{})({{1}, {0}});
+    CHECK(scaled / static_cast<double>(scale) == doctest::Approx(d({{1}, {0}})).epsilon(1e-6));
+  }
 }
 
 TEST_CASE("shapes without anything to compare") {
-  CHECK(layer_distances(host, random_planes({1, 2, 4, 3}), metric::mean_row_norm{}).layers() == 1);
-  for (const cache_shape s : {cache_shape{3, 0, 4, 3}, {3, 2, 0, 3}, {3, 2, 4, 0}, {3, 2, 4, -1}}) try {
+  for (int layers : {0, 1}) {
+    const auto none = layer_distances(host, random_planes({layers, 2, 4, 3}), metric::mean_row_norm{});
+    CHECK(none.layers() == layers);
+  }
+  CHECK(layer_distances(host, random_planes({1, 2, 4, 3}), mean_absolute<fold_scope::plane>{}).layers() == 1);
+  for (const cache_shape s :
+       {cache_shape{3, 0, 4, 3}, {3, 2, 0, 3}, {3, 2, 4, 0}, {3, 2, 4, -1}, {1, 0, 4, 3}, {-1, 2, 4, 3}})
+    try {
       (void)layer_distances(host, random_planes(s), metric::mean_row_norm{});
       FAIL("nothing was refused");
     } catch (const error& e) {
