@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -210,8 +211,11 @@ TEST_CASE("a strategy file that exists is replaced whole or kept") {
 TEST_CASE("the demo tells its whole story") {
   const scratch_directory folder;
   const std::string out = (folder.path() / "demo").string();
-  const program_run r =
-      run_program({"demo", "--samples", "4", "--sample-tokens", "16", "--max-new-tokens", "4", "--out", out});
+  std::istringstream shipped(slurp(calibration));
+  std::string text, line;  // four passages to search on, one to measure on
+  for (int i = 0; i < 5 && std::getline(shipped, line); ++i) text += line + "\n";
+  const program_run r = run_program({"demo", "--calibration", folder.write("text.txt", text).string(), "--samples", "4",
+                                     "--sample-tokens", "16", "--max-new-tokens", "4", "--out", out});
   CAPTURE(r.err);
   REQUIRE(r.exit_code == 0);
   for (const std::string part : {"12.5%", "25%", "37.5%", "control: similar", "perplexity", "reader (row) from owner",
