@@ -37,13 +37,8 @@ std::vector<double> plane_distances(const std::vector<View>& layers, cache_shape
   std::atomic<index_t> next = 0;
   parallel_for(std::min<index_t>(thread_count(), chunks), [&](index_t) {
     worker w(layers, tokens, s.head_dim, metric);
-    const auto rows_of = [&](index_t chunk) {
-      return row_range{std::min(rows, chunk * chunk_rows), std::min(rows, (chunk + 1) * chunk_rows)};
-    };
-    for (index_t chunk = next++, then; chunk < chunks; chunk = then) {
-      then = next++;
-      w.fold(rows_of(chunk), rows_of(then), part(chunk));
-    }
+    for (index_t chunk = next++; chunk < chunks; chunk = next++)
+      w.fold(chunk * chunk_rows, std::min(rows, (chunk + 1) * chunk_rows), part(chunk));
   });
 
   // Joined two by two, so that a float fold over many rows keeps its digits.

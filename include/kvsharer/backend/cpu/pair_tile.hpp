@@ -3,7 +3,6 @@
 
 #include <cstddef>
 
-#include "kvsharer/backend/cpu/row_panel.hpp"
 #include "kvsharer/backend/cpu/simd.hpp"
 #include "kvsharer/concepts/policies.hpp"
 #include "kvsharer/core/types.hpp"
@@ -37,7 +36,7 @@ struct tile_operands {
 
 /// The indices of pairs are constants, so that every sum is a register from the first channel to the last.
 template <bool Diagonal>
-void fold_squared_differences(const tile_operands& t, bool fresh, const fetch_list& ahead, float* sums) {
+void fold_squared_differences(const tile_operands& t, bool fresh, float* sums) {
   constexpr auto each = [](auto&& f) __attribute__((always_inline)) {
     unrolled<tile_pairs>([&](auto p) __attribute__((always_inline)) {
       if constexpr (!Diagonal || p / tile_side > p % tile_side) f(p);
@@ -45,7 +44,7 @@ void fold_squared_differences(const tile_operands& t, bool fresh, const fetch_li
   };
   pack sum[tile_pairs] = {};
   if (!fresh) each([&](auto p) __attribute__((always_inline)) { sum[p] = aligned(sums + p * lanes); });
-  const auto channel = [&](index_t c) __attribute__((always_inline)) {
+  for (index_t c = 0; c < t.channels; ++c) {
     const float *x = t.a + c * lanes, *y = t.b + c * lanes;
     pack right[tile_side];
     unrolled<tile_side>([&](auto j) __attribute__((always_inline)) {
@@ -56,25 +55,17 @@ void fold_squared_differences(const tile_operands& t, bool fresh, const fetch_li
       const pack difference = aligned(x + p / tile_side * t.layer_stride) - right[p % tile_side];
       sum[p] = sum[p] + difference * difference;
     });
-  };
-  // One fetch per channel: in a burst they would fill the miss queue, and the arithmetic would wait with them.
-  index_t c = 0;
-  for (; c < ahead.size; ++c) {
-    __builtin_prefetch(ahead.address[static_cast<std::size_t>(c)], 0, 2);
-    channel(c);
   }
-  for (; c < t.channels; ++c) channel(c);
   each([&](auto p) __attribute__((always_inline)) { aligned(sums + p * lanes) = sum[p]; });
 }
 
 /// Adds `t.channels` channels to the folds of tile_side x tile_side layer pairs, or begins them when `fresh`; on the
-/// diagonal those with i > j only. `sums`: [i][j][lane]. `ahead` may be fetched meanwhile and has no more addresses
-/// than channels. Any metric; the compiler vectorises over lanes where the fold lets it.
+/// diagonal those with i > j only. `sums`: [i][j][lane]. Any metric; the compiler vectorises over lanes where the fold
+/// lets it.
 template <bool Diagonal, DistanceMetric M>
-void fold_tile(const M& metric, const tile_operands& t, bool fresh, const fetch_list& ahead,
-               typename M::partial* sums) {
+void fold_tile(const M& metric, const tile_operands& t, bool fresh, typename M::partial* sums) {
   if constexpr (adds_squared_difference<M>) {
-    fold_squared_differences<Diagonal>(t, fresh, ahead, sums);
+    fold_squared_differences<Diagonal>(t, fresh, sums);
   } else {
     for (index_t i = 0; i < tile_side; ++i)
       for (index_t j = 0; j < (Diagonal ? i : tile_side); ++j)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <type_traits>
 #include <vector>
@@ -19,12 +18,6 @@ struct row_block {
   index_t rows = 0;
   index_t channel = 0;
   index_t channels = 0;
-};
-
-/// Addresses, at most one per channel of a block, that are to be fetched from memory while something else is computed.
-struct fetch_list {
-  std::array<const void*, 64> address{};
-  index_t size = 0;
 };
 
 /// A row block of every layer, turned so that a register holds one channel of `lanes` rows: [layer][channel][lane].
@@ -60,20 +53,7 @@ class row_panel {
     turn(source, b.channels, panel_.data() + l * layer_stride);
   }
 
-  /// The cache lines that `load` will read, if they are known without decoding.
-  static void list(const View& view, row_block b, index_t tokens, fetch_list& out) {
-    out.size = 0;
-    if constexpr (direct)
-      each_row(b, tokens, [&](index_t, index_t head, index_t token) {
-        const float* row = view.row(head, token) + b.channel;
-        for (index_t c = 0; c < b.channels && out.size < b.channels; c += line)
-          out.address[static_cast<std::size_t>(out.size++)] = row + c;
-      });
-  }
-
  private:
-  static constexpr index_t line = 64 / sizeof(float);
-
   static constexpr bool direct = [] {
     if constexpr (RowContiguousView<View>)
       return std::is_same_v<typename View::value_type, float>;
