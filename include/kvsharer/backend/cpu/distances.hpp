@@ -11,6 +11,7 @@
 #include "kvsharer/backend/cpu/backend.hpp"
 #include "kvsharer/backend/cpu/layer_fold.hpp"
 #include "kvsharer/backend/cpu/parallel.hpp"
+#include "kvsharer/backend/cpu/simd.hpp"
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/policies.hpp"
 #include "kvsharer/concepts/require.hpp"
@@ -20,7 +21,7 @@
 
 namespace kvsharer::inline v0::cpu {
 
-namespace detail {
+namespace detail::inline KVSHARER_LANES {
 
 /// The distance of every pair in one plane, pairs by reader and then by owner. Rows are cut into chunks by their
 /// number alone, and chunks are joined in order: the same sums whatever the number of threads.
@@ -90,7 +91,9 @@ distance_matrix all_distances(const C& averages, const M& metric) {
   return distances;
 }
 
-}  // namespace detail
+}  // namespace detail::inline KVSHARER_LANES
+
+inline namespace KVSHARER_LANES {
 
 /// The distance of every two layers of `averages`: half that of their keys plus half that of their values. A NaN in a
 /// layer makes that layer's distances NaN. Every number is read once; the result does not depend on the number of
@@ -107,5 +110,7 @@ distance_matrix layer_distances(const backend&, const C& averages, M metric) {
     return detail::all_distances(averages, metric);
   }
 }
+
+}  // namespace KVSHARER_LANES
 
 }  // namespace kvsharer::inline v0::cpu

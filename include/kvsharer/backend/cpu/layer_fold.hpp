@@ -15,7 +15,7 @@
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/metric/mean_row_norm.hpp"
 
-namespace kvsharer::inline v0::cpu::detail {
+namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES {
 
 /// Adds the finished values of `rows` lanes to `sums`, lane by lane.
 template <DistanceMetric M>
@@ -121,4 +121,4 @@ class layer_fold {
   std::vector<double> sums_;        // the same; row scope only
 };
 
-}  // namespace kvsharer::inline v0::cpu::detail
+}  // namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES

@@ -20,7 +20,7 @@ inline constexpr bool adds_squared_difference<metric::mean_row_norm> = true;
 template <>
 inline constexpr bool adds_squared_difference<metric::flat_euclidean> = true;
 
-namespace detail {
+namespace detail::inline KVSHARER_LANES {
 
 /// Layers on either side of a register tile: with 32 registers 16 sums and their operands fit, with 16 registers 9.
 inline constexpr index_t tile_side = lanes == 16 ? 4 : 3;
@@ -79,5 +79,5 @@ void fold_tile(const M& metric, const tile_operands& t, bool fresh, typename M::
   }
 }
 
-}  // namespace detail
+}  // namespace detail::inline KVSHARER_LANES
 }  // namespace kvsharer::inline v0::cpu

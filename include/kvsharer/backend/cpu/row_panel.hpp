@@ -10,7 +10,7 @@
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/core/types.hpp"
 
-namespace kvsharer::inline v0::cpu::detail {
+namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES {
 
 /// Some channels of up to `lanes` rows. A row is a (head, token); they are numbered token by token and head by head.
 struct row_block {
@@ -94,4 +94,4 @@ class row_panel {
   aligned_vector<float> panel_;
 };
 
-}  // namespace kvsharer::inline v0::cpu::detail
+}  // namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES

@@ -14,7 +14,20 @@
 /// A SIMD register of floats, as the vector extension of GCC and Clang spells it: + - * / work lane by lane, the
 /// compiler chooses the instructions. Here, and nowhere else, the instruction set is asked for. What the extension
 /// cannot say is said with intrinsics.
-namespace kvsharer::inline v0::cpu::detail {
+///
+/// KVSHARER_LANES names the inline namespace of all that depends on the registers. Objects built with different -m
+/// flags then have different symbols, and a program that links them does not run one's code with the other's widths.
+#if defined(__AVX512F__)
+#define KVSHARER_LANES lanes_16
+#elif defined(__F16C__)
+#define KVSHARER_LANES lanes_8_halves
+#elif defined(__AVX__)
+#define KVSHARER_LANES lanes_8
+#else
+#define KVSHARER_LANES lanes_4
+#endif
+
+namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES {
 
 #if defined(__AVX512F__)
 inline constexpr index_t lanes = 16;  // and 32 registers
@@ -100,4 +113,4 @@ inline void square_root(pack& x) noexcept {
   x = root + 0.5f * inverse * (x - root * root);
 }
 
-}  // namespace kvsharer::inline v0::cpu::detail
+}  // namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES
