@@ -5,10 +5,11 @@
 #include "kvsharer/backend/cpu/decode_attention.hpp"
 #include "kvsharer/backend/cpu/parallel.hpp"
 #include "kvsharer/backend/cpu/prefill_attention.hpp"
+#include "kvsharer/backend/cpu/simd.hpp"
 #include "kvsharer/concepts/require.hpp"
 #include "kvsharer/core/types.hpp"
 
-namespace kvsharer::inline v0::cpu {
+namespace kvsharer::inline v0::cpu::inline KVSHARER_LANES {
 
 /// Causal attention of `rows` query rows of one sequence, the first of which stands at token `first`, over the tokens
 /// that the views hold: row r sees the tokens [0, first + r], which must have been stored. Queries and out are
@@ -46,4 +47,4 @@ void attend(const attention_shape& shape, const K& keys, const V& values, index_
   });
 }
 
-}  // namespace kvsharer::inline v0::cpu
+}  // namespace kvsharer::inline v0::cpu::inline KVSHARER_LANES

@@ -4,12 +4,13 @@
 #include <algorithm>
 #include <concepts>
 
+#include "kvsharer/backend/cpu/simd.hpp"
 #include "kvsharer/backend/cpu/stored_pack.hpp"
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/types.hpp"
 
-namespace kvsharer::inline v0::cpu::detail {
+namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES {
 
 /// A row's numbers: floats where they lie, others decoded into `buffer` [channels].
 template <class E>
@@ -107,4 +108,4 @@ void for_each_block(const V& view, index_t head, index_t tokens, index_t channel
   }
 }
 
-}  // namespace kvsharer::inline v0::cpu::detail
+}  // namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES

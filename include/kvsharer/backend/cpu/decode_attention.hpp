@@ -6,11 +6,12 @@
 #include "kvsharer/backend/cpu/attention_shape.hpp"
 #include "kvsharer/backend/cpu/cache_rows.hpp"
 #include "kvsharer/backend/cpu/decode_tiles.hpp"
+#include "kvsharer/backend/cpu/simd.hpp"
 #include "kvsharer/backend/cpu/softmax.hpp"
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/core/types.hpp"
 
-namespace kvsharer::inline v0::cpu::detail {
+namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES {
 
 /// One query row of one KV head's group over tokens [0, tokens): queries and out [group][head_dim]. Reads each key and
 /// value from memory once for the whole group.
@@ -42,4 +43,4 @@ void decode_head(const attention_shape& s, const K& keys, const V& values, index
   });
 }
 
-}  // namespace kvsharer::inline v0::cpu::detail
+}  // namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES

@@ -11,7 +11,7 @@
 #include "kvsharer/core/types.hpp"
 
 /// The two products of decode attention, in registers. A number's arithmetic is the same in whatever tile it falls.
-namespace kvsharer::inline v0::cpu::detail {
+namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES {
 
 /// Sums each pack's lanes pairwise, as `sum` does: lane i of sums[0] becomes the sum of sums[i].
 template <index_t Width = lanes / 2>
@@ -96,4 +96,4 @@ void for_each_subgroup(index_t group, F&& f) {
   if (first < group) f(first, std::integral_constant<index_t, 1>());
 }
 
-}  // namespace kvsharer::inline v0::cpu::detail
+}  // namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES

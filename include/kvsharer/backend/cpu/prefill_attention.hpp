@@ -8,11 +8,12 @@
 
 #include "kvsharer/backend/cpu/attention_shape.hpp"
 #include "kvsharer/backend/cpu/cache_rows.hpp"
+#include "kvsharer/backend/cpu/simd.hpp"
 #include "kvsharer/backend/cpu/softmax.hpp"
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/core/types.hpp"
 
-namespace kvsharer::inline v0::cpu::detail {
+namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES {
 
 using row_major = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using lines = Eigen::Map<row_major, Eigen::Aligned64, Eigen::OuterStride<>>;
@@ -102,4 +103,4 @@ void prefill_head(const attention_shape& s, const K& keys, const V& values, inde
   }
 }
 
-}  // namespace kvsharer::inline v0::cpu::detail
+}  // namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES

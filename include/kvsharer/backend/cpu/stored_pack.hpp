@@ -11,7 +11,7 @@
 
 /// Stored numbers, decoded into registers. The elements' own conversions stay the definition; these agree with them but
 /// for the payload of NaNs.
-namespace kvsharer::inline v0::cpu::detail {
+namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES {
 
 typedef std::uint32_t bit_pack __attribute__((vector_size(lanes * sizeof(std::uint32_t)), may_alias));
 
@@ -79,4 +79,4 @@ float sum(const pack& x) noexcept {
   }
 }
 
-}  // namespace kvsharer::inline v0::cpu::detail
+}  // namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES
