@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <span>
@@ -155,7 +156,7 @@ TEST_CASE("prefill and decode agree, and so do chunked and whole prefill, under 
     auto chunked = cache_for(map);
     const sequence_id in_chunks = chunked.create();
     std::size_t from = 0;
-    for (const std::size_t chunk : {7, 1, 16, 2, 14}) {
+    for (const std::size_t chunk : std::initializer_list<std::size_t>{7, 1, 16, 2, 14}) {
       const auto part = run(chunked, in_chunks, all.subspan(from, chunk), outputs::all_logits);
       from += chunk;
       CHECK(largest_difference({part.data() + part.size() - 61, 61}, row_of(whole, from - 1)) < 1e-5);
