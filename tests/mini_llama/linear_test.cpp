@@ -88,8 +88,9 @@ constexpr dtype all_types[] = {dtype::f32, dtype::f16, dtype::bf16};
 TEST_CASE("products agree with sums in double, for every stored type, odd sizes, few rows and many") {
   mini_llama::linear_scratch scratch;
   for (const dtype type : all_types)
-    for (const auto& [out, in] : {std::pair<index_t, index_t>{1, 1}, {3, 7}, {17, 16}, {33, 129}, {70, 256}})
+    for (const auto& size : {std::pair<index_t, index_t>{1, 1}, {3, 7}, {17, 16}, {33, 129}, {70, 256}})
       for (const index_t rows : {1, 2, 3, 4, 5, 31, 67, 400}) {
+        const index_t out = size.first, in = size.second;
         CAPTURE(mini_llama::name(type));
         CAPTURE(out);
         CAPTURE(in);
