@@ -17,12 +17,13 @@ namespace kvsharer::inline v0 {
 /// by the probe, and the one with the highest score is taken if that is above the threshold; equal scores go to the
 /// lowest reader, then to the lowest owner. The score is the probe's business: any number of which more is better.
 ///
-/// With `lazy`, a step does not score all of them. What a move last added to the score is kept, and is the guess of
-/// what it would add now; moves are scored in the order of their guesses until the best score found is no worse than
-/// every guess left. The result is that of `lazy = false` whenever no move comes to add more than `slack` allows beyond
-/// what it added when last scored, for instance when each reader costs the more the more there are (with slack 0).
-/// Scores of networks only tend to that, so a lazy search may take a slightly worse move; it never takes one that it
-/// has not scored on the map at hand, and gives up only when every move was scored.
+/// With `lazy`, a step does not score all of them. What a move last added to the score (as a rule it costs: less than
+/// nothing) is kept, and the guess is that it adds the same now, or `slack` of its amount more. Moves are scored in the
+/// order of their guesses until the best score found is no worse than every guess left. So the result is that of
+/// `lazy = false` whenever no move has become cheaper by more than that since it was last scored, as where a reader
+/// costs the more the more others there are. Scores of networks only tend to that; where they break it, a lazy search
+/// may take a move that is not the best. It never takes one that it has not scored on the map at hand, and gives up
+/// only when every move was scored on it.
 ///
 /// With `beam` above 1 the best `beam` maps of each step are kept and continued, and the best last one is returned.
 ///

@@ -16,7 +16,7 @@ struct best_first_options {
   double threshold = -std::numeric_limits<double>::infinity();
   int beam = 1;                    ///< maps that are kept and continued at each step
   bool lazy = true;                ///< leave out moves that were worse in earlier steps
-  double slack = 0;                ///< how wrong that may have been, as a share of what the move cost; more scores more
+  double slack = 0.25;             ///< how much cheaper, as a share, a move may have become; more scores more
   bool suffix_only = false;        ///< only moves after which every layer above the first reader reads
   bool resume = true;              ///< let a ResumableProbe leave out the layers below the first change
   bool throw_when_missed = false;  ///< throw errc::share_count_missed instead of returning a partial map
