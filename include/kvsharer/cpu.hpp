@@ -4,6 +4,7 @@
 /// All of the library that runs on the host, the Eigen parts included.
 #include "kvsharer/backend/cpu/attention.hpp"
 #include "kvsharer/backend/cpu/backend.hpp"
+#include "kvsharer/backend/cpu/cka_distances.hpp"
 #include "kvsharer/backend/cpu/distances.hpp"
 #include "kvsharer/backend/cpu/parallel.hpp"
 #include "kvsharer/kvsharer.hpp"

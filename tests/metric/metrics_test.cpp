@@ -2,6 +2,7 @@
 // The metrics as folds, on lists small enough to work by hand.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -40,4 +41,20 @@ TEST_CASE("cosine distance is 0 along, 1 across, 2 against, and blind to length"
   CHECK(fold(metric::cosine{}, {{3, 4}, {4, 3}}, 0) == doctest::Approx(1 - 24.0 / 25));
   CHECK(fold(metric::cosine{}, {{0, 0}, {0, 0}}, 1) == 0);
   CHECK(fold(metric::cosine{}, {{0, 1}, {0, 0}}, 1) == 1);
+}
+
+TEST_CASE("the scaled Euclidean distance is 0 between equals, 1 across whatever the lengths, root 2 against") {
+  constexpr metric::scaled_euclidean m;
+  for (std::size_t split = 0; split <= 2; ++split) {
+    CHECK(fold(m, {{3, 3}, {4, 4}}, split) == 0);
+    CHECK(fold(m, {{1, 0}, {0, 1}}, split) == 1);
+    CHECK(fold(m, {{1, 0}, {0, 1000}}, split) == doctest::Approx(1));
+    CHECK(fold(m, {{1, -1}, {3, -3}}, split) == doctest::Approx(std::sqrt(2.0)));
+    CHECK(fold(m, {{1, 2}, {2, 4}}, split) == doctest::Approx(std::sqrt(5.0 / 25)));  // one direction, twice as long
+    CHECK(fold(m, {{3, 4}, {4, 3}}, split) == doctest::Approx(std::sqrt(2.0 / 50)));
+    CHECK(fold(m, {{0, 0}, {0, 0}}, split) == 0);
+    CHECK(fold(m, {{0, 5}, {0, 0}}, split) == 1);
+  }
+  CHECK(std::isnan(fold(m, {{0, NAN}}, 0)));
+  CHECK(metric::scaled_euclidean::scope == fold_scope::row);
 }

@@ -18,6 +18,7 @@
 #include "kvsharer/metric/cosine.hpp"
 #include "kvsharer/metric/flat_euclidean.hpp"
 #include "kvsharer/metric/mean_row_norm.hpp"
+#include "kvsharer/metric/scaled_euclidean.hpp"
 #include "kvsharer/runtime/shared_cache.hpp"
 
 #if defined(_OPENMP)
@@ -57,7 +58,8 @@ planes random_planes(cache_shape s, unsigned seed = 1) {
 
 /// The definitions in float64, number by number, of one plane.
 struct plain_sums {
-  double norms = 0, squares = 0, cosines = 0, absolute = 0;  // sums over rows, but squares and absolute over numbers
+  double norms = 0, scaled = 0, squares = 0, cosines = 0,
+         absolute = 0;  // sums over rows, but squares and absolute over numbers
 };
 template <class View>
 plain_sums compare(const View& a, const View& b, cache_shape s) {
@@ -74,6 +76,7 @@ plain_sums compare(const View& a, const View& b, cache_shape s) {
         total.absolute += std::abs(x - y);
       }
       total.norms += std::sqrt(squares);
+      total.scaled += squares > 0 ? std::sqrt(squares / (aa + bb)) : 0;
       total.squares += squares;
       // Two zero rows are 0 apart, a zero row and another 1.
       total.cosines += aa * bb > 0 ? 1 - dot / std::sqrt(aa * bb) : aa == bb ? 0 : 1;
@@ -99,6 +102,7 @@ void check_against_definitions(const Cache& cache) {
   const auto official = layer_distances(host, cache, metric::mean_row_norm{});
   const auto flat = layer_distances(host, cache, metric::flat_euclidean{});
   const auto cosine = layer_distances(host, cache, metric::cosine{});
+  const auto scaled = layer_distances(host, cache, metric::scaled_euclidean{});
   const auto by_row = layer_distances(host, cache, mean_absolute<fold_scope::row>{});
   const auto by_plane = layer_distances(host, cache, mean_absolute<fold_scope::plane>{});
   const auto rows = static_cast<double>(s.kv_heads * s.capacity), numbers = rows * static_cast<double>(s.head_dim);
@@ -108,6 +112,7 @@ void check_against_definitions(const Cache& cache) {
     CHECK(official(p) == doctest::Approx((k.norms + v.norms) / rows / 2).epsilon(1e-6));
     CHECK(flat(p) == doctest::Approx((std::sqrt(k.squares) + std::sqrt(v.squares)) / 2).epsilon(1e-5));
     CHECK(cosine(p) == doctest::Approx((k.cosines + v.cosines) / rows / 2).epsilon(1e-5));
+    CHECK(scaled(p) == doctest::Approx((k.scaled + v.scaled) / rows / 2).epsilon(1e-5));
     CHECK(by_row(p) == doctest::Approx((k.absolute + v.absolute) / numbers / 2).epsilon(1e-5));
     CHECK(by_plane(p) == doctest::Approx((k.absolute + v.absolute) / numbers / 2).epsilon(1e-5));
   }
@@ -129,6 +134,11 @@ TEST_CASE("the numbers worked by hand: three layers, one head, two positions, tw
   CHECK(cosine({{1}, {0}}) == doctest::Approx(0.323223).epsilon(1e-6));
   CHECK(cosine({{2}, {0}}) == doctest::Approx(0.627513).epsilon(1e-6));
   CHECK(cosine({{2}, {1}}) == doctest::Approx(0.332963).epsilon(1e-6));
+  // The same rows: the roots of 25/33, 0, 1, 0; of 9/11 twice, 1, 9/19; of 5/21, 9/11, 8/17, 9/19.
+  const auto scaled = layer_distances(host, p, metric::scaled_euclidean{});
+  CHECK(scaled({{1}, {0}}) == doctest::Approx(0.467597).epsilon(1e-6));
+  CHECK(scaled({{2}, {0}}) == doctest::Approx(0.874329).epsilon(1e-6));
+  CHECK(scaled({{2}, {1}}) == doctest::Approx(0.691681).epsilon(1e-6));
   // The mean of norms is at most the norm of all over the root of the number of rows.
   for (const layer_pair pair : all_pairs(3)) CHECK(official(pair) <= flat(pair) / std::sqrt(2.0) + 1e-6);
 }
@@ -253,6 +263,7 @@ TEST_CASE("the number of threads changes no bit") {
     check_threads(p, metric::mean_row_norm{});
     check_threads(p, metric::flat_euclidean{});
     check_threads(p, metric::cosine{});
+    check_threads(p, metric::scaled_euclidean{});
     check_threads(p, mean_absolute<fold_scope::plane>{});
   }
   omp_set_num_threads(before);
@@ -280,6 +291,7 @@ TEST_CASE("a number that is not finite spoils its layer's distances, and no othe
         check(layer_distances(host, p, metric::mean_row_norm{}), layer, nan);
         check(layer_distances(host, p, metric::flat_euclidean{}), layer, nan);
         check(layer_distances(host, p, metric::cosine{}), layer, nan);
+        check(layer_distances(host, p, metric::scaled_euclidean{}), layer, nan);
         check(layer_distances(host, p, mean_absolute<fold_scope::row>{}), layer, nan);
         check(layer_distances(host, p, mean_absolute<fold_scope::plane>{}), layer, nan);
         spoiler = -std::numeric_limits<float>::infinity();

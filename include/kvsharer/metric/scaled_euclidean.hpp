@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+
+#include "kvsharer/concepts/policies.hpp"
+#include "kvsharer/config.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::metric {
+
+/// The Euclidean distance of two rows over the root of the sum of their squared norms, |a - b| / sqrt(|a|^2 + |b|^2),
+/// averaged over heads and positions. Ours, not the paper's. Rows that have nothing to do with each other are 1 apart
+/// whatever their norms, where |a - b| grows with the norms and |a - b| / sqrt(|a| |b|) with their ratio, so that both
+/// would mostly rank norms. Unlike the cosine it sees a difference in length: rows of one direction are apart by
+/// |1 - r| / sqrt(1 + r^2), r being the ratio. In [0, sqrt 2]; two zero rows are 0 apart, a zero row and another 1.
+struct scaled_euclidean {
+  struct partial {
+    float difference = 0, norms = 0;  // squares, both
+  };
+  static constexpr fold_scope scope = fold_scope::row;
+
+  KVSHARER_HD constexpr partial step(partial p, float a, float b) const noexcept {
+    return {p.difference + (a - b) * (a - b), p.norms + (a * a + b * b)};
+  }
+  KVSHARER_HD constexpr partial merge(partial p, partial q) const noexcept {
+    return {p.difference + q.difference, p.norms + q.norms};
+  }
+  KVSHARER_HD double finish(partial p, index_t) const noexcept {
+    return p.norms == 0 ? 0.0 : std::sqrt(static_cast<double>(p.difference) / static_cast<double>(p.norms));
+  }
+};
+static_assert(DistanceMetric<scaled_euclidean>);
+
+}  // namespace kvsharer::inline v0::metric
