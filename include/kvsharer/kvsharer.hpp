@@ -7,6 +7,7 @@
 #include "kvsharer/concepts/layouts.hpp"
 #include "kvsharer/concepts/policies.hpp"
 #include "kvsharer/concepts/require.hpp"
+#include "kvsharer/core/attention_shape.hpp"
 #include "kvsharer/core/distance_matrix.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
