@@ -13,8 +13,7 @@
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
 
-namespace kvsharer::inline v0::cpu::inline KVSHARER_LANES {
-namespace detail {
+namespace kvsharer::inline v0::cpu::detail {
 
 inline void check(const attention_shape& s, index_t first, index_t rows, index_t head_begin, index_t head_end) {
   check_shape(s);
@@ -24,7 +23,9 @@ inline void check(const attention_shape& s, index_t first, index_t rows, index_t
                                         std::to_string(head_end) + ") of " + std::to_string(s.kv_heads));
 }
 
-}  // namespace detail
+}  // namespace kvsharer::inline v0::cpu::detail
+
+namespace kvsharer::inline v0::cpu::inline KVSHARER_LANES {
 
 /// Causal attention of `rows` query rows of one sequence, the first of which stands at token `first`, over the tokens
 /// that the views hold: row r sees the tokens [0, first + r], which must have been stored. Queries and out are
