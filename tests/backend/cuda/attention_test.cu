@@ -144,7 +144,7 @@ void compare(Layout layout, const attention_shape& heads, const std::vector<ragg
   auto lse = poisoned<float>(on.stream, static_cast<std::size_t>(rows * heads.heads));
   auto mass = poisoned<float>(on.stream, static_cast<std::size_t>(chosen * heads.heads * capacity));
   const auto view = [&](const auto& plane) {
-    return cuda::pool_batch<E, Layout>{
+    return cuda::pool_batch<const E, Layout>{
         plane.data(), static_cast<index_t>(plane.size()), tables.data(), cache.blocks, cache.shape, layout};
   };
   const cuda::ragged_batch batch{.sequences = static_cast<index_t>(sequences.size()),
@@ -153,7 +153,7 @@ void compare(Layout layout, const attention_shape& heads, const std::vector<ragg
                                  .lengths = lengths.data(),
                                  .row_begin = begins.data()};
   cuda::attend<HeadDim>(on.backend, heads, view(keys), view(values), batch, asked.data(), out.data(),
-               {lse.data(), mass.data(), slots.data(), capacity});
+                        {lse.data(), mass.data(), slots.data(), capacity});
   const std::vector<E> got = on_host(out);
   const std::vector<float> got_lse = on_host(lse), got_mass = on_host(mass);
   CHECK_NOTHROW(on.backend.check_status());

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs the tests, or where there is no device names those that it leaves out and exits with 77, which CTest calls skipped.
+// Runs the tests, or where there is no device names those that it leaves out and exits with 77, which CTest calls
+// skipped.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 

@@ -128,7 +128,7 @@ void attend(const backend& on, const attention_shape& shape, const K& keys, cons
   if (extras.mass != nullptr)
     detail::launch("attention mass", on.stream,
                    {dim3(static_cast<unsigned>(shape.heads), static_cast<unsigned>(batch.rows)), 256},
-                   detail::mass_kernel, batch, extras, static_cast<int>(shape.heads));
+                   detail::mass_kernel<>, batch, extras, static_cast<int>(shape.heads));
 }
 
 /// The same for a head_dim that is known at run time: one of attention_head_dims, else errc::bad_shape. Compiles the

@@ -102,7 +102,8 @@ __device__ void load_tokens(const Problem& p, const K& keys, const V& values, co
   }
   const auto address = reinterpret_cast<std::uintptr_t>(row);
 #pragma unroll
-  for (int i = lane; i < warp_tokens * copies; i += 32) {
+  for (int n = 0; n < warp_tokens * copies / 32; ++n) {
+    const int i = 32 * n + lane;
     const int at_row = i / copies, column = i % copies * per_copy;
     const auto* key = reinterpret_cast<const E*>(__shfl_sync(0xffffffffu, address, at_row));
     const auto* value = reinterpret_cast<const E*>(__shfl_sync(0xffffffffu, address, at_row + warp_tokens));
