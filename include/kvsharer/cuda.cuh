@@ -8,6 +8,8 @@
 #include "kvsharer/backend/cuda/device.cuh"
 #include "kvsharer/backend/cuda/memory.cuh"
 #include "kvsharer/backend/cuda/pool_view.cuh"
+#include "kvsharer/backend/cuda/numbers.cuh"
+#include "kvsharer/backend/cuda/rope.cuh"
 #include "kvsharer/backend/cuda/saved_sequence.cuh"
 #include "kvsharer/backend/cuda/sequence_batch.cuh"
 #include "kvsharer/backend/cuda/shared_cache.cuh"

@@ -199,14 +199,15 @@ TEST_CASE("keys are turned by their positions on the way in") {
   device on;
   cuda::shared_cache<float, layout::head_major> cache(map, shape, {}, on.stream);
   cuda::sequence_batch<> batch(on.stream, 1);
-  std::vector<float> cosines, sines;
+  std::vector<float> table;  // [position][cosine, sine][channel]
   for (int p = 0; p < 20; ++p)
-    for (int c = 0; c < 32; ++c) {
-      const double angle = p * std::pow(10000.0, -c / 32.0);
-      cosines.push_back(static_cast<float>(std::cos(angle)));
-      sines.push_back(static_cast<float>(std::sin(angle)));
-    }
-  const auto c = on_device(on.stream, cosines), s = on_device(on.stream, sines);
+    for (const bool sine : {false, true})
+      for (int c = 0; c < 32; ++c) {
+        const double angle = p * std::pow(10000.0, -c / 32.0);
+        table.push_back(static_cast<float>(sine ? std::sin(angle) : std::cos(angle)));
+      }
+  const auto angles = on_device(on.stream, table);
+  const cuda::rope_angles rope{angles.data(), 20};
   const auto keys = random_numbers(20 * width, 1), values = random_numbers(20 * width, 2);
   const auto id = cache.create();
   index_t stored = 0;
@@ -219,7 +220,7 @@ TEST_CASE("keys are turned by their positions on the way in") {
                        std::vector<float>(x.begin() + stored * width, x.begin() + (stored + tokens) * width));
     };
     const auto k = slice(keys), v = slice(values);
-    cache.store(on.backend, {0}, batch.batch(), cuda::new_rows<float>{k.data(), v.data()}, {c.data(), s.data(), 20});
+    cache.store(on.backend, {0}, batch.batch(), cuda::new_rows<float>{k.data(), v.data()}, rope);
     on.backend.check_status();
     stored += tokens;
   }
@@ -244,7 +245,7 @@ TEST_CASE("keys are turned by their positions on the way in") {
   cache.append(id, 1);
   batch.assign(cache, {&growth, 1});
   const auto k = on_device(on.stream, random_numbers(width, 3));
-  cache.store(on.backend, {0}, batch.batch(), cuda::new_rows<float>{k.data(), k.data()}, {c.data(), s.data(), 20});
+  cache.store(on.backend, {0}, batch.batch(), cuda::new_rows<float>{k.data(), k.data()}, rope);
   CHECK_REFUSED(device_refusal, on.backend.check_status());
   CHECK_NOTHROW(on.backend.check_status());
 }

@@ -11,19 +11,13 @@
 #include "kvsharer/backend/cuda/launch.cuh"
 #include "kvsharer/backend/cuda/numbers.cuh"
 #include "kvsharer/backend/cuda/pool_view.cuh"
+#include "kvsharer/backend/cuda/rope.cuh"
 #include "kvsharer/backend/cuda/status.cuh"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::cuda {
-
-/// Rotary angles, in device memory: of position p the cosines [p][head_dim / 2], and likewise the sines.
-struct rope_angles {
-  const float* cosines = nullptr;
-  const float* sines = nullptr;
-  index_t positions = 0;
-};
 
 /// New keys and values of a batch, [rows][kv_heads * head_dim] each. Rows begin at multiples of 16 bytes.
 template <CacheElement In>
@@ -34,19 +28,6 @@ struct new_rows {
 };
 
 namespace detail {
-
-/// The first and second half of a head's channels turned by a position's angles: channel c goes with c + head_dim / 2,
-/// as HuggingFace's Llama has it. `half` numbers apart, from channel `c` on.
-template <class N>
-__device__ void rotate_halves(const rope_angles& rope, index_t position, index_t half, index_t c, N& low, N& high) {
-#pragma unroll
-  for (int i = 0; i < N::count; ++i) {
-    const float cosine = rope.cosines[position * half + c + i], sine = rope.sines[position * half + c + i];
-    const float a = low.x[i], b = high.x[i];
-    low.x[i] = a * cosine - b * sine;
-    high.x[i] = b * cosine + a * sine;
-  }
-}
 
 /// Stores the batch's rows at their tokens. Grid: (rows of a sequence, sequences); a thread takes numbers of one head
 /// that are half a head apart.
@@ -63,7 +44,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
   const index_t place = batch.place(b), token = batch.length(b) - own_rows + r;
   const index_t from = (batch.first_row(b) + r) * rows.stride, half = shape.head_dim / 2;
   const auto key_view = keys.sequence(place), value_view = values.sequence(place);
-  const bool turned = rope.cosines != nullptr;
+  const bool turned = rope.table != nullptr;
   if (token < 0 || token >= shape.capacity || (turned && token >= rope.positions)) {
     if (threadIdx.x == 0) report(status, refusal::past_capacity, layer, b, token);
     return;
