@@ -197,7 +197,8 @@ TEST_CASE("a fork's copy of a page leaves the other sequence alone") {
 
 TEST_CASE("keys are turned by their positions on the way in") {
   device on;
-  cuda::shared_cache<float, layout::head_major> cache(map, shape, {}, on.stream);
+  const cache_shape one_layer{1, shape.kv_heads, shape.head_dim, shape.capacity};
+  cuda::shared_cache<float, layout::head_major> cache(share_map::identity(1), one_layer, {}, on.stream);
   cuda::sequence_batch<> batch(on.stream, 1);
   std::vector<float> table;  // [position][cosine, sine][channel]
   for (int p = 0; p < 20; ++p)

@@ -19,12 +19,24 @@ __device__ inline std::byte* dynamic_shared() {
   return kvsharer_shared;
 }
 
+/// Will what is read from device memory be read again soon?
+enum class reuse { none, some };
+
 /// Begins to copy 16 bytes from device to shared memory, both at multiples of 16; writes zeros where not `valid`,
-/// without touching `from`.
-__device__ inline void copy_async_16(void* to, const void* from, bool valid) {
+/// without touching `from`. What has no reuse is the first to leave the L2.
+template <reuse Reuse>
+__device__ void copy_async_16(void* to, const void* from, bool valid) {
   const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
-  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(valid ? 16 : 0)
-               : "memory");
+  if constexpr (Reuse == reuse::none) {
+    std::uint64_t policy;
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;" ::"r"(address), "l"(from),
+                 "r"(valid ? 16 : 0), "l"(policy)
+                 : "memory");
+  } else {
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(valid ? 16 : 0)
+                 : "memory");
+  }
 }
 /// Closes a group of copies; `copy_wait<n>` returns once all but this thread's newest n groups have landed.
 __device__ inline void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -32,6 +44,10 @@ template <int Newest>
 __device__ void copy_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Newest) : "memory");
 }
+
+/// Numbers that another block may have written during this launch: past the caches that are not told of it.
+__device__ inline float load_once(const float* p) { return __ldcg(p); }
+__device__ inline float4 load_once_4(const float* p) { return __ldcg(reinterpret_cast<const float4*>(p)); }
 
 /// Four matrices of 8 x 8 numbers of 16 bits from shared memory; lane l names row l % 8 of matrix l / 8. A lane gets of
 /// each the pair in row l / 4, columns 2 (l % 4) and the next: of the matrix, or of its transpose.

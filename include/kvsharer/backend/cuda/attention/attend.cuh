@@ -25,8 +25,9 @@ inline constexpr int attention_head_dims[] = {64, 96, 128, 256};
 
 /// Scratch that `attend` needs, in bytes; the same for every batch, so that one allocation serves all.
 inline std::size_t attention_scratch_bytes(const device_properties& device, index_t head_dim) {
-  const int blocks = device.multiprocessors * detail::decode_tuning{}.blocks_per_multiprocessor;
-  return static_cast<std::size_t>(detail::decode_parts::floats(blocks, static_cast<int>(head_dim))) * sizeof(float);
+  const int blocks = detail::decode_tuning{}.blocks_of(device.multiprocessors);
+  return backend::counter_bytes +
+         static_cast<std::size_t>(detail::decode_parts::floats(blocks, static_cast<int>(head_dim))) * sizeof(float);
 }
 
 namespace detail {
@@ -40,17 +41,13 @@ void attend_decode(const backend& on, const Problem& p) {
   constexpr int bytes = sizeof(typename Problem::element);
   using tuned = tuned_decode<Capability, HeadDim, bytes>;
   constexpr decode_tuning tuning = tuned::value;
-  const int blocks = on.device.multiprocessors * tuning.blocks_per_multiprocessor;
-  decode_parts parts{on.scratch_for(attention_scratch_bytes(on.device, HeadDim)), nullptr, blocks};
-  parts.weights = parts.sums + index_t{2} * blocks * warp_rows * HeadDim;
+  const int blocks = tuning.blocks_of(on.device.multiprocessors);
+  float* const sums = on.scratch_for(attention_scratch_bytes(on.device, HeadDim));
+  const decode_parts parts{sums, sums + index_t{2} * blocks * warp_rows * HeadDim, on.counters(blocks), blocks};
   launch("decode attention", on.stream,
          {dim3(static_cast<unsigned>(blocks)), tuning.warps * 32u,
           static_cast<std::size_t>(tuning.shared_bytes(HeadDim, bytes))},
          decode_kernel<tuned, HeadDim, Problem>, p, parts);
-  const index_t tiles = (p.batch.max_rows * p.group + warp_rows - 1) / warp_rows;
-  launch("the merge of decode attention", on.stream,
-         {dim3(static_cast<unsigned>(p.kv_heads * tiles), static_cast<unsigned>(p.batch.sequences)), 128},
-         merge_kernel<HeadDim, Problem>, p, parts, tuning.unit_tokens());
 }
 
 template <int HeadDim, class Problem>

@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <cstdint>
 
 #include "kvsharer/backend/cuda/attention/decode_schedule.cuh"
 #include "kvsharer/backend/cuda/attention/problem.cuh"
@@ -26,7 +27,7 @@ class decode_agent {
   static constexpr decode_tuning tuning = Tuning::value;
   static constexpr int stride = tile_stride(HeadDim, sizeof(element));
   static constexpr int tile = warp_tokens * stride;
-  static_assert(tuning.warps * warp_rows * (HeadDim + 2) * static_cast<int>(sizeof(float)) <=
+  static_assert(tuning.warps * (warp_rows * (HeadDim + 2) + 1) * static_cast<int>(sizeof(float)) <=
                     tuning.warps * tuning.stages * tuning.step_bytes(HeadDim, sizeof(element)),
                 "the warps' results take the place of their tiles when they are joined");
 
@@ -37,8 +38,11 @@ class decode_agent {
         queries_(reinterpret_cast<element*>(ptx::dynamic_shared())),
         tiles_(queries_ + warp_rows * stride) {}
 
-  /// The block's part of the whole line of units.
+  /// The block's part of the whole line of units, and zeros for sequences without a token.
   __device__ void run(index_t block) {
+    for (index_t b = block; b < p_.batch.sequences; b += parts_.blocks)
+      if (p_.batch.length(b) == 0) write_zeros(b);
+
     const decode_schedule schedule(p_.batch, p_.kv_heads, p_.group, tuning.unit_tokens());
     const index_t total = schedule.total(), quota = ceil_div(total, parts_.blocks);
     index_t unit = block * quota;
@@ -46,60 +50,69 @@ class decode_agent {
     if (unit >= end) return;
 
     auto [b, in_sequence] = schedule.find(unit);
-    while (unit < end) {
-      const index_t per_item = schedule.units_per_item(b), of_sequence = schedule.units(b);
-      for (; in_sequence < of_sequence && unit < end;) {
+    for (; unit < end; ++b, in_sequence = 0) {
+      const sequence_rows s(p_.batch, b);
+      const index_t per_item = schedule.units_per_item(b), of_sequence = schedule.units(b), tiles = schedule.tiles(b);
+      while (in_sequence < of_sequence && unit < end) {
         const index_t item = in_sequence / per_item, first = in_sequence % per_item;
-        const index_t last = first + (end - unit) < per_item ? first + (end - unit) : per_item;
-        const index_t tiles = schedule.tiles(b);
+        const index_t last = min_of(first + (end - unit), per_item);
         const row_tile at{b, static_cast<int>(item / tiles), item % tiles * warp_rows};
-        attend(at, first, last, first == 0 && last == per_item, decode_parts::place(block, first == 0));
+        attend(s, at, first, last);
+        if (first == 0 && last == per_item) {
+          write_joined(s, at, [&](int row, int channel, float x, float lse2) { write(s, at, row, channel, x, lse2); });
+        } else {
+          const item_blocks blocks(unit - first, per_item, quota);
+          keep_part(s, at, decode_parts::place(block, first == 0));
+          if (is_last_part(blocks)) merge_parts(s, at, blocks);
+        }
         unit += last - first;
         in_sequence += last - first;
       }
-      ++b;
-      in_sequence = 0;
     }
   }
 
  private:
-  /// Units [first, last) of one item.
-  __device__ void attend(const row_tile& at, index_t first, index_t last, bool whole, index_t part) {
-    const sequence_rows s(p_.batch, at.sequence);
-    load_queries<HeadDim>(p_, s, at, warp_rows, queries_);
-    ptx::copy_commit();
-    ptx::copy_wait<0>();
-    __syncthreads();
+  /// Units [first, last) of one item; leaves every warp's result in shared memory.
+  __device__ void attend(const sequence_rows& s, const row_tile& at, index_t first, index_t last) {
+    __syncthreads();  // what the item before left in the tiles is read no more
     state mine;
     mine.init();
-    stream_tokens(s, at, first * tuning.unit_tokens(), min_of(last * tuning.unit_tokens(), s.length), mine);
+    stream_tokens(s, at, static_cast<int>(first) * tuning.unit_tokens(),
+                  static_cast<int>(min_of(last * tuning.unit_tokens(), s.length)), mine);
     mine.finish();
     join(mine);
-    write(s, at, whole, part);
   }
 
-  /// This warp's tokens of [begin, end): steps of warp_tokens, every tuning.warps-th of them.
-  __device__ void stream_tokens(const sequence_rows& s, const row_tile& at, index_t begin, index_t end, state& mine) {
-    constexpr index_t pace = tuning.warps * warp_tokens;
+  /// The queries, by the block, and this warp's tokens of [begin, end): steps of warp_tokens, every tuning.warps-th of
+  /// them. The first tokens are on their way before the queries are waited for.
+  __device__ void stream_tokens(const sequence_rows& s, const row_tile& at, int begin, int end, state& mine) {
+    constexpr int pace = tuning.warps * warp_tokens;
     const auto keys = p_.keys.sequence(s.place);
     const auto values = p_.values.sequence(s.place);
     element* const own = tiles_ + warp() * tuning.stages * 2 * tile;
-    const auto fetch = [&](index_t token, int stage) {
+    const auto fetch = [&](int token, int stage) {
       if (token < end)
-        load_tokens<HeadDim>(p_, keys, values, at, token, end, own + 2 * stage * tile, own + (2 * stage + 1) * tile);
+        load_tokens<HeadDim, ptx::reuse::none>(p_, keys, values, at, token, end, own + 2 * stage * tile,
+                                               own + (2 * stage + 1) * tile);
       ptx::copy_commit();  // an empty group, too, so that groups and steps count alike
     };
-    index_t token = begin + warp() * warp_tokens;
+    load_queries<HeadDim>(p_, s, at, warp_rows, queries_);
+    ptx::copy_commit();
+    int token = begin + warp() * warp_tokens;
 #pragma unroll
     for (int stage = 0; stage < tuning.stages - 1; ++stage) fetch(token + stage * pace, stage);
+    const row_limits limits(p_, s, at);
+    ptx::copy_wait<tuning.stages - 1>();
+    __syncthreads();
+    const typename product::queries queries(queries_);
     for (int stage = 0; token < end; token += pace, stage = stage + 1 < tuning.stages ? stage + 1 : 0) {
       const int next = stage == 0 ? tuning.stages - 1 : stage - 1;
       fetch(token + (tuning.stages - 1) * pace, next);
       ptx::copy_wait<tuning.stages - 1>();
       __syncwarp();
       float scores[warp_tokens / 8][4];
-      product::template scores<warp_tokens>(queries_, own + 2 * stage * tile, scores);
-      scale_and_hide(p_, s, at, token, scores);
+      product::template scores<warp_tokens>(queries, own + 2 * stage * tile, scores);
+      scale_and_hide(limits, token, scores);
       mine.absorb(scores);
       product::template accumulate<warp_tokens>(scores, own + (2 * stage + 1) * tile, mine.sums);
       __syncwarp();  // the tiles may be written again
@@ -128,12 +141,11 @@ class decode_agent {
     __syncthreads();
   }
 
-  /// Adds the warps' results up and writes the item's result, or its part's.
-  __device__ void write(const sequence_rows& s, const row_tile& at, bool whole, index_t part) {
-    const index_t left = s.rows * p_.group - at.begin;
-    const int rows = left < warp_rows ? static_cast<int>(left) : warp_rows;
-    for (int i = static_cast<int>(threadIdx.x); i < rows * HeadDim; i += static_cast<int>(blockDim.x)) {
-      const int row = i / HeadDim, channel = i % HeadDim;
+  /// Adds the warps' results up: write(row, channel, number, log-sum-exp to base 2) for every number of the item.
+  template <class Write>
+  __device__ void write_joined(const sequence_rows& s, const row_tile& at, Write&& write) {
+    for (int i = static_cast<int>(threadIdx.x); i < rows_of(s, at) * HeadDim; i += static_cast<int>(blockDim.x)) {
+      const int row = i / HeadDim;
       float largest = nothing_seen;
 #pragma unroll
       for (int w = 0; w < tuning.warps; ++w) largest = fmaxf(largest, joined_largest()[w * warp_rows + row]);
@@ -145,15 +157,83 @@ class decode_agent {
         sum += weight * joined_sums()[w * warp_rows * HeadDim + i];
         total += weight * joined_total()[w * warp_rows + row];
       }
-      const float x = total > 0 ? sum / total : 0.0f;
-      const float lse2 = total > 0 ? base + log2f(total) : nothing_seen;
-      if (whole) {
-        write_result<HeadDim>(p_, packed_offset(p_, s, at.head, at.begin + row), channel, x, lse2);
-      } else {
-        parts_.sums[(part * warp_rows + row) * HeadDim + channel] = x;
-        if (channel == 0) parts_.weights[part * warp_rows + row] = lse2;
-      }
+      write(row, i % HeadDim, total > 0 ? sum / total : 0.0f, total > 0 ? base + log2f(total) : nothing_seen);
     }
+  }
+
+  __device__ void keep_part(const sequence_rows& s, const row_tile& at, index_t part) {
+    write_joined(s, at, [&](int row, int channel, float x, float lse2) {
+      parts_.sums[(part * warp_rows + row) * HeadDim + channel] = x;
+      if (channel == 0) parts_.weights[part * warp_rows + row] = lse2;
+    });
+  }
+
+  /// Says that this block's part of an item is kept. True in the block that is the last to say so, and then all parts
+  /// can be read.
+  __device__ bool is_last_part(const item_blocks& blocks) {
+    __threadfence();
+    __syncthreads();
+    auto* const last = reinterpret_cast<int*>(joined_total() + tuning.warps * warp_rows);
+    if (threadIdx.x == 0) {
+      const auto others = static_cast<std::uint32_t>(blocks.last - blocks.first);
+      *last = atomicAdd(&parts_.arrived[blocks.first], 1u) == others;
+      if (*last) parts_.arrived[blocks.first] = 0;  // for the next launch
+    }
+    __syncthreads();
+    if (*last) __threadfence();
+    return *last != 0;
+  }
+
+  /// Joins the parts of an item, always in the same order. Everything is asked for before it is needed: this is all
+  /// latency.
+  __device__ void merge_parts(const sequence_rows& s, const row_tile& at, const item_blocks& blocks) {
+    const int count = static_cast<int>(blocks.last - blocks.first) + 1, rows = rows_of(s, at);
+    const auto place = [&](int part) { return decode_parts::place(blocks.first + part, part == 0) * warp_rows; };
+    float* const weights = joined_sums();  // [row][part], where the block's own results are read no more
+    for (int i = static_cast<int>(threadIdx.x); i < rows * count; i += static_cast<int>(blockDim.x))
+      weights[i] = ptx::load_once(parts_.weights + place(i % count) + i / count);
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < rows * HeadDim / 4; i += static_cast<int>(blockDim.x)) {
+      const int row = i / (HeadDim / 4), channel = i % (HeadDim / 4) * 4;
+      float largest = nothing_seen;
+      for (int part = 0; part < count; ++part) largest = fmaxf(largest, weights[row * count + part]);
+      const float base = largest == nothing_seen ? 0.0f : largest;
+      float total = 0, sum[4] = {};
+#pragma unroll 8
+      for (int part = 0; part < count; ++part) {
+        const float4 x = ptx::load_once_4(parts_.sums + (place(part) + row) * HeadDim + channel);
+        const float weight = ptx::exp2(weights[row * count + part] - base);
+        total += weight;
+        sum[0] += weight * x.x;
+        sum[1] += weight * x.y;
+        sum[2] += weight * x.z;
+        sum[3] += weight * x.w;
+      }
+      const float inverse = total > 0 ? 1.0f / total : 0.0f;
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+        write(s, at, row, channel + j, sum[j] * inverse, total > 0 ? base + log2f(total) : nothing_seen);
+    }
+  }
+
+  __device__ void write(const sequence_rows& s, const row_tile& at, int row, int channel, float x, float lse2) {
+    write_result<HeadDim>(p_, packed_offset(p_, s, at.head, at.begin + row), channel, x, lse2);
+  }
+
+  __device__ void write_zeros(index_t b) {
+    const sequence_rows s(p_.batch, b);
+    const index_t packed_rows = s.rows * p_.group;
+    for (index_t i = threadIdx.x; i < p_.kv_heads * packed_rows * HeadDim; i += blockDim.x) {
+      const index_t row = i / HeadDim;
+      write_result<HeadDim>(p_, packed_offset(p_, s, static_cast<int>(row / packed_rows), row % packed_rows),
+                            static_cast<int>(i % HeadDim), 0.0f, nothing_seen);
+    }
+  }
+
+  /// Rows of the tile that are somebody's.
+  __device__ int rows_of(const sequence_rows& s, const row_tile& at) const {
+    const index_t left = s.rows * p_.group - at.begin;
+    return left < warp_rows ? static_cast<int>(left) : warp_rows;
   }
 
   __device__ static index_t min_of(index_t a, index_t b) { return a < b ? a : b; }
@@ -167,37 +247,5 @@ class decode_agent {
   element* queries_;  // [warp_rows][stride]
   element* tiles_;    // [warp][stage][keys, values][warp_tokens][stride]
 };
-
-/// Joins the parts of one item of decode attention, or writes the zeros of rows that see no token. By one block.
-template <int HeadDim, class Problem>
-__device__ void merge_parts(const Problem& p, const decode_parts& parts, int unit_tokens, index_t b, index_t item) {
-  const decode_schedule schedule(p.batch, p.kv_heads, p.group, unit_tokens);
-  if (item >= schedule.items(b)) return;
-  const index_t tiles = schedule.tiles(b), per_item = schedule.units_per_item(b);
-  const index_t quota = schedule.quota(parts.blocks);
-  const index_t begin = schedule.units_before(b) + item * per_item;
-  const index_t first_block = begin / quota, last_block = per_item > 0 ? (begin + per_item - 1) / quota : first_block;
-  if (per_item > 0 && first_block == last_block) return;  // written whole
-
-  const sequence_rows s(p.batch, b);
-  const row_tile at{b, static_cast<int>(item / tiles), item % tiles * warp_rows};
-  const index_t left = s.rows * p.group - at.begin;
-  const int rows = left < warp_rows ? static_cast<int>(left) : warp_rows;
-  for (int i = static_cast<int>(threadIdx.x); i < rows * HeadDim; i += static_cast<int>(blockDim.x)) {
-    const int row = i / HeadDim, channel = i % HeadDim;
-    float largest = nothing_seen, sum = 0, total = 0;
-    for (index_t block = first_block; per_item > 0 && block <= last_block; ++block) {
-      const index_t part = decode_parts::place(block, block == first_block);
-      const float weight = parts.weights[part * warp_rows + row];
-      const float most = fmaxf(largest, weight), base = most == nothing_seen ? 0.0f : most;
-      const float fade = ptx::exp2(largest - base), share = ptx::exp2(weight - base);
-      sum = sum * fade + share * parts.sums[(part * warp_rows + row) * HeadDim + channel];
-      total = total * fade + share;
-      largest = most;
-    }
-    write_result<HeadDim>(p, packed_offset(p, s, at.head, at.begin + row), channel, total > 0 ? sum / total : 0.0f,
-                          total > 0 ? largest + log2f(total) : nothing_seen);
-  }
-}
 
 }  // namespace kvsharer::inline v0::cuda::detail

@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdint>
+
 #include "kvsharer/backend/cuda/attention/tuning.hpp"
 #include "kvsharer/backend/cuda/attention/warp_product.cuh"
 #include "kvsharer/backend/cuda/batch.cuh"
@@ -37,9 +39,6 @@ class decode_schedule {
   }
   __device__ index_t total() const { return units_before(batch_.sequences); }
 
-  /// Units that one of `blocks` blocks takes.
-  __device__ index_t quota(int blocks) const { return max_of(1, ceil_div(total(), blocks)); }
-
   /// The sequence in which unit `u` < total() lies, and how far in.
   struct place {
     index_t sequence, unit;
@@ -66,23 +65,31 @@ class decode_schedule {
   }
 
  private:
-  __device__ static index_t max_of(index_t a, index_t b) { return a > b ? a : b; }
-
   const ragged_batch& batch_;
   int kv_heads_, group_, unit_tokens_;
 };
 
-/// Results of parts of items, until they are merged: two places for each block, since only the first and the last item
+/// Results of parts of items, until they are joined: two places for each block, since only the first and the last item
 /// of a block can be in parts. Normalised sums, and the logarithm (to base 2) of their weight.
 struct decode_parts {
-  float* sums;     // [2 * blocks][warp_rows][head_dim]
-  float* weights;  // [2 * blocks][warp_rows]
+  float* sums;             // [2 * blocks][warp_rows][head_dim]
+  float* weights;          // [2 * blocks][warp_rows]
+  std::uint32_t* arrived;  // [blocks]: parts done of the item that begins in a block, all 0 between launches
   int blocks;
 
   static constexpr index_t floats(int blocks, int head_dim) { return index_t{2} * blocks * warp_rows * (head_dim + 1); }
 
   /// The first part of an item goes behind the part of another that the block may begin with.
   __device__ static index_t place(index_t block, bool first_of_item) { return 2 * block + (first_of_item ? 1 : 0); }
+};
+
+/// The blocks that have a part of an item.
+struct item_blocks {
+  index_t first, last;
+
+  /// Of the item whose units begin at `begin`, where each block takes `quota` units.
+  __device__ item_blocks(index_t begin, index_t units, index_t quota)
+      : first(begin / quota), last((begin + units - 1) / quota) {}
 };
 
 }  // namespace kvsharer::inline v0::cuda::detail

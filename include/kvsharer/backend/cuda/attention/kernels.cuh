@@ -22,13 +22,6 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.warps * 32, Tuni
   decode_agent<Tuning, HeadDim, Problem>(problem, parts).run(blockIdx.x);
 }
 
-/// Grid: (most items of a sequence, sequences).
-template <int HeadDim, class Problem>
-KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
-    merge_kernel(const __grid_constant__ Problem problem, const __grid_constant__ decode_parts parts, int unit_tokens) {
-  merge_parts<HeadDim>(problem, parts, unit_tokens, blockIdx.y, blockIdx.x);
-}
-
 /// Grid: (most tiles of a sequence, KV heads, sequences). The last tiles see the most tokens and so begin first.
 template <class Tuning, int HeadDim, class Problem>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.warps * 32)

@@ -36,31 +36,37 @@ class prefill_agent {
     const index_t packed_rows = s.rows * p_.group;
     if (block.begin >= packed_rows) return;
     const index_t last = block.begin + tuning.rows() < packed_rows ? block.begin + tuning.rows() : packed_rows;
-    const index_t end = s.length > 0 ? s.visible((last - 1) / p_.group) : 0;
+    const int end = s.length > 0 ? static_cast<int>(s.visible((last - 1) / p_.group)) : 0;
 
     const auto keys = p_.keys.sequence(s.place);
     const auto values = p_.values.sequence(s.place);
     const int warp = static_cast<int>(threadIdx.x) / 32, of_warp = warp * warp_tokens * stride;
     const row_tile mine{block.sequence, block.head, block.begin + warp * warp_rows};
-    const auto fetch = [&](index_t token, int stage) {
+    const auto fetch = [&](int token, int stage) {
       element* const to = tiles_ + 2 * stage * tile + of_warp;
-      if (token < end) load_tokens<HeadDim>(p_, keys, values, block, token + warp * warp_tokens, end, to, to + tile);
+      if (token < end)
+        load_tokens<HeadDim, ptx::reuse::some>(p_, keys, values, block, token + warp * warp_tokens, end, to, to + tile);
       ptx::copy_commit();
     };
 
     load_queries<HeadDim>(p_, s, block, tuning.rows(), queries_);
+    ptx::copy_commit();
     fetch(0, 0);
+    ptx::copy_wait<1>();
+    __syncthreads();
+    const typename product::queries queries(queries_ + warp * warp_rows * stride);
+    const row_limits limits(p_, s, mine);
     softmax_state<HeadDim> state;
     state.init();
     int stage = 0;
-    for (index_t token = 0; token < end; token += tokens, stage ^= 1) {
+    for (int token = 0; token < end; token += tokens, stage ^= 1) {
       fetch(token + tokens, stage ^ 1);
       ptx::copy_wait<1>();
       __syncthreads();
       const element* const key_tile = tiles_ + 2 * stage * tile;
       float scores[tokens / 8][4];
-      product::template scores<tokens>(queries_ + warp * warp_rows * stride, key_tile, scores);
-      scale_and_hide(p_, s, mine, token, scores);
+      product::template scores<tokens>(queries, key_tile, scores);
+      scale_and_hide(limits, token, scores);
       state.absorb(scores);
       product::template accumulate<tokens>(scores, key_tile + tile, state.sums);
       __syncthreads();  // the tiles may be written again

@@ -83,18 +83,19 @@ __device__ void load_queries(const Problem& p, const sequence_rows& s, const row
     const int row = i / copies, column = i % copies * per_copy;
     const bool valid = at.begin + row < packed_rows;
     const E* from = valid ? p.queries + packed_offset(p, s, at.head, at.begin + row) * HeadDim + column : p.queries;
-    ptx::copy_async_16(tile + row * stride + column, from, valid);
+    ptx::copy_async_16<ptx::reuse::some>(tile + row * stride + column, from, valid);
   }
 }
 
 /// Begins to copy the keys and values of 16 tokens into two tiles, zeros for those from `end` on and for rows that
-/// cannot be found, which are reported. By one warp: each lane asks for the row of one token, half of them for keys.
-template <int HeadDim, class Problem, class K, class V, class E>
-__device__ void load_tokens(const Problem& p, const K& keys, const V& values, const row_tile& at, index_t first,
-                            index_t end, E* key_tile, E* value_tile) {
+/// cannot be found, which are reported. `Reuse`: do other blocks read them too? By one warp: each lane asks for the row
+/// of one token, half of them for keys.
+template <int HeadDim, ptx::reuse Reuse, class Problem, class K, class V, class E>
+__device__ void load_tokens(const Problem& p, const K& keys, const V& values, const row_tile& at, int first, int end,
+                            E* key_tile, E* value_tile) {
   constexpr int stride = tile_stride(HeadDim, sizeof(E)), per_copy = 16 / sizeof(E), copies = HeadDim / per_copy;
   const int lane = lane_id();
-  const index_t token = first + lane % warp_tokens;
+  const int token = first + lane % warp_tokens;
   const E* row = nullptr;
   if (token < end) {
     row = lane < warp_tokens ? find_row(keys, at.head, token) : find_row(values, at.head, token);
@@ -107,42 +108,56 @@ __device__ void load_tokens(const Problem& p, const K& keys, const V& values, co
     const int at_row = i / copies, column = i % copies * per_copy;
     const auto* key = reinterpret_cast<const E*>(__shfl_sync(0xffffffffu, address, at_row));
     const auto* value = reinterpret_cast<const E*>(__shfl_sync(0xffffffffu, address, at_row + warp_tokens));
-    ptx::copy_async_16(key_tile + at_row * stride + column, key + column, key != nullptr);
-    ptx::copy_async_16(value_tile + at_row * stride + column, value + column, value != nullptr);
+    ptx::copy_async_16<Reuse>(key_tile + at_row * stride + column, key + column, key != nullptr);
+    ptx::copy_async_16<Reuse>(value_tile + at_row * stride + column, value + column, value != nullptr);
   }
 }
 
+/// What the rows of a warp's tile may see, found out once: rows g and g + 8 of the tile are a lane's, g = lane / 4.
+struct row_limits {
+  float scale;
+  int all_see;     ///< tokens that every row of the tile sees
+  int visible[2];  ///< tokens that the lane's rows see; all of them for rows that are nobody's
+  float* mass[2];  ///< where a chosen row's scores go, else null
+  bool captures;   ///< is some row of the launch chosen?
+  int mass_tokens;
+
+  template <class Problem>
+  __device__ row_limits(const Problem& p, const sequence_rows& s, const row_tile& at)
+      : scale(p.scale),
+        all_see(static_cast<int>(s.visible(at.begin / p.group))),
+        captures(p.extras.mass != nullptr),
+        mass_tokens(static_cast<int>(p.extras.mass_tokens)) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const index_t packed = at.begin + lane_id() / 4 + 8 * half, row = packed / p.group;
+      const bool somebody = packed < s.rows * p.group;
+      visible[half] = static_cast<int>(somebody ? s.visible(row) : s.length);
+      const index_t slot = captures && somebody ? p.extras.mass_row[s.first_row + row] : -1;
+      const index_t heads = static_cast<index_t>(p.kv_heads) * p.group, head = at.head * p.group + packed % p.group;
+      mass[half] = slot < 0 ? nullptr : p.extras.mass + (slot * heads + head) * p.extras.mass_tokens;
+    }
+  }
+};
+
 /// Scales a warp's scores of tokens from `first` on, hides what rows must not see, and writes those of chosen rows out.
-template <int Fragments, class Problem>
-__device__ void scale_and_hide(const Problem& p, const sequence_rows& s, const row_tile& at, index_t first,
-                               float (&scores)[Fragments][4]) {
-  const int g = lane_id() / 4, q = lane_id() % 4;
-  const index_t packed_rows = s.rows * p.group;
+template <int Fragments>
+__device__ void scale_and_hide(const row_limits& rows, int first, float (&scores)[Fragments][4]) {
 #pragma unroll
   for (int j = 0; j < Fragments; ++j)
 #pragma unroll
-    for (int i = 0; i < 4; ++i) scores[j][i] *= p.scale;
-
-  const bool some_hidden = first + 8 * Fragments > s.visible(at.begin / p.group);
-  if (!some_hidden && p.extras.mass == nullptr) return;
+    for (int i = 0; i < 4; ++i) scores[j][i] *= rows.scale;
+  if (first + 8 * Fragments <= rows.all_see && !rows.captures) return;
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const index_t packed = at.begin + g + 8 * half;
-    if (packed >= packed_rows) continue;
-    const index_t row = packed / p.group, visible = s.visible(row);
-    const index_t slot = p.extras.mass != nullptr ? p.extras.mass_row[s.first_row + row] : -1;
-    const index_t heads = static_cast<index_t>(p.kv_heads) * p.group, head = at.head * p.group + packed % p.group;
+  for (int j = 0; j < Fragments; ++j)
 #pragma unroll
-    for (int j = 0; j < Fragments; ++j)
-#pragma unroll
-      for (int i = 2 * half; i < 2 * half + 2; ++i) {
-        const index_t token = first + 8 * j + 2 * q + i % 2;
-        if (token >= visible)
-          scores[j][i] = nothing_seen;
-        else if (slot >= 0 && token < p.extras.mass_tokens)
-          p.extras.mass[(slot * heads + head) * p.extras.mass_tokens + token] = scores[j][i];
-      }
-  }
+    for (int i = 0; i < 4; ++i) {
+      const int token = first + 8 * j + lane_id() % 4 * 2 + i % 2;
+      if (token >= rows.visible[i / 2])
+        scores[j][i] = nothing_seen;
+      else if (rows.mass[i / 2] != nullptr && token < rows.mass_tokens)
+        rows.mass[i / 2][token] = scores[j][i];
+    }
 }
 
 /// Writes one number of the result, and by the first channel's thread the row's log-sum-exp (given in units of log2).

@@ -23,6 +23,7 @@ struct decode_tuning {
   int stages = 2;
   int blocks_per_multiprocessor = 2;
 
+  KVSHARER_HD constexpr int blocks_of(int multiprocessors) const { return multiprocessors * blocks_per_multiprocessor; }
   KVSHARER_HD constexpr int unit_tokens() const { return warps * warp_tokens; }
   KVSHARER_HD constexpr int step_bytes(int head_dim, int element_bytes) const {
     return 2 * tile_bytes(warp_tokens, head_dim, element_bytes);

@@ -22,11 +22,32 @@ struct warp_product {
   static constexpr int stride = tile_stride(HeadDim, sizeof(E));
   static_assert(HeadDim % 16 == 0 && (stride * static_cast<int>(sizeof(E)) / 16) % 2 == 1, "rows would share banks");
 
+  /// A warp's 16 rows of queries, taken into registers where these suffice.
+  class queries {
+   public:
+    __device__ explicit queries(const E* tile) : row_(tile + lane_id() % 16 * stride + lane_id() / 16 * 8) {
+#pragma unroll
+      for (int d = 0; d < held; ++d) ptx::load_matrices(fragments_[d], row_ + 16 * d);
+    }
+    /// Channels [16 d, 16 d + 16).
+    __device__ void get(int d, std::uint32_t (&a)[4]) const {
+      if (d < held)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) a[i] = fragments_[d < held ? d : 0][i];
+      else
+        ptx::load_matrices(a, row_ + 16 * d);
+    }
+
+   private:
+    static constexpr int held = HeadDim <= 128 ? HeadDim / 16 : 1;
+    const E* row_;
+    std::uint32_t fragments_[held][4];
+  };
+
   /// scores (16 x Tokens) = queries (16 x HeadDim) times keys (Tokens x HeadDim), transposed.
   template <int Tokens>
-  __device__ static void scores(const E* queries, const E* keys, float (&s)[Tokens / 8][4]) {
+  __device__ static void scores(const queries& q, const E* keys, float (&s)[Tokens / 8][4]) {
     const int lane = lane_id();
-    const E* const query_row = queries + lane % 16 * stride + lane / 16 * 8;
     const E* const key_row = keys + (lane / 16 * 8 + lane % 8) * stride + lane / 8 % 2 * 8;
 #pragma unroll
     for (int j = 0; j < Tokens / 8; ++j)
@@ -35,7 +56,7 @@ struct warp_product {
 #pragma unroll
     for (int d = 0; d < HeadDim; d += 16) {
       std::uint32_t a[4];
-      ptx::load_matrices(a, query_row + d);
+      q.get(d / 16, a);
 #pragma unroll
       for (int j = 0; j < Tokens / 8; j += 2) {
         std::uint32_t b[4];
@@ -71,12 +92,16 @@ template <int HeadDim>
 struct warp_product<float, HeadDim> {
   static constexpr int stride = tile_stride(HeadDim, sizeof(float));
 
+  struct queries {
+    const float* row;
+    __device__ explicit queries(const float* tile) : row(tile + lane_id() / 4 * stride) {}
+  };
+
   template <int Tokens>
-  __device__ static void scores(const float* queries, const float* keys, float (&s)[Tokens / 8][4]) {
-    const int g = lane_id() / 4, q = lane_id() % 4;
+  __device__ static void scores(const queries& q, const float* keys, float (&s)[Tokens / 8][4]) {
+    const float* const query = q.row;
     for (int j = 0; j < Tokens / 8; ++j) {
-      const float* const key = keys + (8 * j + 2 * q) * stride;
-      const float* const query = queries + g * stride;
+      const float* const key = keys + (8 * j + lane_id() % 4 * 2) * stride;
       float sum[4] = {};
 #pragma unroll 4
       for (int d = 0; d < HeadDim; ++d) {

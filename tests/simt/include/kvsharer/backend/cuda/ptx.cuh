@@ -27,7 +27,10 @@ inline void require_aligned(const void* p) {
     simt::stop("an address is not a multiple of 16", simt::multiprocessor::here().current().place);
 }
 
-inline void copy_async_16(void* to, const void* from, bool valid) {
+enum class reuse { none, some };
+
+template <reuse>
+void copy_async_16(void* to, const void* from, bool valid) {
   require_shared(to, 16);
   require_aligned(to);
   if (valid) require_aligned(from);
@@ -37,6 +40,12 @@ inline void copy_commit() { simt::multiprocessor::here().close_copies(); }
 template <int Newest>
 void copy_wait() {
   simt::multiprocessor::here().land_copies(Newest);
+}
+
+inline float load_once(const float* p) { return *p; }
+inline float4 load_once_4(const float* p) {
+  require_aligned(p);
+  return {p[0], p[1], p[2], p[3]};
 }
 
 namespace simulated {
