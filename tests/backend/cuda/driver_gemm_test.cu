@@ -4,12 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <concepts>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "backend/cuda/device.hpp"
+#include "backend/cuda/driver_numbers.hpp"
 #include "cuda/gemm.cuh"
 
 namespace {
@@ -18,20 +17,6 @@ using namespace device_test;
 using mini_llama::cuda::dtype_of;
 using mini_llama::cuda::gemm;
 using mini_llama::cuda::gemm_shape;
-
-template <class E>
-std::vector<E> random_numbers(index_t n, unsigned seed) {
-  std::mt19937 bits(seed);
-  std::vector<E> x(static_cast<std::size_t>(n));
-  for (E& v : x) v = E(static_cast<float>(static_cast<int>(bits() % 2001) - 1000) / 1000.0f);
-  return x;
-}
-
-/// Of one rounding to E.
-template <class E>
-constexpr double rounding = std::same_as<E, float>     ? 0x1p-24
-                            : std::same_as<E, float16> ? 0x1p-11
-                                                       : 0x1p-8;
 
 struct operands {
   index_t rows, n, k;
@@ -75,15 +60,6 @@ void compare(gemm& multiply, const operands& o, bool accumulate, unsigned seed) 
   multiply(on_in.data(), on_weight.data(), out.data(), o.rows, o.n, o.k, accumulate);
   cuda::check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
   CHECK(worst_error(o, in, weight, before, on_host(out)) < 1);
-}
-
-std::string refusal(auto&& action) {
-  try {
-    action();
-  } catch (const kvsharer::error& e) {
-    return e.what();
-  }
-  return "(nothing was refused)";
 }
 
 TEST_CASE("products of all types, set and added, of odd sizes and of one row") {
