@@ -19,6 +19,7 @@ enum class memory_space : std::uint8_t { host, device };
 struct layer_id {
   int value = 0;
   friend constexpr auto operator<=>(layer_id, layer_id) = default;
+  friend constexpr bool operator==(layer_id, layer_id) = default;  // said apart for nvcc 13.0, which else lacks it
 };
 
 /// One step of sharing: `reader` (the later layer) is to read what `owner` (the earlier one) stores.
