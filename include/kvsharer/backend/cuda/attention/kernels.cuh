@@ -39,7 +39,8 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.warps * 32)
 }
 
 /// Grid: (heads, rows). Turns the scores that attention left for chosen rows into their attention mass.
-static __global__ void __launch_bounds__(256) mass_kernel(ragged_batch batch, attention_extras extras, int heads) {
+[[maybe_unused]] static __global__ void __launch_bounds__(256)
+    mass_kernel(ragged_batch batch, attention_extras extras, int heads) {
   const index_t row = blockIdx.y, head = blockIdx.x, slot = extras.mass_row[row];
   if (slot < 0) return;
   index_t b = 0;
