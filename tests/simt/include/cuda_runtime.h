@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -104,12 +105,14 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
 using cudaStream_t = simt::stream*;
 struct cudaEventRecord {
   simt::stream* on = nullptr;
+  std::shared_ptr<double> at = std::make_shared<double>(0);  // outlives the event where work still names it
 };
 using cudaEvent_t = cudaEventRecord*;
 using cudaGraph_t = simt::graph*;
 using cudaGraphExec_t = simt::graph*;
 
 inline constexpr unsigned cudaStreamNonBlocking = 1;
+inline constexpr unsigned cudaEventDefault = 0;
 inline constexpr unsigned cudaEventDisableTiming = 2;
 
 namespace simt {
@@ -146,6 +149,11 @@ inline cudaError_t cudaEventDestroy(cudaEvent_t e) {
 }
 inline cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
   e->on = &simt::of(s);
+  e->on->push([at = e->at] { *at = simt::device_milliseconds(); });
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
+  *milliseconds = static_cast<float>(*to->at - *from->at);
   return cudaSuccess;
 }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t e) {
