@@ -3,12 +3,14 @@
 
 #include <Eigen/Core>
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "kvsharer/backend/cpu/parallel.hpp"
 #include "text_windows.hpp"
 #include "usage_error.hpp"
 
@@ -47,7 +49,6 @@ class comparison {
   /// Both [targets][hidden]; `shared` is null where it is the full model itself.
   void add(const float* full, const float* shared, std::span<const int> targets) {
     // Logits of a window of a large vocabulary would not fit a cache, nor perhaps memory, so they are made in blocks.
-    constexpr std::size_t block = 64;
     const auto vocab = static_cast<std::size_t>(model_.config().vocab);
     const auto width = static_cast<std::size_t>(model_.config().hidden);
     full_logits_.resize(block * vocab);
@@ -57,7 +58,17 @@ class comparison {
       const auto rows = static_cast<index_t>(some.size());
       project_logits(model_, full + first * width, rows, full_logits_.data(), scratch_);
       if (shared) project_logits(model_, shared + first * width, rows, shared_logits_.data(), scratch_);
-      for (std::size_t r = 0; r < some.size(); ++r) add_row(r * vocab, some[r], shared != nullptr);
+      kvsharer::cpu::parallel_for(rows, [&](index_t r) {
+        const auto i = static_cast<std::size_t>(r);
+        scores_[i] = score(i * vocab, some[i], shared != nullptr);
+      });
+      // In order, so that sums have the same bits whatever thread was first.
+      for (std::size_t r = 0; r < some.size(); ++r) {
+        nll_ += scores_[r].loss;
+        full_nll_ += scores_[r].full_loss;
+        kl_ += scores_[r].kl;
+        agreed_ += scores_[r].agrees;
+      }
     }
     tokens_ += targets.size();
   }
@@ -70,23 +81,25 @@ class comparison {
   }
 
  private:
-  void add_row(std::size_t offset, int target, bool compares) {
+  /// Of one position.
+  struct row_score {
+    double loss = 0, full_loss = 0, kl = 0;
+    bool agrees = true;
+  };
+
+  row_score score(std::size_t offset, int target, bool compares) const {
     const row p(full_logits_.data() + offset, model_.config().vocab);
     const double log_p = log_normaliser(p), full_loss = log_p - static_cast<double>(p[target]);
-    full_nll_ += full_loss;
-    if (!compares) {
-      nll_ += full_loss;
-      ++agreed_;
-      return;
-    }
+    if (!compares) return {full_loss, full_loss, 0, true};
     const row q(shared_logits_.data() + offset, model_.config().vocab);
     const double log_q = log_normaliser(q);
-    nll_ += log_q - static_cast<double>(q[target]);
-    kl_ += divergence(p, log_p, q, log_q);
-    agreed_ += argmax(p) == argmax(q);
+    return {log_q - static_cast<double>(q[target]), full_loss, divergence(p, log_p, q, log_q), argmax(p) == argmax(q)};
   }
 
+  static constexpr std::size_t block = 64;
+
   const model& model_;
+  std::array<row_score, block> scores_;
   std::vector<float> full_logits_, shared_logits_;
   workspace scratch_;
   double nll_ = 0, full_nll_ = 0, kl_ = 0;

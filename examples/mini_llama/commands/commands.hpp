@@ -16,6 +16,7 @@ void add_search(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_logits(CLI::App& app);
+void add_sweep(CLI::App& app);
 
 std::string version_text();
 
