@@ -17,6 +17,7 @@ void add_generate(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_logits(CLI::App& app);
 void add_sweep(CLI::App& app);
+void add_report(CLI::App& app);
 
 std::string version_text();
 
