@@ -35,9 +35,10 @@ std::string one_map(const sweep_results& all, const result& r, bool open) {
       (all.settings().size() > 1
            ? element("span", {}, escaped(setting_name(all, {r.rule.metric, r.rule.samples, r.rule.threshold}))) + " "
            : "") +
-      (equal ? "the same to the end"
-             : "the first " + data(static_cast<double>(same), std::to_string(same)) + " of " +
-                   std::to_string(all.full.token_ids.size()) + " tokens are the same");
+      (equal       ? "the same to the end"
+       : same == 0 ? "another text from the first token on"
+                   : "the same for " + data(static_cast<double>(same), count(static_cast<double>(same))) + " of " +
+                         std::to_string(all.full.token_ids.size()) + " tokens");
   return element(
              "details", open ? attributes{{"open", "open"}, {"class", "pair"}} : attributes{{"class", "pair"}},
              element("summary", {}, summary) + element("div", {{"class", "sides"}},
@@ -62,7 +63,9 @@ parted_text part(std::string_view text, std::string_view other) {
   auto same = static_cast<std::size_t>(at - text.begin());
   if (same == text.size()) return {text, {}, {}};
   const auto space = [&](std::size_t i) { return text[i] == ' ' || text[i] == '\n'; };
-  while (same > 0 && !space(same - 1)) --same;
+  // Where a word of each ends here, the next one is the first that differs.
+  const bool between = space(same) && (same == other.size() || other[same] == ' ' || other[same] == '\n');
+  while (!between && same > 0 && !space(same - 1)) --same;
   std::size_t end = same;
   while (end < text.size() && space(end)) ++end;
   while (end < text.size() && !space(end)) ++end;

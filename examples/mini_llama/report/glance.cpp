@@ -56,10 +56,10 @@ std::string card(const std::string& number, const std::string& words) {
 std::string glance_section(const sweep_results& all) {
   const auto tokens = all.origin.at("tokens").get<double>();
   std::string cards =
-      card(perplexity(all.full), "perplexity of the full model over " + data(tokens, rounded(tokens)) + " tokens of " +
+      card(perplexity(all.full), "perplexity of the full model over " + data(tokens, count(tokens)) + " tokens of " +
                                      escaped(all.origin.at("text").at("name").get<std::string>()));
   cards += card(data(all.full.kv_bytes, bytes(all.full.kv_bytes)),
-                "keys and values of " + rounded(cached_tokens(all)) + " tokens in float32, unshared");
+                "keys and values of " + count(cached_tokens(all)) + " tokens in float32, unshared");
   cards += card(data(all.full.decode_tokens_per_second, rounded(all.full.decode_tokens_per_second)),
                 "tokens/s decoded by the full model");
   cards += card(std::to_string(all.maps.size()), "maps found and measured");

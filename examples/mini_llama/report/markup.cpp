@@ -68,7 +68,12 @@ std::string coordinate(double value) {
   return text == "-0" ? "0" : text;
 }
 
-std::string fixed(double value, int digits) { return std::isfinite(value) ? printed("%.*f", digits, value) : "\u2013"; }
+std::string fixed(double value, int digits) {
+  if (!std::isfinite(value)) return "\u2013";
+  const std::string size = printed("%.*f", digits, std::abs(value));
+  const bool zero = size.find_first_of("123456789") == std::string::npos;
+  return (value < 0 && !zero ? "\u2212" : "") + size;
+}
 
 std::string count(double value) {
   std::string text = fixed(std::round(value), 0);
@@ -84,8 +89,7 @@ std::string rounded(double value) {
   const double size = std::abs(value);
   if (!std::isfinite(value) || size == 0) return fixed(value, 0);
   if (size < 1e-4) return printed("%.*e", 1, value);
-  // As shown: 9.999 has the digits of 10.0.
-  const int before = static_cast<int>(std::floor(std::log10(size) + 1e-9)) + 1;
+  const int before = static_cast<int>(std::floor(std::log10(size))) + 1;
   return before >= 3 ? count(value) : fixed(value, std::min(3 - before, 6));
 }
 

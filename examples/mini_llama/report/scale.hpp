@@ -29,7 +29,7 @@ class scale {
     for (const auto& digits : {std::vector{1.0}, std::vector{1.0, 3.0}, std::vector{1.0, 2.0, 5.0},
                                std::vector{1.0, 1.5, 2.0, 3.0, 5.0, 7.0}}) {
       found.clear();
-      for (double decade = std::pow(10, std::floor(std::log10(low))); decade <= high; decade *= 10)
+      for (double decade = std::pow(10, std::floor(std::log10(low))); decade <= high * 1.001; decade *= 10)
         for (const double digit : digits)
           if (digit * decade >= low * 0.999 && digit * decade <= high * 1.001) found.push_back(digit * decade);
       if (static_cast<int>(found.size()) >= wanted - 1) return found;

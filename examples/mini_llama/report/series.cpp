@@ -56,7 +56,7 @@ std::vector<chart_series> all_rules(const sweep_results& all, const setting& whe
 chart_axis bytes_axis(const sweep_results& all) {
   const double full = all.full.kv_bytes;
   const byte_unit unit = unit_of(full);
-  chart_axis axis{.label = "KV cache of " + rounded(cached_tokens(all)) + " tokens, " + unit.name + "; saved of it",
+  chart_axis axis{.label = "KV cache of " + count(cached_tokens(all)) + " tokens, " + unit.name + "; saved of it",
                   .falling = true,
                   .ticks = {{full, rounded(full / unit.size) + "\nfull"}},
                   .include = {full}};

@@ -45,7 +45,7 @@ figure { margin: 0 0 1rem; background: var(--panel); border: 1px solid var(--lin
 .grid > figure { margin: 0; }
 figcaption { margin-bottom: 0.4rem; }
 figcaption b, figcaption span { display: block; }
-.chart, .heat { display: block; width: 100%; max-width: 40rem; height: auto; margin: 0 auto; }
+.chart, .heat { display: block; width: 100%; max-width: 34rem; height: auto; margin: 0 auto; }
 .maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: 0.4rem 1.2rem; }
 .map p { margin: 0; font-size: 0.92rem; color: var(--pale); }
 .map b { color: var(--ink); margin-right: 0.4rem; }
@@ -90,7 +90,6 @@ tbody th { font-weight: 400; }
 tr:target { background: color-mix(in srgb, var(--accent) 18%, transparent); }
 code { font: 0.9em ui-monospace, "DejaVu Sans Mono", monospace; }
 footer { margin-top: 3rem; padding-top: 1rem; border-top: 1px solid var(--line); color: var(--pale); font-size: 0.92rem; }
-.heat { max-width: 34rem; }
 @media (max-width: 40rem) { figure { padding: 0.7rem 0.6rem; } h2 { margin-top: 2rem; } }
 @media print { .scroll { overflow: visible; } nav, .skip { display: none; } }
 )css";
