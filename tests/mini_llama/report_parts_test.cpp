@@ -31,6 +31,9 @@ TEST_CASE("numbers are written for people") {
   CHECK(fixed(-0.5, 2) == "\u22120.50");
   CHECK(fixed(-1e-9, 2) == "0.00");
   CHECK(fixed(nan, 2) == "\u2013");
+  CHECK(fixed_or_short(27.389, 2) == "27.39");
+  CHECK(fixed_or_short(2.256e8, 2) == "226\u00a0M");
+  CHECK(fixed_or_short(nan, 2) == "\u2013");
   CHECK(count(0) == "0");
   CHECK(count(999) == "999");
   CHECK(count(1000) == "1\u202f000");
@@ -48,6 +51,12 @@ TEST_CASE("numbers are written for people") {
   CHECK(plain(0.5) == "0.5");
   CHECK(plain(70) == "70");
   CHECK(plain(100) == "100");
+  CHECK(plain(9000) == "9\u202f000");
+  CHECK(plain(20000) == "20\u00a0k");
+  CHECK(plain(250000) == "250\u00a0k");
+  CHECK(plain(1.8e8) == "180\u00a0M");
+  CHECK(plain(-2e9) == "\u22122\u00a0G");
+  CHECK(plain(3e15) == "3e+15");
   CHECK(bytes(1023) == "1\u202f023\u00a0B");
   CHECK(bytes(7.5 * 1024 * 1024) == "7.50\u00a0MiB");
   CHECK(percent(0.125) == "12.5\u00a0%");

@@ -37,7 +37,7 @@ class tiny_checkpoint {
                                 {"torch_dtype", "float32"}};
     folder_.write("config.json", config.dump());
     std::filesystem::create_symlink(golden::model_directory() + "/tokenizer.model", folder_.path() / "tokenizer.model");
-    add("model.embed_tokens.weight", {static_cast<int>(golden::vocab), hidden}, 8);
+    add("model.embed_tokens.weight", {static_cast<int>(golden::vocab), hidden}, 4);
     for (int l = 0; l < layers; ++l) {
       const std::string layer = "model.layers." + std::to_string(l) + ".";
       add(layer + "self_attn.q_proj.weight", {heads * head_dim, hidden});

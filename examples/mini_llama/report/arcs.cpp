@@ -70,11 +70,11 @@ std::string draw_arcs(const result& r, int style, const std::string& title) {
 
 std::string one_map(const sweep_results& all, const result& r) {
   const std::string title = rule_name(all, r) + ", " + size_name(r) + " layers share: " + in_words(r);
-  return element(
-      "div", {{"class", "map"}},
-      element("p", {},
-              element("b", {}, escaped(size_name(r))) + " perplexity " + data(r.perplexity, fixed(r.perplexity, 1))) +
-          draw_arcs(r, style_of(all, r.rule.order), title));
+  return element("div", {{"class", "map"}},
+                 element("p", {},
+                         element("b", {}, escaped(size_name(r))) + " perplexity " +
+                             data(r.perplexity, fixed_or_short(r.perplexity, 1))) +
+                     draw_arcs(r, style_of(all, r.rule.order), title));
 }
 
 /// All sizes of one rule and seed.
@@ -89,11 +89,11 @@ std::string one_rule(const sweep_results& all, const std::vector<const result*>&
     for (const int owner : r->owners) map += (map.empty() ? "" : ", ") + std::to_string(owner);
     t.add({escaped(size_name(*r)), escaped(in_words(*r)), element("code", {}, map)});
   }
-  const std::string words = mark_of(style_of(all, first.rule.order)) +
-                            element("b", {}, escaped(order_name(first.rule.order))) +
-                            (rule_name(all, first) == first.rule.order
-                                 ? ""
-                                 : " " + element("span", {}, "seed " + std::to_string(first.rule.seed)));
+  const std::string words =
+      element("b", {}, mark_of(style_of(all, first.rule.order)) + escaped(order_name(first.rule.order))) +
+      (rule_name(all, first) == first.rule.order
+           ? ""
+           : " " + element("span", {}, "seed " + std::to_string(first.rule.seed)));
   return figure(words, element("div", {{"class", "maps"}}, pictures), numbers_behind("In words", t.markup()));
 }
 

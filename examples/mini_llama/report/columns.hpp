@@ -21,7 +21,7 @@ namespace columns {
 
 inline const column kv_bytes{"#KV bytes", [](const result& r) { return data(r.kv_bytes, bytes(r.kv_bytes)); }};
 inline const column perplexity{"#perplexity",
-                               [](const result& r) { return data(r.perplexity, fixed(r.perplexity, 2)); }};
+                               [](const result& r) { return data(r.perplexity, fixed_or_short(r.perplexity, 2)); }};
 inline const column kl{"#KL, nats", [](const result& r) { return data(r.kl, fixed(r.kl, 4)); }};
 inline const column top1{"#same top token",
                          [](const result& r) { return data(r.top1_agreement, percent(r.top1_agreement)); }};

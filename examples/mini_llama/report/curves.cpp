@@ -86,7 +86,7 @@ std::string quality_section(const sweep_results& all) {
                      {.label = "perplexity, log scale", .log = true},
                      kv_bytes,
                      [](const result& r) { return r.perplexity; },
-                     [](double y) { return "perplexity " + fixed(y, 2); },
+                     [](double y) { return "perplexity " + fixed_or_short(y, 2); },
                      behind},
                     {"Divergence from the full model",
                      "lower is better",
@@ -116,7 +116,7 @@ std::string score_section(const sweep_results& all) {
                      {.label = "perplexity, log scale", .log = true},
                      [](const result& r) { return r.score; },
                      [](const result& r) { return r.perplexity; },
-                     [](double y) { return "perplexity " + fixed(y, 2); },
+                     [](double y) { return "perplexity " + fixed_or_short(y, 2); },
                      {columns::score, columns::perplexity},
                      true}});
 }

@@ -11,7 +11,7 @@
 namespace mini_llama::report {
 namespace {
 
-std::string perplexity(const result& r) { return data(r.perplexity, fixed(r.perplexity, 2)); }
+std::string perplexity(const result& r) { return data(r.perplexity, fixed_or_short(r.perplexity, 2)); }
 
 /// Maps of this size that reached it, best first.
 std::vector<const result*> reached(const sweep_results& all, int share) {
@@ -43,8 +43,8 @@ std::string random_cell(const std::vector<const result*>& some) {
   }
   if (n == 0) return "\u2013";
   const double mean = sum / n;
-  return data(mean, fixed(mean, 2)) +
-         (n > 1 ? " (" + data(low, fixed(low, 1)) + " to " + data(high, fixed(high, 1)) + ")" : "");
+  return data(mean, fixed_or_short(mean, 2)) +
+         (n > 1 ? " (" + data(low, fixed_or_short(low, 1)) + " to " + data(high, fixed_or_short(high, 1)) + ")" : "");
 }
 
 std::string card(const std::string& number, const std::string& words) {

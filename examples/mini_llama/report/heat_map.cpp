@@ -100,11 +100,12 @@ std::string distance_section(const sweep_results& all) {
                                           std::to_string(e.reader) + ", " + data(e.high, rounded(e.high)));
     out += figure(words, draw_heat_map(d, e, title), numbers_behind("Numbers", distance_table(d, title)));
   }
-  return element(
-             "p", {},
-             "The darker a square, the more the two layers\u2019 keys and values differ on the calibration samples. "
-             "The paper\u2019s rule tries the darkest first. A row or a column that is dark all along is a layer "
-             "with large numbers, different from all others alike.") +
+  return element("p", {},
+                 "The stronger a square\u2019s colour, the more the two layers\u2019 keys and values differ on the "
+                 "calibration "
+                 "samples. The paper\u2019s rule tries the strongest first. A row or a column of one strong colour is "
+                 "a layer "
+                 "with large numbers, different from all others alike.") +
          element("div", {{"class", "grid"}}, out);
 }
 

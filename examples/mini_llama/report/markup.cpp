@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace mini_llama::report {
 namespace {
@@ -75,6 +76,10 @@ std::string fixed(double value, int digits) {
   return (value < 0 && !zero ? "\u2212" : "") + size;
 }
 
+std::string fixed_or_short(double value, int digits) {
+  return std::abs(value) < 1000 ? fixed(value, digits) : plain(value);
+}
+
 std::string count(double value) {
   std::string text = fixed(std::round(value), 0);
   // A thin space between thousands, that no line breaks at.
@@ -94,6 +99,9 @@ std::string rounded(double value) {
 }
 
 std::string plain(double value) {
+  if (std::abs(value) >= 1e12) return printed("%.*g", 3, value);
+  for (const auto& [size, name] : {std::pair{1e9, "\u00a0G"}, {1e6, "\u00a0M"}, {1e4, "\u00a0k"}})
+    if (std::abs(value) >= size) return plain(value / (size == 1e4 ? 1e3 : size)) + name;
   std::string text = rounded(value);
   if (text.find('.') == std::string::npos || text.find('e') != std::string::npos) return text;
   text.erase(text.find_last_not_of('0') + 1);

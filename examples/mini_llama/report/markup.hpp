@@ -27,8 +27,11 @@ std::string fixed(double value, int digits);
 /// About three significant digits: "0.0123", "1.23", "123", "12 300".
 std::string rounded(double value);
 
-/// A round number as it is said: "0.5", "70", "12 300".
+/// A round number in few letters, as an axis has them: "0.5", "70", "15 k", "180 M".
 std::string plain(double value);
+
+/// The same, and in few letters from a thousand on: perplexities can be anything.
+std::string fixed_or_short(double value, int digits);
 
 /// All digits of a whole number: "1 234".
 std::string count(double value);

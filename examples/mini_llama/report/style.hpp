@@ -46,7 +46,7 @@ figure { margin: 0 0 1rem; background: var(--panel); border: 1px solid var(--lin
 figcaption { margin-bottom: 0.4rem; }
 figcaption b, figcaption span { display: block; }
 .chart, .heat { display: block; width: 100%; max-width: 34rem; height: auto; margin: 0 auto; }
-.maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: 0.4rem 1.2rem; }
+.maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: 0.4rem 1.2rem; align-items: end; }
 .map p { margin: 0; font-size: 0.92rem; color: var(--pale); }
 .map b { color: var(--ink); margin-right: 0.4rem; }
 .arcs { display: block; width: 100%; max-width: 30rem; height: auto; }
