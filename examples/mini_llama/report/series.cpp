@@ -60,15 +60,18 @@ chart_axis bytes_axis(const sweep_results& all) {
                   .falling = true,
                   .ticks = {{full, rounded(full / unit.size) + "\nfull"}},
                   .include = {full}};
-  std::map<double, double> sizes;
-  for (const result& r : all.maps) sizes[r.kv_bytes] = static_cast<double>(r.shared()) / r.layers();
-  double last = full;
-  for (auto at = sizes.rbegin(); at != sizes.rend(); ++at) {
-    axis.include.push_back(at->first);
+  for (const result& r : all.maps) axis.include.push_back(r.kv_bytes);
+  // The sizes that were asked for, where a search that reached fewer layers would have its own.
+  const std::vector<int> shares = all.shares();
+  const auto saved = [&](int share) { return static_cast<double>(share) / all.full.layers(); };
+  double last = 0;
+  for (const int share : shares) {
     // Names of neighbours would run into each other.
-    if (last - at->first < 0.19 * (full - sizes.begin()->first)) continue;
-    last = at->first;
-    axis.ticks.emplace_back(at->first, rounded(at->first / unit.size) + "\n\u2212" + plain(100 * at->second) + " %");
+    if (saved(share) - last < 0.19 * saved(shares.back())) continue;
+    last = saved(share);
+    axis.ticks.emplace_back(full * (1 - last),
+                            rounded(full * (1 - last) / unit.size) + "\n\u2212" + plain(100 * last) + " %");
+    axis.include.push_back(full * (1 - last));
   }
   return axis;
 }

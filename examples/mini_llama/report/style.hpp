@@ -49,7 +49,7 @@ figcaption b, figcaption span { display: block; }
 .maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); gap: 0.4rem 1.2rem; align-items: end; }
 .map p { margin: 0; font-size: 0.92rem; color: var(--pale); }
 .map b { color: var(--ink); margin-right: 0.4rem; }
-.arcs { display: block; width: 100%; max-width: 30rem; height: auto; }
+.arcs { display: block; width: 100%; max-width: 22rem; height: auto; }
 svg text { font: 13px system-ui, "Segoe UI", "Noto Sans", "DejaVu Sans", sans-serif; fill: var(--ink); font-variant-numeric: tabular-nums; }
 svg .tick, svg .label { fill: var(--pale); }
 svg .middle { text-anchor: middle; }
