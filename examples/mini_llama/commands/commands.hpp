@@ -18,6 +18,8 @@ void add_search(CLI::App& app);
 void add_generate(CLI::App& app, const gpu_opener& open);
 void add_eval(CLI::App& app);
 void add_logits(CLI::App& app);
+void add_sweep(CLI::App& app);
+void add_report(CLI::App& app);
 
 std::string version_text();
 
