@@ -36,7 +36,8 @@ struct gemm_tuning {
   std::size_t chosen = 0;
 };
 
-/// Products of rows with weights through cuBLASLt, on one stream. Sums are kept in full float, whatever the types.
+/// Products of rows with weights through cuBLASLt, on one stream. Sums are kept in full float, whatever the types; a
+/// product that is added to 16-bit numbers may be rounded to them first.
 /// Everything that a shape needs is made once, when it first occurs or when `prepare` or `tune` names it; from then on
 /// a product neither allocates nor synchronises. It may be captured; a graph of it stays valid as long as this object
 /// lives, since it names its workspace. Not for two threads at the same time. Move only.

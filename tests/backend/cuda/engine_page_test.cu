@@ -14,7 +14,7 @@ using namespace kvsharer;
 using device_test::on_host;
 using device_test::owned_stream;
 
-namespace {
+namespace page {
 
 constexpr index_t heads = 4, kv_heads = 2, head_dim = 64, query_width = heads * head_dim, width = kv_heads * head_dim;
 
@@ -32,9 +32,11 @@ struct engine_rows {
 static_assert(cuda::BatchView<engine_rows>);
 // [/foreign]
 
-std::vector<float16> ones(index_t n) { return std::vector<float16>(static_cast<std::size_t>(n), float16(1.0f)); }
+inline std::vector<float16> ones(index_t n) { return std::vector<float16>(static_cast<std::size_t>(n), float16(1.0f)); }
 
-}  // namespace
+}  // namespace page
+
+using namespace page;
 
 TEST_CASE("the engine of the page decodes from a captured graph") {
   owned_stream mine;
