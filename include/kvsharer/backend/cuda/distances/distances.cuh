@@ -54,6 +54,8 @@ struct distances_layout {
     end = after(distances, static_cast<std::size_t>(pairs) * sizeof(double));
   }
 
+  std::size_t scratch_bytes() const { return backend::counter_bytes + end; }
+
   fold_plan plan(int launch) const {
     constexpr int place = std::max(sizeof(row_place<K>), sizeof(row_place<V>));
     return plan_fold(capability, fold_tuning, cut.launch(launch), place, sizeof(part));
@@ -77,7 +79,7 @@ class distances_run {
         shape_(s),
         tokens_(tokens),
         layout_(on.device, static_cast<int>(s.layers)),
-        scratch_(reinterpret_cast<std::byte*>(on.scratch_for(layout_.end))),
+        scratch_(reinterpret_cast<std::byte*>(on.scratch_for(layout_.scratch_bytes()))),
         keys_(std::move(keys)),
         values_(std::move(values)) {}
 
@@ -189,9 +191,9 @@ distance_matrix all_distances(const backend& on, const C& averages, const M& met
 template <KVCache C, DistanceMetric M>
 std::size_t distances_scratch_bytes(const device_properties& device, const C& averages, const M& metric) {
   const auto layers = static_cast<int>(averages.shape().layers);
-  return layers < 2
-             ? 0
-             : detail::layout_of(averages.keys(layer_id{}), averages.values(layer_id{}), metric, device, layers).end;
+  return layers < 2 ? 0
+                    : detail::layout_of(averages.keys(layer_id{}), averages.values(layer_id{}), metric, device, layers)
+                          .scratch_bytes();
 }
 
 /// The distance of every two layers of `averages`, which lie in device memory: half that of their keys plus half that
