@@ -100,6 +100,14 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, 
   return cudaSuccess;
 }
 
+struct cudaDeviceProp {
+  char name[256];
+};
+inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
+  std::strcpy(properties->name, "the stand-in for a device");
+  return cudaSuccess;
+}
+
 // Streams, events, graphs.
 
 using cudaStream_t = simt::stream*;

@@ -41,4 +41,13 @@ inline device_properties query_device() {
   return p;
 }
 
+/// The current device's name. Throws errc::cuda_call.
+inline std::string device_name() {
+  int device = 0;
+  cudaDeviceProp properties;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
+  return properties.name;
+}
+
 }  // namespace kvsharer::inline v0::cuda

@@ -54,7 +54,8 @@ struct distances_layout {
     end = after(distances, static_cast<std::size_t>(pairs) * sizeof(double));
   }
 
-  std::size_t scratch_bytes() const { return backend::counter_bytes + end; }
+  /// Of scratch memory, the backend's counters included.
+  std::size_t bytes() const { return backend::counter_bytes + end; }
 
   fold_plan plan(int launch) const {
     constexpr int place = std::max(sizeof(row_place<K>), sizeof(row_place<V>));
@@ -79,7 +80,7 @@ class distances_run {
         shape_(s),
         tokens_(tokens),
         layout_(on.device, static_cast<int>(s.layers)),
-        scratch_(reinterpret_cast<std::byte*>(on.scratch_for(layout_.scratch_bytes()))),
+        scratch_(reinterpret_cast<std::byte*>(on.scratch_for(layout_.bytes()))),
         keys_(std::move(keys)),
         values_(std::move(values)) {}
 
@@ -191,9 +192,9 @@ distance_matrix all_distances(const backend& on, const C& averages, const M& met
 template <KVCache C, DistanceMetric M>
 std::size_t distances_scratch_bytes(const device_properties& device, const C& averages, const M& metric) {
   const auto layers = static_cast<int>(averages.shape().layers);
-  return layers < 2 ? 0
-                    : detail::layout_of(averages.keys(layer_id{}), averages.values(layer_id{}), metric, device, layers)
-                          .scratch_bytes();
+  return layers < 2
+             ? 0
+             : detail::layout_of(averages.keys(layer_id{}), averages.values(layer_id{}), metric, device, layers).bytes();
 }
 
 /// The distance of every two layers of `averages`, which lie in device memory: half that of their keys plus half that
