@@ -168,8 +168,8 @@ plain_sums compare(const planes& p, const std::vector<float>& plane, layer_pair 
 template <class C, class M>
 distance_matrix measure(device& on, const C& cache, const M& metric) {
   auto scratch = poisoned<std::byte>(on.stream, cuda::distances_scratch_bytes(on.properties, cache, metric));
-  return cuda::layer_distances({on.stream, on.properties, scratch.data(), scratch.size(), on.status.data()}, cache,
-                               metric);
+  const cuda::backend backend(on.stream, on.properties, scratch.data(), scratch.size(), on.status.data());
+  return cuda::layer_distances(backend, cache, metric);
 }
 
 /// How far `got` is from `expected`, for the pair where that is most.
@@ -433,9 +433,9 @@ TEST_CASE("shapes without anything to compare, and too little scratch") {
        {cache_shape{3, 0, 4, 3}, {3, 2, 0, 3}, {3, 2, 4, 0}, {3, 2, 4, -1}, {1, 0, 4, 3}, {-1, 2, 4, 3}})
     CHECK(refusal([&] { return cuda::layer_distances(on.backend, of(s), metric::cosine{}); }) == errc::bad_shape);
   const auto cache = of({3, 2, 4, 3});
-  const cuda::backend less(on.stream, on.properties, on.scratch.data(),
-                           cuda::distances_scratch_bytes(on.properties, cache, metric::cosine{}) - 1);
-  CHECK(refusal([&] { return cuda::layer_distances(less, cache, metric::cosine{}); }) == errc::short_scratch);
+  const cuda::backend narrow(on.stream, on.properties, on.scratch.data(),
+                             cuda::distances_scratch_bytes(on.properties, cache, metric::cosine{}) - 1);
+  CHECK(refusal([&] { return cuda::layer_distances(narrow, cache, metric::cosine{}); }) == errc::short_scratch);
 }
 
 TEST_CASE("how layers and rows are cut: every pair once, within the device's limits") {
