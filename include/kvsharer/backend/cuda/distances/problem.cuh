@@ -105,7 +105,7 @@ __device__ void bring(const row_place<View>& place, int channel, int count, floa
     using element = typename row_place<View>::element;
     if constexpr (std::same_as<element, float>) {
       if (count == 4 && reads_whole(place, channel))
-        return ptx::copy_async_16<ptx::reuse::some>(to, place.row + channel, true);
+        return ptx::copy_async_16<ptx::reuse::none>(to, place.row + channel, true);
     } else if constexpr (CacheElement<element>) {
       if (count == 4 && reads_whole(place, channel)) {
         const uint2 bits = *reinterpret_cast<const uint2*>(place.row + channel);
