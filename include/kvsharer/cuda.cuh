@@ -5,6 +5,7 @@
 #include "kvsharer/backend/cuda/attention/attend.cuh"
 #include "kvsharer/backend/cuda/backend.cuh"
 #include "kvsharer/backend/cuda/batch.cuh"
+#include "kvsharer/backend/cuda/calibration_average.cuh"
 #include "kvsharer/backend/cuda/device.cuh"
 #include "kvsharer/backend/cuda/distances/distances.cuh"
 #include "kvsharer/backend/cuda/memory.cuh"

@@ -33,6 +33,18 @@ class timed_stream {
   }
   cuda::stream_ref ref() const { return stream_; }
 
+  /// Seconds between the events around `work`, which may wait for the stream itself.
+  template <class Work>
+  double seconds_of(Work&& work) {
+    cuda::check(cudaEventRecord(begin_, stream_), "cudaEventRecord");
+    work();
+    cuda::check(cudaEventRecord(end_, stream_), "cudaEventRecord");
+    cuda::check(cudaEventSynchronize(end_), "cudaEventSynchronize");
+    float milliseconds = 0;
+    cuda::check(cudaEventElapsedTime(&milliseconds, begin_, end_), "cudaEventElapsedTime");
+    return milliseconds * 1e-3;
+  }
+
   /// Captures what `work` gives to the stream, and returns the seconds of one replay.
   template <class Work>
   std::vector<double> replay_seconds(Work&& work, int replays) {

@@ -8,9 +8,9 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "kvsharer/backend/cuda/batch.cuh"
 #include "kvsharer/backend/cuda/distances/tuning.hpp"
 #include "kvsharer/backend/cuda/ptx.cuh"
+#include "kvsharer/backend/cuda/row_place.cuh"
 #include "kvsharer/backend/cuda/status.cuh"
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/policies.hpp"
@@ -62,29 +62,6 @@ struct fold_problem {
   index_t pairs;
   int first_plane;  // 0 keys, 1 values
   status_word* status;
-};
-
-/// Where a layer's row is, found once and then read piece by piece. Of a view that has rows, its address; else the view
-/// and what to ask it for.
-template <LayerView View>
-struct row_place {
-  const View* view;
-  index_t head, token;
-
-  __device__ static row_place nowhere() { return {nullptr, 0, 0}; }
-  __device__ static row_place find(const View& v, index_t head, index_t token) { return {&v, head, token}; }
-  __device__ bool exists() const { return view != nullptr; }
-  __device__ float at(int channel) const { return view->at(head, token, channel); }
-};
-template <RowContiguousView View>
-struct row_place<View> {
-  using element = typename View::value_type;
-  const element* row;
-
-  __device__ static row_place nowhere() { return {nullptr}; }
-  __device__ static row_place find(const View& v, index_t head, index_t token) { return {find_row(v, head, token)}; }
-  __device__ bool exists() const { return row != nullptr; }
-  __device__ float at(int channel) const { return ptx::to_float(row[channel]); }
 };
 
 /// Can four numbers at this place be read as one?
