@@ -23,6 +23,7 @@ class distance_matrix;
 class calibration_average;
 
 struct search_options;
+struct best_first_options;
 struct search_report;
 struct strategy;
 

@@ -33,6 +33,8 @@
 #include "kvsharer/runtime/sequence_id.hpp"
 #include "kvsharer/runtime/sequence_table.hpp"
 #include "kvsharer/runtime/shared_cache.hpp"
+#include "kvsharer/search/best_first.hpp"
+#include "kvsharer/search/best_first_options.hpp"
 #include "kvsharer/search/calibration_average.hpp"
 #include "kvsharer/search/fidelity.hpp"
 #include "kvsharer/search/find_share_map.hpp"

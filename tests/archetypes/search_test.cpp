@@ -8,6 +8,7 @@
 #include "archetypes/search_archetypes.hpp"
 #include "kvsharer/backend/cpu/backend.hpp"
 #include "kvsharer/backend/cpu/distances.hpp"
+#include "kvsharer/search/best_first.hpp"
 #include "kvsharer/search/calibration_average.hpp"
 #include "kvsharer/search/find_share_map.hpp"
 
@@ -118,4 +119,21 @@ TEST_CASE("find_share_map takes any ResumableProbe, and gives the same map for l
   archetypes::resumable_probe from_the_start(4, 2);
   check_report(find_share_map(distance_matrix(4), policy, from_the_start, {.share = 2, .resume = false}));
   CHECK(from_the_start.resumed == 0);
+}
+
+TEST_CASE("find_best_share_map takes any FidelityProbe, and tells a ResumableProbe the truth") {
+  // All scores are equal but for the deaf layer's, so that the lowest readers are taken: 1, then 3.
+  const share_map expected = share_map::from_owners(std::vector{0, 0, 2, 0}).value();
+  archetypes::probe probe(2);
+  const search_report report = find_best_share_map(4, probe, {.share = 2, .lazy = false});
+  CHECK(report.map == expected);
+  CHECK(probe.calls == 1 + 6 + 3);
+
+  for (int beam : {1, 3}) {
+    archetypes::resumable_probe resumable(4, 2);
+    CHECK(find_best_share_map(4, resumable, {.share = 2, .beam = beam, .lazy = false}).map == expected);
+    CHECK(resumable.honest);
+    // Maps that are continued run once more; (1,0) of the first step is not the last one scored.
+    CHECK(resumable.resumed >= 1 + 6 + 1 + 3);
+  }
 }

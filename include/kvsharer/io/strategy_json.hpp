@@ -27,9 +27,10 @@ inline constexpr int strategy_schema = 1;
 
 namespace detail {
 
-inline constexpr std::array<std::pair<verdict, const char*>, 3> verdict_names{
+inline constexpr std::array<std::pair<verdict, const char*>, 4> verdict_names{
     {{verdict::accepted, "accepted"},
      {verdict::below_threshold, "below threshold"},
+     {verdict::outscored, "outscored"},
      {verdict::not_finite, "not finite"}}};
 inline constexpr std::array<std::pair<search_status, const char*>, 3> status_names{
     {{search_status::complete, "complete"},

@@ -15,18 +15,10 @@
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/types.hpp"
+#include "kvsharer/search/detail/search_checks.hpp"
 #include "kvsharer/search/search_report.hpp"
 
 namespace kvsharer::inline v0 {
-
-/// How far a search is, told after every candidate.
-struct search_progress {
-  const candidate& last;
-  std::size_t tried = 0;
-  std::size_t pairs_ranked = 0;
-  int accepted = 0;
-  int wanted = 0;
-};
 
 /// What to look for. Callables may be left empty.
 struct search_options {
@@ -52,24 +44,13 @@ namespace detail {
 
 inline void check_search(const distance_matrix& distances, const search_options& options) {
   const int layers = distances.layers();
-  if (options.share < 0 || options.share >= layers + (layers == 0))
-    throw error(errc::bad_share_count, std::to_string(options.share) + " of " + std::to_string(layers) +
-                                           " layers cannot share: layer 0 always owns its cache, so ask for 0 to " +
-                                           std::to_string(layers == 0 ? 0 : layers - 1));
+  check_share_count(layers, options.share);
   if (std::isnan(options.threshold)) throw error(errc::bad_argument, "the threshold is not a number");
   for (layer_pair p : all_pairs(layers))
     if (!std::isfinite(distances(p)))
       throw error(errc::not_finite, "the distance of layers " + std::to_string(p.reader.value) + " and " +
                                         std::to_string(p.owner.value) +
                                         " is not finite; look at the calibration caches");
-}
-
-/// After a sharing step the new map may make a legal reader read an illegal root; such candidates are not tried.
-inline bool all_shareable(const share_map& map, const search_options& options) {
-  if (!options.shareable) return true;
-  for (layer_id l{0}; l.value < map.layers(); ++l.value)
-    if (!map.owns(l) && !options.shareable(l, map.owner(l))) return false;
-  return true;
 }
 
 }  // namespace detail
@@ -107,7 +88,7 @@ search_report find_share_map(const distance_matrix& distances, const Policy& pol
       }
       const layer_pair pair = ranked[rank];
       share_map proposed = report.map.with(pair).value();
-      if (!report.map.owns(pair.reader) || !detail::all_shareable(proposed, options)) {
+      if (!report.map.owns(pair.reader) || !detail::all_shareable(proposed, options.shareable)) {
         ++report.pairs_skipped;
         continue;
       }
@@ -143,9 +124,7 @@ search_report find_share_map(const distance_matrix& distances, const Policy& pol
       }
     }
     if (options.throw_when_missed && report.status == search_status::ranking_exhausted)
-      throw error(errc::share_count_missed,
-                  "only " + std::to_string(report.accepted()) + " of " + std::to_string(options.share) +
-                      " layers could share above the threshold; lower the threshold or the count");
+      detail::throw_missed(report.accepted(), options.share);
   }
   return report;
 }

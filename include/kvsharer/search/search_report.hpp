@@ -15,6 +15,7 @@ namespace kvsharer::inline v0 {
 enum class verdict : std::uint8_t {
   accepted,         ///< scored above the threshold; the map was changed
   below_threshold,  ///< scored, and not above the threshold
+  outscored,        ///< above the threshold, but another one of its step was better
   not_finite,       ///< its run produced NaN or infinity
 };
 
@@ -46,6 +47,15 @@ struct search_report {
   index_t layer_evaluations_without_resume = 0;
 
   int accepted() const noexcept { return map.reader_count(); }
+};
+
+/// How far a search is, told after every candidate.
+struct search_progress {
+  const candidate& last;
+  std::size_t tried = 0;
+  std::size_t pairs_ranked = 0;
+  int accepted = 0;
+  int wanted = 0;
 };
 
 }  // namespace kvsharer::inline v0

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <type_traits>
+
+#include "kvsharer/concepts/require.hpp"
+#include "kvsharer/search/best_first_options.hpp"
+#include "kvsharer/search/detail/best_first_search.hpp"
+#include "kvsharer/search/search_report.hpp"
+
+namespace kvsharer::inline v0 {
+
+/// Tries every move at every step and keeps the best: what to do when no ranking can be trusted. Ours, not the paper's.
+///
+/// A move makes one more layer a reader of one that still owns; its own readers follow it. (To read a reader is to read
+/// its owner, so moves that lead to one map are one move.) At each step the moves from the map found so far are scored
+/// by the probe, and the one with the highest score is taken if that is above the threshold; equal scores go to the
+/// lowest reader, then to the lowest owner. The score is the probe's business: any number of which more is better.
+///
+/// With `lazy`, a step does not score all of them. What a move last added to the score is kept, and is the guess of
+/// what it would add now; moves are scored in the order of their guesses until the best score found is no worse than
+/// every guess left. The result is that of `lazy = false` whenever no move comes to add more than `slack` allows beyond
+/// what it added when last scored, for instance when each reader costs the more the more there are (with slack 0).
+/// Scores of networks only tend to that, so a lazy search may take a slightly worse move; it never takes one that it
+/// has not scored on the map at hand, and gives up only when every move was scored.
+///
+/// With `beam` above 1 the best `beam` maps of each step are kept and continued, and the best last one is returned.
+///
+/// A ResumableProbe starts every run at the first layer that differs; the map that is continued is run once more to
+/// resume from it, unless it was the last one scored. That, and one run of the full model for the score to start from,
+/// is counted. A score that is not finite rejects its move, which is then scored anew at each step.
+///
+/// In the report a candidate's `rank` is its place within its step, so that 0 begins a step (`distance` is 0);
+/// `pairs_ranked` counts the moves of the first step, `pairs_skipped` those left unscored by all steps. While the
+/// search runs, candidates above the threshold are `outscored`; those on the way to the map are marked at the end.
+///
+/// Throws errc::bad_share_count, errc::bad_argument (a beam below 1, a threshold or a slack that is not a number),
+/// errc::not_finite (the score of the full model), errc::share_count_missed (on request), and whatever the probe and
+/// the callbacks throw. Cost: at most share * beam * layers^2 / 2 probe calls.
+template <class Probe>
+search_report find_best_share_map(int layers, Probe&& probe, const best_first_options& options = {}) {
+  if constexpr (require_fidelity_probe<std::remove_reference_t<Probe>>()) {
+    return detail::best_first_search<std::remove_reference_t<Probe>>(layers, probe, options).run();
+  } else {
+    return {};
+  }
+}
+
+}  // namespace kvsharer::inline v0

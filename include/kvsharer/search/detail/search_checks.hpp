@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "kvsharer/core/error.hpp"
+#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/types.hpp"
+
+/// What every search refuses.
+namespace kvsharer::inline v0::detail {
+
+inline void check_share_count(int layers, int share) {
+  if (share < 0 || share >= layers + (layers == 0))
+    throw error(errc::bad_share_count, std::to_string(share) + " of " + std::to_string(layers) +
+                                           " layers cannot share: layer 0 always owns its cache, so ask for 0 to " +
+                                           std::to_string(layers == 0 ? 0 : layers - 1));
+}
+
+/// After a sharing step the new map may make a legal reader read an illegal root; such candidates are not tried.
+inline bool all_shareable(const share_map& map, const std::function<bool(layer_id, layer_id)>& shareable) {
+  if (!shareable) return true;
+  for (layer_id l{0}; l.value < map.layers(); ++l.value)
+    if (!map.owns(l) && !shareable(l, map.owner(l))) return false;
+  return true;
+}
+
+[[noreturn]] inline void throw_missed(int found, int wanted) {
+  throw error(errc::share_count_missed, "only " + std::to_string(found) + " of " + std::to_string(wanted) +
+                                            " layers could share above the threshold; lower the threshold or the "
+                                            "count");
+}
+
+}  // namespace kvsharer::inline v0::detail
