@@ -192,9 +192,9 @@ distance_matrix all_distances(const backend& on, const C& averages, const M& met
 template <KVCache C, DistanceMetric M>
 std::size_t distances_scratch_bytes(const device_properties& device, const C& averages, const M& metric) {
   const auto layers = static_cast<int>(averages.shape().layers);
-  return layers < 2
-             ? 0
-             : detail::layout_of(averages.keys(layer_id{}), averages.values(layer_id{}), metric, device, layers).bytes();
+  return layers < 2 ? 0
+                    : detail::layout_of(averages.keys(layer_id{}), averages.values(layer_id{}), metric, device, layers)
+                          .bytes();
 }
 
 /// The distance of every two layers of `averages`, which lie in device memory: half that of their keys plus half that
