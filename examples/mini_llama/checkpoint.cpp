@@ -2,41 +2,19 @@
 #include "checkpoint.hpp"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <charconv>
 #include <cstdint>
-#include <cstdio>
 #include <span>
 #include <string_view>
 
+#include "hash.hpp"
 #include "shards.hpp"
 
 namespace mini_llama {
 namespace {
 
 using kvsharer::index_t;
-
-/// FNV-1a, 64 bit: stable over machines and versions, and enough to tell models apart.
-class hash {
- public:
-  void add(std::span<const std::byte> bytes) {
-    for (const std::byte b : bytes) value_ = (value_ ^ std::to_integer<std::uint64_t>(b)) * 0x100000001b3u;
-  }
-  void add(std::string_view text) {
-    add(std::as_bytes(std::span(text)));
-    add(static_cast<std::int64_t>(text.size()));
-  }
-  void add(std::int64_t number) {
-    std::array<std::byte, 8> bytes;
-    for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(number >> (8 * i) & 0xff);
-    add(bytes);
-  }
-  std::uint64_t value() const { return value_; }
-
- private:
-  std::uint64_t value_ = 0xcbf29ce484222325u;
-};
 
 /// Up to 16 pieces of 64 bytes, evenly spread from the first to the last.
 void add_sample(hash& h, std::span<const std::byte> bytes) {
@@ -136,9 +114,7 @@ std::string checkpoint::fingerprint() const {
     for (const index_t extent : view.shape) h.add(static_cast<std::int64_t>(extent));
     add_sample(h, {view.data, static_cast<std::size_t>(view.bytes())});
   }
-  std::array<char, 17> digits;
-  std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(h.value()));
-  return digits.data();
+  return h.digits();
 }
 
 index_t checkpoint::weight_bytes() const noexcept {

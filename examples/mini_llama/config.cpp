@@ -246,7 +246,10 @@ model_config read_config(const std::filesystem::path& directory) {
   std::error_code ignored;  // a name that cannot be looked up is no folder either
   if (!std::filesystem::is_directory(directory, ignored))
     throw load_error(directory, "is no folder; give the folder of a HuggingFace checkpoint, which holds config.json");
-  const std::filesystem::path file = directory / "config.json";
+  return read_config_file(directory / "config.json");
+}
+
+model_config read_config_file(const std::filesystem::path& file) {
   const std::string text = read_text_file(file);
   json root;
   try {

@@ -57,4 +57,7 @@ struct model_config {
 /// take effect, quantised weights, experts.
 model_config read_config(const std::filesystem::path& directory);
 
+/// The same for a config.json of any name.
+model_config read_config_file(const std::filesystem::path& file);
+
 }  // namespace mini_llama

@@ -3,12 +3,15 @@
 
 #include <Eigen/Core>
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "forward.hpp"
+#include "kvsharer/backend/cpu/parallel.hpp"
+#include "text_windows.hpp"
 #include "usage_error.hpp"
 
 namespace mini_llama {
@@ -38,91 +41,121 @@ index_t argmax(row logits) {
   return best;
 }
 
-/// Final hidden states of one window under one map, through a cache that holds that window alone.
-class window_run {
+/// Turns final hidden states into losses and sums them up.
+class comparison {
  public:
-  window_run(const session& s, const share_map& map, index_t window)
-      : model_(s.llama),
-        cache_(map, {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, window}),
-        hidden_(static_cast<std::size_t>(window * s.llama.config().hidden)) {}
+  explicit comparison(const model& m) : model_(m) {}
 
-  const float* operator()(std::span<const int> ids) {
-    const auto rows = static_cast<index_t>(ids.size());
-    cache_.clear();
-    const sequence_slice slice{cache_.create(), 0, rows};
-    cache_.append(slice.id, rows);
-    embed(model_, ids, hidden_.data());
-    run_layers(model_, cache_, cache_.map(), {&slice, 1}, 0, model_.config().layers, hidden_.data(), workspace_);
-    final_norm(model_, hidden_.data(), rows, hidden_.data());
-    return hidden_.data();
+  /// Both [targets][hidden]; `shared` is null where it is the full model itself.
+  void add(const float* full, const float* shared, std::span<const int> targets) {
+    // Logits of a window of a large vocabulary would not fit a cache, nor perhaps memory, so they are made in blocks.
+    const auto vocab = static_cast<std::size_t>(model_.config().vocab);
+    const auto width = static_cast<std::size_t>(model_.config().hidden);
+    full_logits_.resize(block * vocab);
+    if (shared) shared_logits_.resize(block * vocab);
+    for (std::size_t first = 0; first < targets.size(); first += block) {
+      const std::span<const int> some = targets.subspan(first, std::min(block, targets.size() - first));
+      const auto rows = static_cast<index_t>(some.size());
+      project_logits(model_, full + first * width, rows, full_logits_.data(), scratch_);
+      if (shared) project_logits(model_, shared + first * width, rows, shared_logits_.data(), scratch_);
+      kvsharer::cpu::parallel_for(rows, [&](index_t r) {
+        const auto i = static_cast<std::size_t>(r);
+        scores_[i] = score(i * vocab, some[i], shared != nullptr);
+      });
+      // In order, so that sums have the same bits whatever thread was first.
+      for (std::size_t r = 0; r < some.size(); ++r) {
+        nll_ += scores_[r].loss;
+        full_nll_ += scores_[r].full_loss;
+        kl_ += scores_[r].kl;
+        agreed_ += scores_[r].agrees;
+      }
+    }
+    tokens_ += targets.size();
+  }
+
+  std::size_t tokens() const noexcept { return tokens_; }
+
+  evaluation result() const {
+    const double n = static_cast<double>(std::max<std::size_t>(tokens_, 1));
+    return {std::exp(nll_ / n), std::exp(full_nll_ / n), kl_ / n, static_cast<double>(agreed_) / n, tokens_};
   }
 
  private:
+  /// Of one position.
+  struct row_score {
+    double loss = 0, full_loss = 0, kl = 0;
+    bool agrees = true;
+  };
+
+  row_score score(std::size_t offset, int target, bool compares) const {
+    const row p(full_logits_.data() + offset, model_.config().vocab);
+    const double log_p = log_normaliser(p), full_loss = log_p - static_cast<double>(p[target]);
+    if (!compares) return {full_loss, full_loss, 0, true};
+    const row q(shared_logits_.data() + offset, model_.config().vocab);
+    const double log_q = log_normaliser(q);
+    return {log_q - static_cast<double>(q[target]), full_loss, divergence(p, log_p, q, log_q), argmax(p) == argmax(q)};
+  }
+
+  static constexpr std::size_t block = 64;
+
   const model& model_;
-  kvsharer::shared_cache<> cache_;
-  std::vector<float> hidden_;
-  workspace workspace_;
+  std::array<row_score, block> scores_;
+  std::vector<float> full_logits_, shared_logits_;
+  workspace scratch_;
+  double nll_ = 0, full_nll_ = 0, kl_ = 0;
+  std::size_t tokens_ = 0, agreed_ = 0;
 };
+
+void check_text(const session& s, std::span<const int> ids, index_t window) {
+  if (ids.empty()) throw usage_error("there is no text to evaluate");
+  if (window < 2 || window > s.llama.config().max_position)
+    throw usage_error("a window of " + std::to_string(window) + " tokens does not fit this model; choose 2 to " +
+                      std::to_string(s.llama.config().max_position));
+}
 
 }  // namespace
 
 evaluation evaluate(const session& s, const share_map& map, std::span<const int> ids, index_t window,
-                    const std::function<void(std::size_t, std::size_t)>& on_progress,
-                    const std::function<bool()>& cancelled) {
-  const model_config& config = s.llama.config();
-  if (ids.empty()) throw usage_error("there is no text to evaluate");
-  if (window < 2 || window > config.max_position)
-    throw usage_error("a window of " + std::to_string(window) + " tokens does not fit this model; choose 2 to " +
-                      std::to_string(config.max_position));
-  const auto step = static_cast<std::size_t>(window - 1), width = static_cast<std::size_t>(config.hidden);
+                    const evaluation_progress& on_progress, const std::function<bool()>& cancelled) {
+  check_text(s, ids, window);
+  window_run full(s, share_map::identity(s.llama.config().layers), window), shared(s, map, window);
   const bool shares = map.reader_count() > 0;
-  window_run full(s, share_map::identity(config.layers), window), shared(s, map, window);
+  comparison sums(s.llama);
+  for_each_window(ids, window, s.llama.config().bos, cancelled, [&](const text_window& w) {
+    sums.add(full(w.input), shares ? shared(w.input) : nullptr, w.targets);
+    if (on_progress) on_progress(sums.tokens(), ids.size());
+  });
+  return sums.result();
+}
 
-  // Logits of a window of a large vocabulary would not fit a cache, nor perhaps memory, so they are made in blocks.
-  constexpr std::size_t block = 64;
-  const auto vocab = static_cast<std::size_t>(config.vocab);
-  std::vector<float> full_logits(block * vocab), shared_logits(shares ? block * vocab : 0);
-  workspace scratch;
+full_reference::full_reference(const session& s, std::vector<int> ids, index_t window,
+                               const evaluation_progress& on_progress, const std::function<bool()>& cancelled)
+    : session_(s), ids_(std::move(ids)), window_(window) {
+  check_text(s, ids_, window);
+  const auto width = static_cast<std::size_t>(s.llama.config().hidden);
+  hidden_.resize(ids_.size() * width);
+  window_run full(s, share_map::identity(s.llama.config().layers), window);
+  comparison sums(s.llama);
+  for_each_window(ids_, window, s.llama.config().bos, cancelled, [&](const text_window& w) {
+    const float* states = full(w.input);
+    std::copy_n(states, w.targets.size() * width, hidden_.data() + w.begin * width);
+    sums.add(states, nullptr, w.targets);
+    if (on_progress) on_progress(sums.tokens(), ids_.size());
+  });
+  full_ = sums.result();
+}
 
-  double nll = 0, full_nll = 0, kl = 0;
-  std::size_t tokens = 0, agreed = 0;
-  std::vector<int> piece;
-  const bool has_bos = config.bos >= 0;
-  for (std::size_t begin = has_bos ? 0 : 1; begin < ids.size() && !(cancelled && cancelled()); begin += step) {
-    const std::size_t count = std::min(step, ids.size() - begin);
-    piece.assign(1, has_bos ? config.bos : ids[begin - 1]);
-    piece.insert(piece.end(), ids.begin() + static_cast<std::ptrdiff_t>(begin),
-                 ids.begin() + static_cast<std::ptrdiff_t>(begin + count - 1));
-    const float* full_hidden = full(piece);
-    const float* shared_hidden = shares ? shared(piece) : nullptr;
-    for (std::size_t first = 0; first < count; first += block) {
-      const std::size_t rows = std::min(block, count - first);
-      project_logits(s.llama, full_hidden + first * width, static_cast<index_t>(rows), full_logits.data(), scratch);
-      if (shares)
-        project_logits(s.llama, shared_hidden + first * width, static_cast<index_t>(rows), shared_logits.data(),
-                       scratch);
-      for (std::size_t r = 0; r < rows; ++r) {
-        const auto target = static_cast<index_t>(ids[begin + first + r]);
-        const row p(full_logits.data() + r * vocab, config.vocab);
-        const double log_p = log_normaliser(p), full_loss = log_p - static_cast<double>(p[target]);
-        full_nll += full_loss;
-        if (shares) {
-          const row q(shared_logits.data() + r * vocab, config.vocab);
-          const double log_q = log_normaliser(q);
-          nll += log_q - static_cast<double>(q[target]);
-          kl += divergence(p, log_p, q, log_q);
-          agreed += argmax(p) == argmax(q);
-        } else {
-          nll += full_loss;
-          ++agreed;
-        }
-      }
-    }
-    tokens += count;
-    if (on_progress) on_progress(tokens, ids.size());
-  }
-  const double n = static_cast<double>(std::max<std::size_t>(tokens, 1));
-  return {std::exp(nll / n), std::exp(full_nll / n), kl / n, static_cast<double>(agreed) / n, tokens};
+evaluation full_reference::compare(const share_map& map, const evaluation_progress& on_progress,
+                                   const std::function<bool()>& cancelled) const {
+  if (map.reader_count() == 0) return full_;
+  const auto width = static_cast<std::size_t>(session_.llama.config().hidden);
+  window_run shared(session_, map, window_);
+  comparison sums(session_.llama);
+  for_each_window(ids_, window_, session_.llama.config().bos, cancelled, [&](const text_window& w) {
+    sums.add(hidden_.data() + w.begin * width, shared(w.input), w.targets);
+    if (on_progress) on_progress(sums.tokens(), ids_.size());
+  });
+  return sums.result();
 }
 
 }  // namespace mini_llama

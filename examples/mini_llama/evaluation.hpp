@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "kvsharer/kvsharer.hpp"
 #include "session.hpp"
@@ -19,13 +20,40 @@ struct evaluation {
   std::size_t tokens = 0;      ///< predicted, each once
 };
 
+/// Told of the tokens done and of all tokens, after each window.
+using evaluation_progress = std::function<void(std::size_t, std::size_t)>;
+
 /// Cuts `ids` (without BOS) into pieces of `window` - 1 tokens, runs each on its own behind a BOS, and scores every
 /// token once. Where the model has no BOS, the token before a piece stands in for it, and the first one is not scored.
-/// `on_progress(done, all)` is called after each window; when `cancelled` answers yes the figures are those so far.
+/// When `cancelled` answers yes the figures are those so far.
 /// Throws usage_error when the text is empty or the window does not fit the model. Cost: one forward pass per window
 /// for the full model and, unless `map` is the identity, one for `map`.
 evaluation evaluate(const session& s, const kvsharer::share_map& map, std::span<const int> ids,
-                    kvsharer::index_t window, const std::function<void(std::size_t, std::size_t)>& on_progress = {},
+                    kvsharer::index_t window, const evaluation_progress& on_progress = {},
                     const std::function<bool()>& cancelled = {});
+
+/// A text as the full model sees it, to compare many maps with: `compare` gives the bits of `evaluate` without running
+/// the full model again. It keeps final hidden states instead of distributions, which are vocab / hidden times as large
+/// and cost one product to make again. Memory: ids * hidden floats. Borrows the session.
+class full_reference {
+ public:
+  /// Runs the full model over `ids`; see evaluate. After `cancelled` answered yes full().tokens says how far it came;
+  /// there is nothing to compare with then.
+  full_reference(const session& s, std::vector<int> ids, kvsharer::index_t window,
+                 const evaluation_progress& on_progress = {}, const std::function<bool()>& cancelled = {});
+
+  /// The full model against itself.
+  const evaluation& full() const noexcept { return full_; }
+
+  evaluation compare(const kvsharer::share_map& map, const evaluation_progress& on_progress = {},
+                     const std::function<bool()>& cancelled = {}) const;
+
+ private:
+  const session& session_;
+  std::vector<int> ids_;
+  kvsharer::index_t window_;
+  std::vector<float> hidden_;  // [ids][hidden], row t being what predicts ids[t]
+  evaluation full_;
+};
 
 }  // namespace mini_llama

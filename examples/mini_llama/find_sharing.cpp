@@ -2,27 +2,22 @@
 #include "find_sharing.hpp"
 
 #include <chrono>
+#include <utility>
 
 #include "choices.hpp"
 #include "pre_rope_average.hpp"
-#include "search_probe.hpp"
 
 namespace mini_llama {
+namespace {
 
-search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request) {
-  using clock = std::chrono::steady_clock;
-  const auto since = [](clock::time_point start) {
-    return std::chrono::duration<double>(clock::now() - start).count();
-  };
-  const auto start = clock::now();
-  search_outcome outcome;
+using clock = std::chrono::steady_clock;
 
-  search_probe probe(s.llama, samples, similarity_named(request.similarity));
-  outcome.calibration_seconds = since(start);
+double since(clock::time_point start) { return std::chrono::duration<double>(clock::now() - start).count(); }
 
-  const auto measuring = clock::now();
-  kvsharer::strategy& found = outcome.strategy;
-  found.distances = with_metric(request.metric, [&](auto metric) {
+}  // namespace
+
+kvsharer::distance_matrix distances_for(const session& s, const search_probe& probe, const search_request& request) {
+  return with_metric(request.metric, [&](auto metric) {
     const auto distances_of = [&](const auto& averages) {
       return layer_distances(kvsharer::cpu::backend{}, averages, metric);
     };
@@ -30,7 +25,30 @@ search_outcome find_sharing(const session& s, const token_batch& samples, const 
     if (request.keys == "pre-rope") return distances_of(pre_rope_average(probe.average(), s.llama.config().rope));
     throw usage_error("there are no \"" + request.keys + "\" keys; choose post-rope or pre-rope");
   });
-  outcome.distance_seconds = since(measuring);
+}
+
+search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request) {
+  const auto start = clock::now();
+  search_probe probe(s.llama, samples, similarity_named(request.similarity));
+  const double calibration_seconds = since(start);
+  const auto measuring = clock::now();
+  kvsharer::distance_matrix distances = distances_for(s, probe, request);
+  const double distance_seconds = since(measuring);
+
+  search_outcome outcome = find_sharing(s, samples, request, probe, std::move(distances));
+  outcome.calibration_seconds = calibration_seconds;
+  outcome.distance_seconds = distance_seconds;
+  outcome.seconds = since(start);
+  return outcome;
+}
+
+search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request,
+                            search_probe& probe, kvsharer::distance_matrix distances) {
+  const auto start = clock::now();
+  const kvsharer::index_t evaluated_before = probe.layer_evaluations();
+  search_outcome outcome;
+  kvsharer::strategy& found = outcome.strategy;
+  found.distances = std::move(distances);
 
   const kvsharer::search_options options{.share = request.share,
                                          .threshold = request.threshold,
@@ -50,7 +68,7 @@ search_outcome find_sharing(const session& s, const token_batch& samples, const 
                     static_cast<int>(samples.size()),
                     static_cast<int>(samples.at(0).size()),
                     request.keys};
-  outcome.layer_evaluations = probe.layer_evaluations();
+  outcome.layer_evaluations = s.identity.layers + probe.layer_evaluations() - evaluated_before;
   outcome.seconds = since(start);
   return outcome;
 }

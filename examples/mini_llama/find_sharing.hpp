@@ -7,6 +7,7 @@
 
 #include "calibration.hpp"
 #include "kvsharer/kvsharer.hpp"
+#include "search_probe.hpp"
 #include "session.hpp"
 
 namespace mini_llama {
@@ -30,12 +31,21 @@ struct search_request {
 struct search_outcome {
   kvsharer::strategy strategy;
   kvsharer::index_t layer_evaluations = 0;  ///< over the whole batch, calibration included
-  double calibration_seconds = 0;           ///< the full model's run and the averages
+  double calibration_seconds = 0;           ///< the full model's run and the averages; 0 when they were there already
   double distance_seconds = 0;
   double seconds = 0;  ///< all of it
 };
 
 /// Calibrates, measures, ranks and searches, on the samples as one batch.
 search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request);
+
+/// How different the layers' caches are on the probe's samples, by the request's metric and keys.
+kvsharer::distance_matrix distances_for(const session& s, const search_probe& probe, const search_request& request);
+
+/// The same search, where the samples were run and the distances measured before: ranks and searches alone. The probe
+/// must have been made of these samples with the request's similarity, and have accepted nothing that shares;
+/// afterwards it holds the run of the map that was found. Layer evaluations count one calibration.
+search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request,
+                            search_probe& probe, kvsharer::distance_matrix distances);
 
 }  // namespace mini_llama

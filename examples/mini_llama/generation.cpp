@@ -22,23 +22,6 @@ using clock = std::chrono::steady_clock;
 
 double since(clock::time_point start) { return std::chrono::duration<double>(clock::now() - start).count(); }
 
-/// Tokens the cache must hold for the longest prompt; checks that the model can stand there.
-index_t needed_capacity(const generation_request& request, index_t context) {
-  if (request.prompts.empty()) throw usage_error("there is no prompt to continue");
-  if (request.max_new_tokens < 1) throw usage_error("--max-new-tokens must be at least 1");
-  std::size_t longest = 0;
-  for (std::size_t i = 0; i < request.prompts.size(); ++i) {
-    if (request.prompts[i].empty()) throw usage_error("prompt " + std::to_string(i) + " is empty");
-    longest = std::max(longest, request.prompts[i].size());
-  }
-  const index_t capacity = static_cast<index_t>(longest) + request.max_new_tokens;
-  if (capacity > context)
-    throw usage_error("a prompt of " + std::to_string(longest) + " tokens and " +
-                      std::to_string(request.max_new_tokens) + " new ones do not fit the model's context of " +
-                      std::to_string(context) + "; shorten the prompt or lower --max-new-tokens");
-  return capacity;
-}
-
 template <class Cache>
 void run(const model& llama, Cache& cache, const generation_request& request, generation& out) {
   const auto vocab = static_cast<std::size_t>(llama.config().vocab);
@@ -92,6 +75,22 @@ void run(const model& llama, Cache& cache, const generation_request& request, ge
 }
 
 }  // namespace
+
+index_t needed_capacity(const generation_request& request, index_t context) {
+  if (request.prompts.empty()) throw usage_error("there is no prompt to continue");
+  if (request.max_new_tokens < 1) throw usage_error("--max-new-tokens must be at least 1");
+  std::size_t longest = 0;
+  for (std::size_t i = 0; i < request.prompts.size(); ++i) {
+    if (request.prompts[i].empty()) throw usage_error("prompt " + std::to_string(i) + " is empty");
+    longest = std::max(longest, request.prompts[i].size());
+  }
+  const index_t capacity = static_cast<index_t>(longest) + request.max_new_tokens;
+  if (capacity > context)
+    throw usage_error("a prompt of " + std::to_string(longest) + " tokens and " +
+                      std::to_string(request.max_new_tokens) + " new ones do not fit the model's context of " +
+                      std::to_string(context) + "; shorten the prompt or lower --max-new-tokens");
+  return capacity;
+}
 
 generation generate(const session& s, const kvsharer::share_map& map, const generation_request& request) {
   const index_t capacity = needed_capacity(request, s.llama.config().max_position);

@@ -39,6 +39,10 @@ struct generation {
   }
 };
 
+/// Tokens that a cache must hold for the longest prompt and its continuation. Throws usage_error for an empty prompt or
+/// one that leaves no room in a model's `context`.
+kvsharer::index_t needed_capacity(const generation_request& request, kvsharer::index_t context);
+
 /// Continues all prompts as one ragged batch under `map`. Throws usage_error for an empty prompt or one that leaves no
 /// room in the model's context.
 generation generate(const session& s, const kvsharer::share_map& map, const generation_request& request);

@@ -74,7 +74,7 @@ void store_rows(Store& store, kvsharer::layer_id l, std::span<const sequence_sli
 /// parallel over sequences and KV heads.
 template <class Store>
 void attend_rows(const Store& store, const kvsharer::share_map& map, kvsharer::layer_id l,
-                 std::span<const sequence_slice> slices, kvsharer::cpu::attention_shape shape, const float* queries,
+                 std::span<const sequence_slice> slices, kvsharer::attention_shape shape, const float* queries,
                  float* attended, workspace& w) {
   const kvsharer::index_t width = shape.heads * shape.head_dim;
   const auto pieces = static_cast<kvsharer::index_t>(slices.size()) * shape.kv_heads;

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "commands/commands.hpp"
+#include "gpu.hpp"
 #include "interrupt.hpp"
 #include "usage_error.hpp"
 
@@ -16,9 +17,11 @@ int main(int argc, char** argv) {
   app.fallthrough(false);
   mini_llama::add_demo(app);
   mini_llama::add_search(app);
-  mini_llama::add_generate(app);
+  mini_llama::add_generate(app, mini_llama::open_gpu);
   mini_llama::add_eval(app);
   mini_llama::add_logits(app);
+  mini_llama::add_sweep(app);
+  mini_llama::add_report(app);
   mini_llama::catch_interrupts();
   try {
     app.parse(argc, argv);

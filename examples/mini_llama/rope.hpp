@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "config.hpp"
@@ -21,6 +22,9 @@ class rope_table {
   void reserve(const rope_config& rope, kvsharer::index_t head_dim, kvsharer::index_t positions);
 
   kvsharer::index_t positions() const noexcept { return positions_; }
+
+  /// Of every position the cosines of its head_dim / 2 angles, then their sines.
+  std::span<const float> numbers() const noexcept { return table_; }
 
   /// Turns `heads` neighbouring rows of head_dim numbers by a position's angles, in place. Precondition: position <
   /// positions().

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "kvsharer/backend/cpu/attention_shape.hpp"
+#include "kvsharer/backend/cpu/attention_scratch.hpp"
 #include "kvsharer/core/types.hpp"
 #include "linear.hpp"
 #include "rope.hpp"

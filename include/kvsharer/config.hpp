@@ -10,3 +10,7 @@
 #else
 #define KVSHARER_HD
 #endif
+
+/// KVSHARER_HIDDEN marks kernels: two shared objects that hold the same one each keep their own, since the CUDA runtime
+/// registers kernels by address.
+#define KVSHARER_HIDDEN __attribute__((visibility("hidden")))

@@ -42,7 +42,7 @@ void check_attention(index_t first, index_t rows) {
   for (index_t r = 0; r < rows; ++r)
     for (index_t h = 0; h < heads; ++h)
       for (index_t d = 0; d < shape.head_dim; ++d) queries.push_back(static_cast<float>(query(r, h, d)));
-  const cpu::attention_shape attention{.heads = heads, .kv_heads = shape.kv_heads, .head_dim = shape.head_dim};
+  const attention_shape attention{.heads = heads, .kv_heads = shape.kv_heads, .head_dim = shape.head_dim};
   cpu::attend(attention, cache.keys({0}), cache.values({0}), first, rows, queries.data(), out.data());
   std::size_t i = 0;
   for (index_t r = 0; r < rows; ++r)

@@ -71,7 +71,7 @@ TEST_CASE_TEMPLATE("rows of any kind are measured", View, archetypes::row_view, 
 TEST_CASE_TEMPLATE("rows of any kind are attended to", View, archetypes::row_view, archetypes::run_view,
                    archetypes::code_view) {
   const archetypes::row_cache<View> cache(shape, number);
-  const cpu::attention_shape heads{
+  const attention_shape heads{
       .heads = shape.kv_heads, .kv_heads = shape.kv_heads, .head_dim = shape.head_dim, .scale = 0.25f};
   for (const index_t first : {index_t{0}, index_t{30}, shape.capacity - 1}) {
     const index_t rows = shape.capacity - first, row = shape.kv_heads * shape.head_dim;

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Compiles SOURCE twice with COMPILER: as it stands it must pass, and with KVSHARER_EXPECT_FAILURE it must fail with one
 # error, which says "kvsharer NUMBER: ".
-#   cmake -D COMPILER=... -D SOURCE=... -D NUMBER=E101 -D INCLUDE=<folder> [-D SYSTEM=-isystem<folder>] -P check.cmake
+#   cmake -D COMPILER=... -D SOURCE=... -D NUMBER=E101 -D INCLUDE=<folder> [-D SYSTEM=-isystem<folder>] [-D FIRST=-I<folder>]
+#         -P check.cmake
 set(ENV{LC_ALL} C)
-set(compile ${COMPILER} -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion -Werror -I${INCLUDE} ${SYSTEM})
+set(compile ${COMPILER} -std=c++20 -fsyntax-only -Wall -Wextra -Wpedantic -Wconversion -Werror ${FIRST} -I${INCLUDE} ${SYSTEM})
 
 execute_process(COMMAND ${compile} ${SOURCE} RESULT_VARIABLE status ERROR_VARIABLE said)
 if(NOT status EQUAL 0)

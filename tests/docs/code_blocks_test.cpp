@@ -24,7 +24,7 @@ bool test_includes(const std::string& header) {
 
 /// Test programs; headers of the examples that a test program includes; the outside projects that tests configure.
 std::optional<std::string> compiled(const std::string& path) {
-  const bool program = path.starts_with("tests/") && path.ends_with("_test.cpp");
+  const bool program = path.starts_with("tests/") && (path.ends_with("_test.cpp") || path.ends_with("_test.cu"));
   const bool project = path.starts_with("tests/package/");
   const bool header = path.starts_with("examples/") && path.ends_with(".hpp") &&
                       test_includes(std::filesystem::path(path).filename().string());

@@ -22,7 +22,7 @@ using prompts = std::vector<std::vector<int>>;
 class engine {
  public:
   static constexpr int layers = toy_model::layers;
-  static constexpr kvsharer::cpu::attention_shape heads{toy_model::heads, toy_model::kv_heads, toy_model::head_dim};
+  static constexpr kvsharer::attention_shape heads{toy_model::heads, toy_model::kv_heads, toy_model::head_dim};
 
   kvsharer::cache_shape shape() const { return {layers, toy_model::kv_heads, toy_model::head_dim, 64}; }
 

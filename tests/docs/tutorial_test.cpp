@@ -38,7 +38,7 @@ struct cached_engine {
     }
     const numbers queries = weights.queries(l.value, in, position);
     numbers attended(queries.size());
-    const kvsharer::cpu::attention_shape shape{toy_model::heads, toy_model::kv_heads, toy_model::head_dim};
+    const kvsharer::attention_shape shape{toy_model::heads, toy_model::kv_heads, toy_model::head_dim};
     kvsharer::cpu::attend(shape, cache.keys(l, id), cache.values(l, id), position, 1, queries.data(), attended.data());
     return weights.finish_layer(l.value, std::move(stream), attended);
   }

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -53,10 +54,16 @@ struct tokenized {
 
 inline constexpr std::size_t vocab = 8192;
 
-inline std::string model_directory() { return KVSHARER_SOURCE_DIR "/examples/mini_llama/model"; }
+/// Where the sources are: told when compiling, or by the environment where a packed test runs (cmake/gpu-pack).
+inline std::string root() {
+  const char* packed = std::getenv("KVSHARER_SOURCE_DIR");
+  return packed != nullptr ? packed : KVSHARER_SOURCE_DIR;
+}
+
+inline std::string model_directory() { return root() + "/examples/mini_llama/model"; }
 
 inline std::string read_file(const std::string& name) {
-  std::ifstream in(KVSHARER_SOURCE_DIR "/tests/golden/" + name, std::ios::binary);
+  std::ifstream in(root() + "/tests/golden/" + name, std::ios::binary);
   if (!in) throw std::runtime_error("tests/golden/" + name + " cannot be opened");
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }

@@ -81,6 +81,26 @@ TEST_CASE("perplexity, divergence and agreement follow their definitions, window
   CHECK(identity.top1_agreement == 1);
 }
 
+TEST_CASE("a reference that is held compares to the same bits") {
+  std::vector<int> ids = golden::read_mini_llama().calibration_ids.at(0);
+  ids.resize(40);
+  const full_reference held(shipped(), ids, 16);
+  for (const share_map& map : {golden_map(), share_map::identity(24), golden_map()}) {
+    const evaluation once = evaluate(shipped(), map, ids, 16), again = held.compare(map);
+    CHECK(again.perplexity == once.perplexity);
+    CHECK(again.full_perplexity == once.full_perplexity);
+    CHECK(again.kl == once.kl);
+    CHECK(again.top1_agreement == once.top1_agreement);
+    CHECK(again.tokens == once.tokens);
+  }
+  CHECK(held.full().perplexity == held.compare(golden_map()).full_perplexity);
+
+  int windows = 0;
+  const full_reference stopped(shipped(), ids, 16, {}, [&] { return ++windows > 2; });
+  CHECK(stopped.full().tokens == 30);
+  CHECK(held.compare(golden_map(), {}, [] { return true; }).tokens == 0);
+}
+
 TEST_CASE("progress is told, and a cancelled evaluation keeps what it has") {
   const std::vector<int> ids(30, 77);
   std::vector<std::size_t> done;

@@ -22,10 +22,10 @@ inline std::string slurp(const std::filesystem::path& file) {
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
-/// Runs the program as a shell would, each argument quoted.
-inline program_run run_program(const std::vector<std::string>& arguments) {
+/// Runs a program as a shell would, each argument quoted.
+inline program_run run_command(const std::string& program, const std::vector<std::string>& arguments) {
   const scratch_directory streams;
-  std::string command = "'" MINI_LLAMA_PROGRAM "'";
+  std::string command = "'" + program + "'";
   for (const std::string& a : arguments) {
     command += " '";
     for (char c : a) command += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -34,4 +34,8 @@ inline program_run run_program(const std::vector<std::string>& arguments) {
   const std::filesystem::path out = streams.path() / "out", err = streams.path() / "err";
   const int status = std::system((command + " >" + out.string() + " 2>" + err.string() + " </dev/null").c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, slurp(out), slurp(err)};
+}
+
+inline program_run run_program(const std::vector<std::string>& arguments) {
+  return run_command(MINI_LLAMA_PROGRAM, arguments);
 }

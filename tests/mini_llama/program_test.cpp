@@ -29,11 +29,11 @@ arguments with(arguments a, const arguments& more) {
 TEST_CASE("every command explains itself") {
   const program_run all = run_program({"--help"});
   CHECK(all.exit_code == 0);
-  for (const std::string command : {"search", "generate", "eval", "logits", "demo"}) {
+  for (const std::string command : {"search", "generate", "eval", "logits", "demo", "sweep", "report"}) {
     CHECK(has(all.out, command));
     const program_run one = run_program({command, "--help"});
     CHECK(one.exit_code == 0);
-    CHECK(has(one.out, "--model"));
+    CHECK(has(one.out, command == "report" ? "--out" : "--model"));
     CHECK(one.err.empty());
   }
   CHECK(has(run_program({"--version"}).out, "0.1.0"));

@@ -104,6 +104,8 @@ struct combination {
   using element = E;
   using layout_type = Layout;
   using cache = shared_cache<E, Layout>;
+  template <class L>
+  using cache_of = shared_cache<E, L>;
   using counted_cache = shared_cache<E, Layout, counting_allocator<std::byte>>;
 };
 #define ALL_LAYOUTS(E)                                               \

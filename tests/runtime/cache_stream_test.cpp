@@ -4,7 +4,7 @@
 #include <sstream>
 #include <string>
 
-#include "cache_fixtures.hpp"
+#include "runtime/cache_fixtures.hpp"
 
 using namespace cache_fixtures;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kvsharer/runtime/footprint.hpp"
 
-#include "cache_fixtures.hpp"
+#include "runtime/cache_fixtures.hpp"
 
 using namespace cache_fixtures;
 

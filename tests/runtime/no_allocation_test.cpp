@@ -4,7 +4,7 @@
 #include <new>
 #include <vector>
 
-#include "cache_fixtures.hpp"
+#include "runtime/cache_fixtures.hpp"
 
 namespace {
 std::size_t allocations = 0;

@@ -5,7 +5,7 @@
 #include <sstream>
 #include <utility>
 
-#include "cache_fixtures.hpp"
+#include "runtime/cache_fixtures.hpp"
 
 using namespace cache_fixtures;
 

@@ -61,7 +61,7 @@ void decode(benchmark::State& state) {
   const index_t bytes = 2 * sequences * kv_heads * tokens * head_dim * static_cast<index_t>(sizeof(E));
   const index_t layers = std::max<index_t>(1, (index_t{256} << 20) / bytes);
   const auto cache = filled<E, Layout>({layers, kv_heads, head_dim, tokens}, sequences);
-  const cpu::attention_shape shape{query_heads, kv_heads, head_dim};
+  const attention_shape shape{query_heads, kv_heads, head_dim};
   const std::vector<float> queries = random_rows(sequences * query_heads * head_dim);
   std::vector<float> out(queries.size());
   std::vector<cpu::attention_scratch> scratch(static_cast<std::size_t>(sequences * kv_heads));

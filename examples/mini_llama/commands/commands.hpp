@@ -3,6 +3,8 @@
 
 #include <string>
 
+#include "../gpu.hpp"
+
 namespace CLI {
 class App;
 }
@@ -13,9 +15,11 @@ namespace mini_llama {
 
 void add_demo(CLI::App& app);
 void add_search(CLI::App& app);
-void add_generate(CLI::App& app);
+void add_generate(CLI::App& app, const gpu_opener& open);
 void add_eval(CLI::App& app);
 void add_logits(CLI::App& app);
+void add_sweep(CLI::App& app);
+void add_report(CLI::App& app);
 
 std::string version_text();
 

@@ -10,6 +10,7 @@
 #include "../choices.hpp"
 #include "../files.hpp"
 #include "../generation.hpp"
+#include "../gpu.hpp"
 #include "../interrupt.hpp"
 #include "commands.hpp"
 
@@ -18,7 +19,7 @@ namespace mini_llama {
 namespace {
 
 struct generate_arguments {
-  std::string model;
+  std::string model, backend = "auto";
   std::optional<std::string> prompt;
   std::optional<std::filesystem::path> token_ids, strategy;
   bool json = false, ignore_eos = false;
@@ -43,11 +44,12 @@ void print_json(const generation& g, const std::vector<std::string>& texts) {
   std::printf("%s\n", j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
 }
 
-void run(generate_arguments& a) {
+void run(generate_arguments& a, const gpu_opener& open) {
   if (a.prompt.has_value() == a.token_ids.has_value())
     throw usage_error("generate needs either --prompt TEXT or --token-ids FILE");
   if (a.prompt && a.prompt->find_first_not_of(" \t\r\n") == std::string::npos)
     throw usage_error("the prompt is empty; give --prompt some text");
+  const std::unique_ptr<gpu> card = choose_backend(a.backend, open);
   session s(a.model);
   const kvsharer::share_map map = s.map_from(a.strategy);
   if (a.prompt)
@@ -70,7 +72,7 @@ void run(generate_arguments& a) {
   }
   a.request.stop_at_eos = !a.ignore_eos;
   a.request.cancelled = interrupted;
-  const generation g = generate(s, map, a.request);
+  const generation g = card ? card->generate(s, map, a.request) : generate(s, map, a.request);
 
   std::vector<std::string> texts;
   if (has_words)
@@ -82,14 +84,14 @@ void run(generate_arguments& a) {
   if (streams) std::printf("\n");
   for (std::size_t i = 0; !streams && i < texts.size(); ++i) std::printf("[%zu] %s\n", i, texts[i].c_str());
   std::fprintf(stderr,
-               "prefill %.3f s, decode %.1f tokens/s, KV cache %zu bytes (%zu unshared), %d of %d layers share\n",
-               g.prefill_seconds, g.decode_tokens_per_second(), g.footprint.keys + g.footprint.values,
-               g.kv_bytes_unshared, map.reader_count(), map.layers());
+               "%s: prefill %.3f s, decode %.1f tokens/s, KV cache %zu bytes (%zu unshared), %d of %d layers share\n",
+               card ? card->name().c_str() : "CPU", g.prefill_seconds, g.decode_tokens_per_second(),
+               g.footprint.keys + g.footprint.values, g.kv_bytes_unshared, map.reader_count(), map.layers());
 }
 
 }  // namespace
 
-void add_generate(CLI::App& app) {
+void add_generate(CLI::App& app, const gpu_opener& open) {
   auto a = std::make_shared<generate_arguments>();
   CLI::App* c = app.add_subcommand("generate", "Continue a prompt, with or without a strategy");
   c->add_option("--model", a->model, "Model directory (HuggingFace format)")->required();
@@ -116,8 +118,11 @@ void add_generate(CLI::App& app) {
   c->add_option("--page-tokens", a->request.cache.page_tokens, "Tokens in a page of the paged layout")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
+  c->add_option("--backend", a->backend, "Where to run: auto takes a GPU where there is one; cuda insists on it")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
   c->add_flag("--json", a->json, "Print one JSON object on standard output");
-  c->callback([a] { run(*a); });
+  c->callback([a, open] { run(*a, open); });
 }
 
 }  // namespace mini_llama

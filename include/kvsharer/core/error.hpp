@@ -30,6 +30,11 @@ enum class errc : int {
   strategy_version = 602,     ///< a strategy file of an unknown schema version
   strategy_model = 603,       ///< a strategy file made for another model
   file_access = 604,          ///< a file that cannot be read or written
+  no_device = 701,            ///< no CUDA device, or one that is too old
+  cuda_call = 702,            ///< a call of the CUDA runtime that failed
+  device_memory = 703,        ///< device memory that could not be had
+  short_scratch = 704,        ///< less scratch memory on the device than a call needs
+  device_refusal = 705,       ///< a kernel that refused part of its work
 };
 
 /// What was refused, and in words what to do about it. `what()` begins with "kvsharer E<number>: ".

@@ -5,7 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-/// The vocabulary every room shares: indices, layers, and the shape of a cache.
+/// The vocabulary every room shares: indices, layers, and the shape of a cache. Equality is spelled out beside the
+/// ordering that implies it, since nvcc 13 loses the implied one between its passes.
 namespace kvsharer::inline v0 {
 
 /// Signed, as Eigen's and mdspan's signed indices: differences of positions are as common as positions.
@@ -19,6 +20,7 @@ enum class memory_space : std::uint8_t { host, device };
 struct layer_id {
   int value = 0;
   friend constexpr auto operator<=>(layer_id, layer_id) = default;
+  friend constexpr bool operator==(layer_id, layer_id) = default;
 };
 
 /// One step of sharing: `reader` (the later layer) is to read what `owner` (the earlier one) stores.
@@ -26,6 +28,7 @@ struct layer_pair {
   layer_id reader;
   layer_id owner;
   friend constexpr auto operator<=>(layer_pair, layer_pair) = default;
+  friend constexpr bool operator==(layer_pair, layer_pair) = default;
 };
 
 /// What an engine's cache holds: `capacity` tokens of `kv_heads` heads of `head_dim` numbers, for keys and for values,

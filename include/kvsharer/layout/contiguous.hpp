@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kvsharer/concepts/layouts.hpp"
+#include "kvsharer/config.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/strided_index.hpp"
 
@@ -11,8 +12,8 @@ namespace kvsharer::inline v0::layout {
 
 /// One block per sequence, [kv_head][token][channel]: what attention reads best.
 struct head_major {
-  constexpr index_t page_tokens(cache_shape s) const noexcept { return s.capacity; }
-  constexpr strided_index index(cache_shape s, const std::int32_t* pages) const noexcept {
+  KVSHARER_HD constexpr index_t page_tokens(cache_shape s) const noexcept { return s.capacity; }
+  KVSHARER_HD constexpr strided_index index(cache_shape s, const std::int32_t* pages) const noexcept {
     const index_t block = s.kv_heads * s.capacity * s.head_dim;
     return {.head = s.capacity * s.head_dim, .token = s.head_dim, .base = pages[0] * block};
   }
@@ -22,8 +23,8 @@ static_assert(CacheLayout<head_major>);
 
 /// One block per sequence, [token][kv_head][channel]: a token's row is one piece, as many engines write it.
 struct token_major {
-  constexpr index_t page_tokens(cache_shape s) const noexcept { return s.capacity; }
-  constexpr strided_index index(cache_shape s, const std::int32_t* pages) const noexcept {
+  KVSHARER_HD constexpr index_t page_tokens(cache_shape s) const noexcept { return s.capacity; }
+  KVSHARER_HD constexpr strided_index index(cache_shape s, const std::int32_t* pages) const noexcept {
     const index_t row = s.kv_heads * s.head_dim;
     return {.head = s.head_dim, .token = row, .base = pages[0] * s.capacity * row};
   }

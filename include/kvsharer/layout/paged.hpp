@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kvsharer/concepts/layouts.hpp"
+#include "kvsharer/config.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/paged_index.hpp"
 
@@ -17,8 +18,8 @@ inline constexpr index_t dynamic_page = 0;
 template <index_t PageTokens = dynamic_page>
 struct paged {
   static_assert(PageTokens > 0, "a page holds at least one token");
-  constexpr index_t page_tokens(cache_shape) const noexcept { return PageTokens; }
-  constexpr paged_index index(cache_shape s, const std::int32_t* pages) const noexcept {
+  KVSHARER_HD constexpr index_t page_tokens(cache_shape) const noexcept { return PageTokens; }
+  KVSHARER_HD constexpr paged_index index(cache_shape s, const std::int32_t* pages) const noexcept {
     return {.pages = pages,
             .page_tokens = PageTokens,
             .page = s.kv_heads * PageTokens * s.head_dim,
@@ -31,8 +32,8 @@ struct paged {
 template <>
 struct paged<dynamic_page> {
   index_t tokens = 16;
-  constexpr index_t page_tokens(cache_shape) const noexcept { return tokens; }
-  constexpr paged_index index(cache_shape s, const std::int32_t* pages) const noexcept {
+  KVSHARER_HD constexpr index_t page_tokens(cache_shape) const noexcept { return tokens; }
+  KVSHARER_HD constexpr paged_index index(cache_shape s, const std::int32_t* pages) const noexcept {
     return {.pages = pages,
             .page_tokens = tokens,
             .page = s.kv_heads * tokens * s.head_dim,

@@ -12,6 +12,7 @@ namespace kvsharer::inline v0 {
 struct sequence_id {
   int value = -1;
   friend constexpr auto operator<=>(sequence_id, sequence_id) = default;
+  friend constexpr bool operator==(sequence_id, sequence_id) = default;
 };
 
 /// One line of a ragged batch: by how many tokens a sequence is to grow.

@@ -21,12 +21,12 @@
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/contiguous.hpp"
 #include "kvsharer/layout/layer_view.hpp"
+#include "kvsharer/runtime/cache_geometry.hpp"
 #include "kvsharer/runtime/cache_stream.hpp"
-#include "kvsharer/runtime/detail/cache_geometry.hpp"
 #include "kvsharer/runtime/detail/row_copy.hpp"
-#include "kvsharer/runtime/detail/sequence_table.hpp"
 #include "kvsharer/runtime/footprint.hpp"
 #include "kvsharer/runtime/sequence_id.hpp"
+#include "kvsharer/runtime/sequence_table.hpp"
 
 namespace kvsharer::inline v0 {
 
@@ -75,8 +75,8 @@ class shared_cache<E, Layout, Allocator> {
       : map_(std::move(map)),
         shape_(shape),
         layout_(std::move(layout)),
-        geometry_(detail::make_geometry(map_, shape, layout_.page_tokens(shape), options.max_sequences, options.pages,
-                                        sizeof(E))),
+        geometry_(
+            make_geometry(map_, shape, layout_.page_tokens(shape), options.max_sequences, options.pages, sizeof(E))),
         sequences_(options.max_sequences, shape.capacity, geometry_.page_tokens, geometry_.blocks, geometry_.pages,
                    allocator),
         tag_(options.tag.begin(), options.tag.end(), allocator),
@@ -131,16 +131,8 @@ class shared_cache<E, Layout, Allocator> {
       throw error(errc::not_an_owner, "layer " + std::to_string(owner.value) + " reads layer " +
                                           std::to_string(map_.owner(owner).value) +
                                           " and stores nothing; ask owns() before projecting keys and values");
-    const index_t length = sequences_.length(id);
-    if (first < 0 || tokens < 0 || first > length || tokens > length - first)
-      throw error(errc::out_of_range, std::to_string(tokens) + " tokens from " + std::to_string(first) +
-                                          " on do not lie in sequence " + std::to_string(id.value) + " of " +
-                                          std::to_string(length) + "; append first");
+    sequences_.check_store(id, first, tokens);
     if (tokens == 0) return;
-    if (sequences_.first_shared(id, first, tokens) >= 0)
-      throw error(errc::out_of_range, "some of the " + std::to_string(tokens) + " tokens from " +
-                                          std::to_string(first) + " on of sequence " + std::to_string(id.value) +
-                                          " are shared with a fork; store them before forking");
     const index_type index = layout_.index(shape_, sequences_.table(id).data());
     detail::store_rows(keys, shape_, index, first, tokens, keys_.data() + plane(owner));
     detail::store_rows(values, shape_, index, first, tokens, values_.data() + plane(owner));
@@ -301,8 +293,8 @@ class shared_cache<E, Layout, Allocator> {
   share_map map_;
   cache_shape shape_;
   Layout layout_;
-  detail::cache_geometry geometry_;
-  detail::sequence_table<Allocator> sequences_;
+  cache_geometry geometry_;
+  sequence_table<Allocator> sequences_;
   array<char> tag_;
   array<E> keys_;    // [owner][page][page_elements]
   array<E> values_;  // the same

@@ -12,6 +12,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "kvsharer/core/attention_shape.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/layout/contiguous.hpp"
 #include "kvsharer/layout/layer_view.hpp"
@@ -21,7 +22,6 @@
 namespace {
 
 using namespace kvsharer;
-using cpu::attention_shape;
 
 std::vector<float> random_numbers(index_t n, unsigned seed) {
   std::mt19937 bits(seed);

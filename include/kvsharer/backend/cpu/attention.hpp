@@ -1,13 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "kvsharer/backend/cpu/attention_shape.hpp"
+#include <string>
+
+#include "kvsharer/backend/cpu/attention_scratch.hpp"
 #include "kvsharer/backend/cpu/decode_attention.hpp"
 #include "kvsharer/backend/cpu/parallel.hpp"
 #include "kvsharer/backend/cpu/prefill_attention.hpp"
 #include "kvsharer/backend/cpu/simd.hpp"
 #include "kvsharer/concepts/require.hpp"
+#include "kvsharer/core/attention_shape.hpp"
+#include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::cpu::detail {
+
+inline void check(const attention_shape& s, index_t first, index_t rows, index_t head_begin, index_t head_end) {
+  check_shape(s);
+  if (first < 0 || rows < 0 || head_begin < 0 || head_end > s.kv_heads)
+    throw error(errc::out_of_range, std::to_string(rows) + " rows from token " + std::to_string(first) +
+                                        " on, of KV heads [" + std::to_string(head_begin) + ", " +
+                                        std::to_string(head_end) + ") of " + std::to_string(s.kv_heads));
+}
+
+}  // namespace kvsharer::inline v0::cpu::detail
 
 namespace kvsharer::inline v0::cpu::inline KVSHARER_LANES {
 

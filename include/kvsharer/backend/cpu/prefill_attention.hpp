@@ -6,11 +6,12 @@
 #include <cmath>
 #include <limits>
 
-#include "kvsharer/backend/cpu/attention_shape.hpp"
+#include "kvsharer/backend/cpu/attention_scratch.hpp"
 #include "kvsharer/backend/cpu/cache_rows.hpp"
 #include "kvsharer/backend/cpu/simd.hpp"
 #include "kvsharer/backend/cpu/softmax.hpp"
 #include "kvsharer/concepts/kv_cache.hpp"
+#include "kvsharer/core/attention_shape.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES {

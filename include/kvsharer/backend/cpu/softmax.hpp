@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "kvsharer/backend/cpu/attention_shape.hpp"
+#include "kvsharer/backend/cpu/attention_scratch.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::cpu::detail {

@@ -11,7 +11,7 @@
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/types.hpp"
 
-namespace kvsharer::inline v0::detail {
+namespace kvsharer::inline v0 {
 
 /// The sizes that a cache's storage follows from, checked once.
 struct cache_geometry {
@@ -68,4 +68,4 @@ inline cache_geometry make_geometry(const share_map& map, cache_shape shape, ind
   return g;
 }
 
-}  // namespace kvsharer::inline v0::detail
+}  // namespace kvsharer::inline v0

@@ -14,7 +14,7 @@
 #include "kvsharer/runtime/page_pool.hpp"
 #include "kvsharer/runtime/sequence_id.hpp"
 
-namespace kvsharer::inline v0::detail {
+namespace kvsharer::inline v0 {
 
 /// Which sequences live, how long they are, and which pages each of them holds: all of a cache but its numbers.
 ///
@@ -63,6 +63,20 @@ class sequence_table {
     for (index_t b = first / page_tokens_; b < blocks_of(first + tokens); ++b)
       if (const std::int32_t page = pages[static_cast<std::size_t>(b)]; pool_.shared(page)) return page;
     return -1;
+  }
+
+  /// May the tokens [first, first + tokens) be written? Throws errc::unknown_sequence, and errc::out_of_range for
+  /// tokens outside [0, length) or in pages that a fork holds too.
+  void check_store(sequence_id id, index_t first, index_t tokens) const {
+    const index_t length = this->length(id);
+    if (first < 0 || tokens < 0 || first > length || tokens > length - first)
+      throw error(errc::out_of_range, std::to_string(tokens) + " tokens from " + std::to_string(first) +
+                                          " on do not lie in sequence " + std::to_string(id.value) + " of " +
+                                          std::to_string(length) + "; append first");
+    if (tokens > 0 && first_shared(id, first, tokens) >= 0)
+      throw error(errc::out_of_range, "some of the " + std::to_string(tokens) + " tokens from " +
+                                          std::to_string(first) + " on of sequence " + std::to_string(id.value) +
+                                          " are shared with a fork; store them before forking");
   }
 
   /// An empty sequence. Throws errc::sequences_exhausted. O(1).
@@ -251,4 +265,4 @@ class sequence_table {
   std::int32_t first_free_ = 0;
 };
 
-}  // namespace kvsharer::inline v0::detail
+}  // namespace kvsharer::inline v0

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention of one layer on the device, in bfloat16, 32 query heads of 128 channels.
+//
+// decode: one query row of each sequence. Axes: KV heads, batch, context, layout. Floor: the bytes of keys and values,
+// read once, over the bandwidth of a large copy inside the device, which `of_copy` is the share of. Inputs rotate
+// through at least 512 MiB, ten times what an H100's L2 holds.
+//
+// prefill: causal, all rows at once. Floor: 4 head_dim operations for every query head and token it sees, over the rate
+// of the tensor cores; `operations_per_s` is to be read against the rate of a large product on the same card.
+#include "kvsharer/backend/cuda/attention/attend.cuh"
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backend/cuda/device_timing.hpp"
+#include "kvsharer/backend/cuda/pool_view.cuh"
+#include "kvsharer/layout/contiguous.hpp"
+#include "kvsharer/layout/paged.hpp"
+
+namespace {
+
+using namespace device_timing;
+
+constexpr index_t query_heads = 32, head_dim = 128;
+
+/// Numbers of about one, from a hash of their index: zeros would hide errors and run faster than real data.
+__global__ void fill(bfloat16* x, std::size_t n, std::uint32_t seed) {
+  for (std::size_t i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += std::size_t{gridDim.x} * blockDim.x) {
+    std::uint32_t h = static_cast<std::uint32_t>(i) * 2654435761u + seed;
+    h = (h ^ (h >> 15)) * 2246822519u;
+    h ^= h >> 13;
+    x[i] = cuda::ptx::from_float<bfloat16>(static_cast<float>(h & 0xffffu) / 32768.0f - 1.0f);
+  }
+}
+
+cuda::device_buffer<bfloat16> random_numbers(cuda::stream_ref stream, index_t n, std::uint32_t seed) {
+  cuda::device_buffer<bfloat16> x(stream, static_cast<std::size_t>(n));
+  fill<<<1024, 256, 0, stream.get()>>>(x.data(), x.size(), seed);
+  cuda::check(cudaGetLastError(), "fill");
+  return x;
+}
+
+template <class T>
+cuda::device_buffer<T> on_device(cuda::stream_ref stream, const std::vector<T>& host) {
+  cuda::device_buffer<T> x(stream, host.size());
+  cuda::check(cudaMemcpyAsync(x.data(), host.data(), x.bytes(), cudaMemcpyHostToDevice, stream.get()), "copy");
+  stream.synchronize();
+  return x;
+}
+
+/// `sets` pools that each hold all sequences, their pages in random order.
+template <class Layout>
+struct inputs {
+  cache_shape shape;
+  index_t batch, sets;
+  Layout layout{};
+  index_t page_tokens = layout.page_tokens(shape);
+  index_t blocks = (shape.capacity + page_tokens - 1) / page_tokens;
+  index_t elements = batch * blocks * page_tokens * shape.kv_heads * head_dim;
+  timed_stream stream{};
+  cuda::device_buffer<bfloat16> keys = random_numbers(stream.ref(), sets* elements, 1);
+  cuda::device_buffer<bfloat16> values = random_numbers(stream.ref(), sets* elements, 2);
+  cuda::device_buffer<std::int32_t> tables = on_device(stream.ref(), shuffled(batch* blocks));
+  cuda::device_buffer<std::int32_t> lengths =
+      on_device(stream.ref(),
+                std::vector<std::int32_t>(static_cast<std::size_t>(batch), static_cast<std::int32_t>(shape.capacity)));
+  cuda::device_properties device = cuda::query_device();
+  cuda::device_buffer<std::byte> scratch{stream.ref(), cuda::attention_scratch_bytes(device, head_dim)};
+  cuda::backend on{stream.ref(), device, scratch.data(), scratch.size()};
+
+  static std::vector<std::int32_t> shuffled(index_t n) {
+    std::vector<std::int32_t> order(static_cast<std::size_t>(n));
+    std::iota(order.begin(), order.end(), 0);
+    std::shuffle(order.begin(), order.end(), std::mt19937(1));
+    return order;
+  }
+  cuda::pool_batch<const bfloat16, Layout> view(const cuda::device_buffer<bfloat16>& pool, index_t set) const {
+    return {pool.data() + set * elements, elements, tables.data(), blocks, shape, layout};
+  }
+};
+
+template <class Layout>
+void decode(benchmark::State& state) {
+  const index_t kv_heads = state.range(0), batch = state.range(1), context = state.range(2);
+  const index_t bytes = 2 * batch * context * kv_heads * head_dim * 2;
+  const index_t sets = std::max<index_t>(1, (index_t{512} << 20) / bytes);
+  inputs<Layout> in{{1, kv_heads, head_dim, context}, batch, sets};
+  const auto queries = random_numbers(in.stream.ref(), batch * query_heads * head_dim, 3);
+  auto out = random_numbers(in.stream.ref(), batch * query_heads * head_dim, 4);
+  const cuda::ragged_batch rows{.sequences = batch, .rows = batch, .lengths = in.lengths.data()};
+  measure(state, in.stream, static_cast<int>(sets), static_cast<double>(bytes), [&](int set) {
+    cuda::attend<head_dim>(in.on, {query_heads, kv_heads, head_dim}, in.view(in.keys, set), in.view(in.values, set),
+                           rows, queries.data(), out.data());
+  });
+}
+
+template <class Layout>
+void prefill(benchmark::State& state) {
+  const index_t kv_heads = state.range(0), batch = state.range(1), tokens = state.range(2);
+  inputs<Layout> in{{1, kv_heads, head_dim, tokens}, batch, 1};
+  const auto queries = random_numbers(in.stream.ref(), batch * tokens * query_heads * head_dim, 3);
+  auto out = random_numbers(in.stream.ref(), batch * tokens * query_heads * head_dim, 4);
+  std::vector<std::int32_t> begins;
+  for (index_t b = 0; b <= batch; ++b) begins.push_back(static_cast<std::int32_t>(b * tokens));
+  const auto row_begin = on_device(in.stream.ref(), begins);
+  const cuda::ragged_batch rows{.sequences = batch,
+                                .rows = batch * tokens,
+                                .max_rows = tokens,
+                                .lengths = in.lengths.data(),
+                                .row_begin = row_begin.data()};
+  const double operations =
+      4.0 * static_cast<double>(batch * query_heads * head_dim) * static_cast<double>(tokens * (tokens + 1) / 2);
+  measure(state, in.stream, 1, static_cast<double>(2 * batch * tokens * kv_heads * head_dim * 2), [&](int) {
+    cuda::attend<head_dim>(in.on, {query_heads, kv_heads, head_dim}, in.view(in.keys, 0), in.view(in.values, 0), rows,
+                           queries.data(), out.data());
+  });
+  state.counters["operations_per_s"] =
+      operations * state.counters["bytes_per_s"] / static_cast<double>(2 * batch * tokens * kv_heads * head_dim * 2);
+}
+
+void decode_shapes(benchmark::internal::Benchmark* b) {
+  for (const int kv_heads : {32, 8})
+    for (const auto& [batch, context] : {std::pair{1, 4096}, {1, 32768}, {16, 2048}, {32, 4096}, {64, 1024}})
+      b->Args({kv_heads, batch, context});
+  b->ArgNames({"kv_heads", "batch", "context"})->UseManualTime()->Iterations(1)->Unit(benchmark::kMicrosecond);
+}
+void prefill_shapes(benchmark::internal::Benchmark* b) {
+  for (const int kv_heads : {32, 8})
+    for (const auto& [batch, tokens] : {std::pair{1, 2048}, {1, 8192}, {30, 64}}) b->Args({kv_heads, batch, tokens});
+  b->ArgNames({"kv_heads", "batch", "tokens"})->UseManualTime()->Iterations(1)->Unit(benchmark::kMicrosecond);
+}
+BENCHMARK(decode<layout::head_major>)->Apply(decode_shapes);
+BENCHMARK(decode<layout::paged<16>>)->Apply(decode_shapes);
+BENCHMARK(decode<layout::paged<64>>)->Apply(decode_shapes);
+BENCHMARK(prefill<layout::head_major>)->Apply(prefill_shapes);
+BENCHMARK(prefill<layout::paged<16>>)->Apply(prefill_shapes);
+
+}  // namespace

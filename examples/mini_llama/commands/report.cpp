@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "../files.hpp"
+#include "../report/page.hpp"
+#include "commands.hpp"
+
+namespace mini_llama {
+
+namespace {
+
+struct report_arguments {
+  std::filesystem::path sweep;
+  std::optional<std::filesystem::path> out;
+};
+
+void run(const report_arguments& a) {
+  const report::sweep_results all = report::read_sweep(a.sweep);
+  const std::filesystem::path out = a.out.value_or(a.sweep / "report.html");
+  write_file_atomically(out, report::page(all));
+  std::printf("%s\n", out.string().c_str());
+  if (all.maps.size() + 1 < all.planned)
+    std::fprintf(stderr, "mini_llama: the sweep is unfinished, %zu of %zu lines\n", all.maps.size() + 1, all.planned);
+}
+
+}  // namespace
+
+void add_report(CLI::App& app) {
+  auto a = std::make_shared<report_arguments>();
+  CLI::App* c = app.add_subcommand("report", "One HTML page of what a sweep found");
+  c->add_option("sweep", a->sweep, "Folder that sweep has written")->required();
+  c->add_option("--out", a->out, "File to write; report.html in the folder where not given");
+  c->callback([a] { run(*a); });
+}
+
+}  // namespace mini_llama

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "cuda/chunk.cuh"
+#include "kvsharer/backend/cuda/backend.cuh"
+#include "kvsharer/backend/cuda/launch.cuh"
+#include "kvsharer/backend/cuda/ptx.cuh"
+#include "kvsharer/config.hpp"
+#include "kvsharer/core/element.hpp"
+#include "kvsharer/core/error.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace mini_llama::cuda {
+namespace detail {
+
+/// One block reads a row: at 512 KB, the largest in use, that is some microseconds, and needs no second pass.
+struct argmax_tuning {
+  unsigned threads = 1024;
+  int in_flight = 2;  ///< chunks that a thread asks for at once
+};
+inline constexpr argmax_tuning argmax_tuned{};
+
+inline constexpr float infinity = std::numeric_limits<float>::infinity();
+inline constexpr std::int32_t no_id = std::numeric_limits<std::int32_t>::max();
+
+/// The best number so far, of equal ones the first. NaN counts as infinity before the first.
+struct best_number {
+  float value = -infinity;
+  std::int32_t id = no_id;
+
+  __device__ void take(float x, std::int32_t at) {
+    if (x != x) {
+      x = infinity;
+      at = -1;
+    }
+    if (x > value || (x == value && at < id)) {
+      value = x;
+      id = at;
+    }
+  }
+};
+
+__device__ inline best_number best_of_warp(best_number best) {
+#pragma unroll
+  for (int mask = 16; mask > 0; mask /= 2) {
+    const float value = __shfl_xor_sync(0xffffffffu, best.value, mask);
+    const std::int32_t id = __shfl_xor_sync(0xffffffffu, best.id, mask);
+    best.take(value, id);
+  }
+  return best;
+}
+
+template <class E>
+__device__ best_number best_of_thread(const E* row, kvsharer::index_t vocab) {
+  constexpr int in_flight = argmax_tuned.in_flight, size = chunk_size<E>;
+  const kvsharer::index_t step = blockDim.x;
+  // Rows of a vocabulary that is no whole number of chunks begin anywhere.
+  const kvsharer::index_t chunks = reinterpret_cast<std::uintptr_t>(row) % 16 == 0 ? vocab / size : 0;
+  best_number best;
+  for (kvsharer::index_t i = threadIdx.x; i < chunks; i += in_flight * step) {
+    chunk<E> c[in_flight];
+#pragma unroll
+    for (int j = 0; j < in_flight; ++j)
+      if (i + j * step < chunks) c[j] = load_chunk(row + (i + j * step) * size);
+#pragma unroll
+    for (int j = 0; j < in_flight; ++j)
+      if (i + j * step < chunks)
+#pragma unroll
+        for (int k = 0; k < size; ++k) best.take(c[j].x[k], static_cast<std::int32_t>((i + j * step) * size + k));
+  }
+  for (kvsharer::index_t i = chunks * size + threadIdx.x; i < vocab; i += step)
+    best.take(kvsharer::cuda::ptx::to_float(row[i]), static_cast<std::int32_t>(i));
+  return best;
+}
+
+/// Grid: rows. Shared memory: a best_number for each warp.
+template <class E>
+KVSHARER_HIDDEN __global__ void __launch_bounds__(argmax_tuned.threads)
+    argmax_kernel(const E* logits, kvsharer::index_t vocab, std::int32_t* ids) {
+  const kvsharer::index_t row = blockIdx.x;
+  auto* const of_warp = reinterpret_cast<best_number*>(kvsharer::cuda::ptx::dynamic_shared());
+  const best_number mine = best_of_warp(best_of_thread(logits + row * vocab, vocab));
+  if (threadIdx.x % 32 == 0) of_warp[threadIdx.x / 32] = mine;
+  __syncthreads();
+  if (threadIdx.x >= 32) return;
+  const best_number best =
+      best_of_warp(threadIdx.x < blockDim.x / 32 ? of_warp[static_cast<unsigned>(threadIdx.x)] : best_number{});
+  const bool finite = best.value - best.value == 0.0f;
+  if (threadIdx.x == 0) ids[row] = finite ? best.id : -1;
+}
+
+}  // namespace detail
+
+/// ids [rows] = where each row of logits [rows][vocab] is largest, of equal places the lowest; -1 for a row that holds
+/// NaN or whose largest number is infinite, where sampler refuses: embed reports it as a bad token, should it be given
+/// that. Stream-ordered: neither allocates nor synchronises, and may be captured. Throws kvsharer::error (bad_shape,
+/// cuda_call).
+template <kvsharer::CacheElement E>
+void argmax(const kvsharer::cuda::backend& on, const E* logits, kvsharer::index_t rows, kvsharer::index_t vocab,
+            std::int32_t* ids) {
+  if (vocab < 1 || vocab >= detail::no_id)
+    throw kvsharer::error(kvsharer::errc::bad_shape,
+                          "the largest of " + std::to_string(vocab) + " logits cannot be named by a token id");
+  if (rows == 0) return;
+  const unsigned threads = block_threads((vocab + chunk_size<E> - 1) / chunk_size<E>, detail::argmax_tuned.threads);
+  kvsharer::cuda::detail::launch(
+      "the choice of tokens", on.stream,
+      {dim3(static_cast<unsigned>(rows)), threads, threads / 32 * sizeof(detail::best_number)},
+      detail::argmax_kernel<E>, logits, vocab, ids);
+}
+
+}  // namespace mini_llama::cuda

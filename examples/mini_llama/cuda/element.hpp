@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <concepts>
+
+#include "kvsharer/core/element.hpp"
+#include "safetensors.hpp"
+
+namespace mini_llama::cuda {
+
+/// The name at run time of a type in which the device computes.
+template <kvsharer::CacheElement E>
+inline constexpr dtype dtype_of = std::same_as<E, float>               ? dtype::f32
+                                  : std::same_as<E, kvsharer::float16> ? dtype::f16
+                                                                       : dtype::bf16;
+
+}  // namespace mini_llama::cuda

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cuda/gemm.cuh"
+#include "cuda/kernels.cuh"
+#include "cuda/weights.cuh"
+#include "kvsharer/backend/cuda/attention/attend.cuh"
+#include "kvsharer/backend/cuda/backend.cuh"
+#include "kvsharer/backend/cuda/batch.cuh"
+#include "kvsharer/backend/cuda/memory.cuh"
+#include "kvsharer/backend/cuda/store.cuh"
+#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/types.hpp"
+
+/// The decoder on the device: forward.hpp's layers, in stream order. Sharing shows in two places only, as there: which
+/// layer's view is read, and whether keys and values are projected.
+namespace mini_llama::cuda {
+
+/// Device memory of a run of at most `rows` rows in `sequences` sequences.
+template <kvsharer::CacheElement E>
+class run_buffers {
+  template <class T>
+  using buffer = kvsharer::cuda::device_buffer<T>;
+
+ public:
+  run_buffers(kvsharer::cuda::stream_ref stream, const model_config& c, kvsharer::index_t rows,
+              kvsharer::index_t sequences)
+      : x(stream, size(rows, c.hidden)),
+        normed(stream, size(rows, c.hidden)),
+        projected(stream, size(rows, kvsharer::index_t{c.heads + 2 * c.kv_heads} * c.head_dim)),
+        queries(stream, size(rows, kvsharer::index_t{c.heads} * c.head_dim)),
+        attended(stream, size(rows, kvsharer::index_t{c.heads} * c.head_dim)),
+        gate_up(stream, size(rows, 2 * kvsharer::index_t{c.intermediate})),
+        gated(stream, size(rows, c.intermediate)),
+        last(stream, size(sequences, c.hidden)),
+        logits(stream, size(sequences, c.vocab)) {}
+
+  buffer<E> x;           // [rows][hidden], the residual stream
+  buffer<E> normed;      // [rows][hidden]
+  buffer<E> projected;   // [rows][heads + 2 kv_heads][head_dim], of owners
+  buffer<E> queries;     // [rows][heads][head_dim], turned
+  buffer<E> attended;    // [rows][heads][head_dim]
+  buffer<E> gate_up;     // [rows][2][intermediate]
+  buffer<E> gated;       // [rows][intermediate]
+  buffer<E> last;        // [sequences][hidden], of each sequence's last row
+  buffer<float> logits;  // [sequences][vocab]
+
+ private:
+  static std::size_t size(kvsharer::index_t rows, kvsharer::index_t width) {
+    return static_cast<std::size_t>(rows * width);
+  }
+};
+
+/// Runs layers over rows in device memory. Borrows everything; neither allocates nor synchronises once the products'
+/// algorithms are known (`prepare`), and may be captured from then on.
+template <kvsharer::CacheElement E>
+class decoder {
+ public:
+  decoder(const kvsharer::cuda::backend& on, const device_weights<E>& weights, const rope_angles& rope, gemm& products,
+          run_buffers<E>& buffers)
+      : on_(on), weights_(weights), rope_(rope), products_(products), buffers_(buffers) {}
+
+  /// Writes the logits of each sequence's last row to buffers.logits. `ids` are the batch's rows' tokens, in device
+  /// memory; `cache` is a cuda::shared_cache to which the batch has been appended. Where some rows are not last ones,
+  /// they run no further than the last owner's keys and values, since nothing reads them above.
+  template <class Cache>
+  void last_logits(Cache& cache, const kvsharer::cuda::ragged_batch& batch, const std::int32_t* ids) {
+    const model_config& c = weights_.config();
+    const kvsharer::share_map& map = cache.map();
+    E* x = buffers_.x.data();
+    embed(on_, weights_.embedding(), c.vocab, c.hidden, ids, batch, x);
+    if (batch.max_rows == 1) {
+      run_layers(cache, map, batch, 0, c.layers, x);
+    } else {
+      const kvsharer::layer_id p = map.last_owner();
+      run_layers(cache, map, batch, 0, p.value, x);
+      project_and_store(cache, batch, p, x);
+      gather_last_rows(on_, x, c.hidden, batch, buffers_.last.data());
+      x = buffers_.last.data();
+      const kvsharer::cuda::ragged_batch last = last_rows(batch);
+      ask_and_attend(cache, last, p, x);
+      multiply(last, p, x);
+      run_layers(cache, map, last, p.value + 1, c.layers, x);
+    }
+    rms_norm(on_, x, weights_.final_norm(), c.norm_eps, batch.sequences, c.hidden, buffers_.normed.data());
+    products_(buffers_.normed.data(), weights_.head(), buffers_.logits.data(), batch.sequences, c.vocab, c.hidden);
+  }
+
+  /// Layers [from, to) over x [rows][hidden], in place.
+  template <class Cache>
+  void run_layers(Cache& cache, const kvsharer::share_map& map, const kvsharer::cuda::ragged_batch& batch, int from,
+                  int to, E* x) {
+    for (kvsharer::layer_id l{from}; l.value < to; ++l.value) {
+      if (map.owns(l))
+        project_all_and_attend(cache, batch, l, x);
+      else
+        ask_and_attend(cache, batch, l, x);
+      multiply(batch, l, x);
+    }
+  }
+
+ private:
+  kvsharer::index_t query_width() const { return kvsharer::index_t{config().heads} * config().head_dim; }
+  kvsharer::index_t key_width() const { return kvsharer::index_t{config().kv_heads} * config().head_dim; }
+  const model_config& config() const { return weights_.config(); }
+  kvsharer::cuda::rope_angles key_angles() const { return {rope_.table, rope_.positions}; }
+
+  static kvsharer::cuda::ragged_batch last_rows(kvsharer::cuda::ragged_batch batch) {
+    batch.rows = batch.sequences;
+    batch.max_rows = 1;
+    batch.row_begin = nullptr;
+    return batch;
+  }
+
+  void norm(const E* x, const float* gain, kvsharer::index_t rows) {
+    rms_norm(on_, x, gain, config().norm_eps, rows, config().hidden, buffers_.normed.data());
+  }
+
+  /// An owner's queries, keys and values by one product.
+  template <class Cache>
+  void project_all_and_attend(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, E* x) {
+    const layer_matrices<E> w = weights_.layer(l.value);
+    const kvsharer::index_t width = query_width() + 2 * key_width();
+    E* const rows = buffers_.projected.data();
+    norm(x, w.attention_norm, batch.rows);
+    products_(buffers_.normed.data(), w.query, rows, batch.rows, width, config().hidden);
+    rotate(on_, rope_, batch, config().heads, head_rows<const E>{rows, width},
+           head_rows<E>{buffers_.queries.data(), query_width()});
+    cache.store(on_, l, batch,
+                kvsharer::cuda::new_rows<E>{rows + query_width(), rows + query_width() + key_width(), width},
+                key_angles());
+    attend(cache, batch, l, x);
+  }
+
+  /// An owner's keys and values alone.
+  template <class Cache>
+  void project_and_store(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, const E* x) {
+    const layer_matrices<E> w = weights_.layer(l.value);
+    E* const rows = buffers_.projected.data();
+    norm(x, w.attention_norm, batch.rows);
+    products_(buffers_.normed.data(), w.key_value, rows, batch.rows, 2 * key_width(), config().hidden);
+    cache.store(on_, l, batch, kvsharer::cuda::new_rows<E>{rows, rows + key_width(), 2 * key_width()}, key_angles());
+  }
+
+  /// Queries alone, of a reader, or of an owner whose keys and values are stored already.
+  template <class Cache>
+  void ask_and_attend(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, E* x) {
+    const layer_matrices<E> w = weights_.layer(l.value);
+    norm(x, w.attention_norm, batch.rows);
+    products_(buffers_.normed.data(), w.query, buffers_.queries.data(), batch.rows, query_width(), config().hidden);
+    rotate(on_, rope_, batch, config().heads, buffers_.queries.data());
+    attend(cache, batch, l, x);
+  }
+
+  /// x += the attention of buffers.queries over what layer l reads, through the output weights.
+  template <class Cache>
+  void attend(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, E* x) {
+    kvsharer::cuda::attend(on_, {config().heads, config().kv_heads, config().head_dim}, cache.keys(l), cache.values(l),
+                           batch, buffers_.queries.data(), buffers_.attended.data(), {}, l);
+    products_(buffers_.attended.data(), weights_.layer(l.value).output, x, batch.rows, config().hidden, query_width(),
+              true);
+  }
+
+  /// x += the MLP of x.
+  void multiply(const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, E* x) {
+    const layer_matrices<E> w = weights_.layer(l.value);
+    norm(x, w.mlp_norm, batch.rows);
+    products_(buffers_.normed.data(), w.gate_up, buffers_.gate_up.data(), batch.rows, 2 * config().intermediate,
+              config().hidden);
+    swiglu(on_, buffers_.gate_up.data(), batch.rows, config().intermediate, buffers_.gated.data());
+    products_(buffers_.gated.data(), w.down, x, batch.rows, config().hidden, config().intermediate, true);
+  }
+
+  const kvsharer::cuda::backend& on_;
+  const device_weights<E>& weights_;
+  rope_angles rope_;
+  gemm& products_;
+  run_buffers<E>& buffers_;
+};
+
+}  // namespace mini_llama::cuda

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "results.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "../files.hpp"
+#include "../strict_json.hpp"
+#include "../sweep/results_file.hpp"
+#include "kvsharer/core/share_map.hpp"
+
+namespace mini_llama::report {
+namespace {
+
+using nlohmann::json;
+
+double number(const json& line, const char* key) {
+  const json& value = line.at(key);
+  return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
+}
+
+/// Owners that a map of this many layers can have.
+std::vector<int> owners_from(const json& map, int layers) {
+  const auto owners = map.get<std::vector<int>>();
+  const kvsharer::result<kvsharer::share_map> checked = kvsharer::share_map::from_owners(owners);
+  if (!checked || checked.value().layers() != layers)
+    throw invalid_json("has a \"layer_map\" that is no map of " + std::to_string(layers) + " layers");
+  return owners;
+}
+
+/// What every line has.
+result measured(const json& line, int layers) {
+  result r;
+  r.owners = owners_from(line.at("layer_map"), layers);
+  r.perplexity = number(line, "perplexity");
+  r.kl = number(line, "kl");
+  r.top1_agreement = number(line, "top1_agreement");
+  r.kv_bytes = number(line, "kv_bytes");
+  r.prefill_tokens_per_second = number(line, "prefill_tokens_per_second");
+  r.decode_tokens_per_second = number(line, "decode_tokens_per_second");
+  r.search_seconds = number(line.at("seconds"), "search");
+  r.token_ids = line.at("continuation").at("token_ids").get<std::vector<int>>();
+  r.text = line.at("continuation").at("text").get<std::string>();
+  return r;
+}
+
+result shared_from(const json& line, int layers) {
+  result r = measured(line, layers);
+  const json& c = line.at("combination");
+  r.rule = {c.at("share").get<int>(),          c.at("order").get<std::string>(), c.at("seed").get<std::uint64_t>(),
+            c.at("metric").get<std::string>(), c.at("samples").get<int>(),       c.at("threshold").get<double>()};
+  r.status = line.at("status").get<std::string>();
+  r.score = number(line, "score");
+  r.pairs_ranked = line.at("pairs_ranked").get<std::size_t>();
+  r.pairs_skipped = line.at("pairs_skipped").get<std::size_t>();
+  r.layer_evaluations = number(line, "layer_evaluations");
+  r.layer_evaluations_without_resume = number(line, "layer_evaluations_without_resume");
+  for (const json& t : line.at("candidates"))
+    r.candidates.push_back({t.at("rank").get<std::size_t>(), t.at("reader").get<int>(), t.at("owner").get<int>(),
+                            number(t, "distance"), number(t, "score"), t.at("verdict") == "accepted"});
+  return r;
+}
+
+distances distances_from(const json& file, int layers) {
+  distances d{file.at("metric").get<std::string>(), file.at("samples").get<int>(), {}};
+  for (const json& row : file.at("distance_matrix")) d.rows.push_back(row.get<std::vector<double>>());
+  const auto n = static_cast<std::size_t>(layers);
+  if (d.rows.size() != n || std::any_of(d.rows.begin(), d.rows.end(), [n](const auto& row) { return row.size() != n; }))
+    throw invalid_json("is no matrix of " + std::to_string(layers) + " layers");
+  return d;
+}
+
+/// Without what was there before.
+template <class T>
+void add(std::vector<T>& list, const T& item) {
+  if (std::find(list.begin(), list.end(), item) == list.end()) list.push_back(item);
+}
+
+/// f(), with errors that name the file.
+template <class F>
+auto reading(const std::filesystem::path& file, const std::string& where, F&& f) {
+  try {
+    return f();
+  } catch (const invalid_json& e) {
+    throw load_error(file, where + e.what());
+  } catch (const json::exception& e) {
+    throw load_error(file, where + "is not what a sweep writes (" + e.what() + ")");
+  }
+}
+
+}  // namespace
+
+int result::shared() const noexcept {
+  int readers = 0;
+  for (int l = 0; l < layers(); ++l) readers += owners[static_cast<std::size_t>(l)] != l;
+  return readers;
+}
+
+std::size_t result::accepted() const noexcept {
+  return static_cast<std::size_t>(
+      std::count_if(candidates.begin(), candidates.end(), [](const tried& t) { return t.accepted; }));
+}
+
+std::vector<setting> sweep_results::settings() const {
+  std::vector<setting> all;
+  for (const result& r : maps) add(all, {r.rule.metric, r.rule.samples, r.rule.threshold});
+  return all;
+}
+
+std::vector<std::string> sweep_results::orders() const {
+  std::vector<std::string> all;
+  for (const result& r : maps) add(all, r.rule.order);
+  return all;
+}
+
+std::vector<int> sweep_results::shares() const {
+  std::vector<int> all;
+  for (const result& r : maps) add(all, r.rule.share);
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+std::vector<const result*> sweep_results::select(const setting& where, const std::string& order) const {
+  std::vector<const result*> found;
+  for (const result& r : maps)
+    if (r.rule.order == order && setting{r.rule.metric, r.rule.samples, r.rule.threshold} == where) found.push_back(&r);
+  return found;
+}
+
+sweep_results read_sweep(const std::filesystem::path& folder) {
+  sweep_results all;
+  const std::filesystem::path origin = folder / "model.json", file = folder / "results.jsonl";
+  if (!std::filesystem::exists(origin) || !std::filesystem::exists(file))
+    throw load_error(folder, "holds no sweep; `mini_llama sweep --out` makes such a folder");
+  const int layers = reading(origin, "", [&] {
+    all.origin = parse_strict_json(read_text_file(origin));
+    all.planned = all.origin.at("plan").size() + 1;
+    return all.origin.at("model").at("layers").get<int>();
+  });
+
+  std::size_t kept = 0;
+  const std::vector<json> lines = whole_lines(read_text_file(file), file, kept);
+  if (lines.empty()) throw load_error(file, "has no line yet; let the sweep run a while");
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    reading(file, "line " + std::to_string(i + 1) + " ", [&] {
+      if (lines[i].at("kind") != (i == 0 ? "full" : "shared")) throw invalid_json("is of the wrong kind");
+      if (i > 0) {
+        all.maps.push_back(shared_from(lines[i], layers));
+        return;
+      }
+      all.full = measured(lines[i], layers);
+      all.prompt = lines[i].at("prompt").get<std::string>();
+      all.text_goes_on = lines[i].at("text_goes_on").get<std::string>();
+    });
+
+  for (const setting& s : all.settings()) {
+    const auto known = [&](const distances& d) { return d.metric == s.metric && d.samples == s.samples; };
+    if (std::any_of(all.matrices.begin(), all.matrices.end(), known)) continue;
+    const std::filesystem::path one = folder / ("distances-" + s.metric + "-" + std::to_string(s.samples) + ".json");
+    all.matrices.push_back(
+        reading(one, "", [&] { return distances_from(parse_strict_json(read_text_file(one)), layers); }));
+  }
+  return all;
+}
+
+}  // namespace mini_llama::report

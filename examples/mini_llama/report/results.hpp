@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "../sweep/plan.hpp"
+
+namespace mini_llama::report {
+
+/// One candidate of a search.
+struct tried {
+  std::size_t rank = 0;
+  int reader = 0, owner = 0;
+  double distance = 0, score = 0;
+  bool accepted = false;
+};
+
+/// One line of results: a map, how it was found, what it costs and buys. Numbers that a file has as null are NaN.
+struct result {
+  combination rule;  ///< of the full model, all zero
+  std::vector<int> owners;
+  std::string status;
+  double score = 1;
+  std::vector<tried> candidates;
+  std::size_t pairs_ranked = 0, pairs_skipped = 0;
+  double layer_evaluations = 0, layer_evaluations_without_resume = 0;
+  double perplexity = 0, kl = 0, top1_agreement = 1, kv_bytes = 0;
+  double prefill_tokens_per_second = 0, decode_tokens_per_second = 0, search_seconds = 0;
+  std::vector<int> token_ids;
+  std::string text;
+
+  int layers() const noexcept { return static_cast<int>(owners.size()); }
+  int shared() const noexcept;
+  std::size_t accepted() const noexcept;
+};
+
+/// How different the layers' caches are, by one metric on one set of samples: row reader, column owner.
+struct distances {
+  std::string metric;
+  int samples = 0;
+  std::vector<std::vector<double>> rows;
+};
+
+/// What distinguishes maps besides the order and its seed.
+struct setting {
+  std::string metric;
+  int samples = 0;
+  double threshold = 0;
+  friend bool operator==(const setting&, const setting&) = default;
+};
+
+/// All of a sweep's folder.
+struct sweep_results {
+  nlohmann::json origin;  ///< model.json
+  std::size_t planned = 0;
+  result full;
+  std::string prompt, text_goes_on;
+  std::vector<result> maps;
+  std::vector<distances> matrices;
+
+  std::vector<setting> settings() const;    ///< in the plan's order
+  std::vector<std::string> orders() const;  ///< in the plan's order
+  std::vector<int> shares() const;          ///< ascending
+  std::vector<const result*> select(const setting& where, const std::string& order) const;
+};
+
+/// Reads model.json, results.jsonl and the distances of a sweep's folder, which may be unfinished; a torn last line is
+/// passed over. Throws load_error for what is missing, damaged, or too little to report on.
+sweep_results read_sweep(const std::filesystem::path& folder);
+
+}  // namespace mini_llama::report

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lines.hpp"
+
+#include <algorithm>
+#include <vector>
+
+namespace mini_llama {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+json map_json(const kvsharer::share_map& map) { return std::vector<int>(map.owners().begin(), map.owners().end()); }
+
+/// What every line has.
+void add_measured(json& line, session& s, const measured_map& m) {
+  line["perplexity"] = m.quality.perplexity;
+  line["kl"] = m.quality.kl;
+  line["top1_agreement"] = m.quality.top1_agreement;
+  line["tokens"] = m.quality.tokens;
+  line["kv_bytes"] = m.run.footprint.keys + m.run.footprint.values;
+  line["cache_bytes"] = m.run.footprint.total();
+  line["prefill_tokens_per_second"] = m.run.prefill_tokens_per_second;
+  line["decode_tokens_per_second"] = m.run.decode_tokens_per_second;
+  line["continuation"] = {{"token_ids", m.run.token_ids}, {"text", s.words().decode(m.run.token_ids)}};
+  line["seconds"] = {{"calibration", m.seconds.calibration},
+                     {"search", m.seconds.search},
+                     {"evaluation", m.seconds.evaluation},
+                     {"speed", m.seconds.speed}};
+}
+
+}  // namespace
+
+json full_model_line(session& s, const measured_map& m, const std::string& prompt, const std::string& text_goes_on) {
+  json line{{"kind", "full"},
+            {"layer_map", map_json(m.map)},
+            {"layers_shared", 0},
+            {"prompt", prompt},
+            {"text_goes_on", text_goes_on}};
+  add_measured(line, s, m);
+  return line;
+}
+
+json combination_line(session& s, const combination& c, const search_outcome& found, const measured_map& m) {
+  const kvsharer::search_report& r = found.strategy.report;
+  json candidates = json::array();
+  for (const kvsharer::candidate& one : r.candidates) candidates.push_back(json(kvsharer::detail::candidate_json(one)));
+  json line{{"kind", "shared"},
+            {"combination", to_json(c)},
+            {"layer_map", map_json(m.map)},
+            {"status", kvsharer::detail::name_of(kvsharer::detail::status_names, r.status)},
+            {"layers_shared", r.accepted()},
+            {"score", r.score},
+            {"candidates_tried", r.candidates.size()},
+            {"candidates_accepted",
+             std::count_if(r.candidates.begin(), r.candidates.end(),
+                           [](const auto& one) { return one.outcome == kvsharer::verdict::accepted; })},
+            {"pairs_ranked", r.pairs_ranked},
+            {"pairs_skipped", r.pairs_skipped},
+            {"layer_evaluations", found.layer_evaluations},
+            {"layer_evaluations_without_resume", m.map.layers() + r.layer_evaluations_without_resume}};
+  add_measured(line, s, m);
+  line["candidates"] = std::move(candidates);
+  return line;
+}
+
+}  // namespace mini_llama

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "../evaluation.hpp"
+#include "../find_sharing.hpp"
+#include "../session.hpp"
+#include "plan.hpp"
+#include "speed.hpp"
+
+namespace mini_llama {
+
+/// Seconds that went into a line. Of the calibration, those of the run that several lines share.
+struct line_seconds {
+  double calibration = 0, search = 0, evaluation = 0, speed = 0;
+};
+
+/// What was measured of a map, whoever found it.
+struct measured_map {
+  kvsharer::share_map map;
+  evaluation quality;
+  timed_continuation run;
+  line_seconds seconds;
+};
+
+/// The first line of results: the full model, the prompt, and how the text itself goes on behind it.
+nlohmann::ordered_json full_model_line(session& s, const measured_map& m, const std::string& prompt,
+                                       const std::string& text_goes_on);
+
+/// A combination's line: the map, how it was found with every candidate, and what it costs and buys.
+nlohmann::ordered_json combination_line(session& s, const combination& c, const search_outcome& found,
+                                        const measured_map& m);
+
+}  // namespace mini_llama

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <system_error>
+
+#include "../choices.hpp"
+
+namespace mini_llama {
+namespace {
+
+struct seeded_order {
+  std::string name;
+  std::uint64_t seed;
+};
+
+/// "similar", "random" or "random:5".
+std::vector<seeded_order> parse_order(const std::string& text) {
+  const std::size_t colon = text.find(':');
+  const std::string name = text.substr(0, colon);
+  if (std::find(order_names.begin(), order_names.end(), name) == order_names.end() || name == "explicit") {
+    std::string known;
+    for (const std::string order : order_names)
+      if (order != "explicit") known += (known.empty() ? "" : ", ") + order;
+    throw usage_error("--order " + text + " is no rule that a sweep can follow; choose from " + known +
+                      ", with random:5 for five seeds");
+  }
+  if (colon == std::string::npos) return {{name, 0}};
+  int seeds = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, failure] = std::from_chars(text.data() + colon + 1, end, seeds);
+  if (name != "random" || failure != std::errc{} || rest != end || seeds < 1 || seeds > 1000)
+    throw usage_error("--order " + text + ": only random has seeds, 1 to 1000 of them, as in random:5");
+  std::vector<seeded_order> all;
+  for (int seed = 0; seed < seeds; ++seed) all.push_back({name, static_cast<std::uint64_t>(seed)});
+  return all;
+}
+
+/// Without what was there before.
+template <class T>
+void add(std::vector<T>& list, const T& item) {
+  if (std::find(list.begin(), list.end(), item) == list.end()) list.push_back(item);
+}
+
+}  // namespace
+
+std::vector<combination> make_plan(const sweep_axes& axes, int layers) {
+  std::vector<int> shares;
+  for (const std::string& share : axes.share) {
+    const int wanted = parse_share(share, layers);
+    if (wanted == 0)
+      throw usage_error("--share " + share + " shares no layer of " + std::to_string(layers) +
+                        "; the full model is measured anyway");
+    shares.push_back(wanted);
+  }
+  std::sort(shares.begin(), shares.end());
+  std::vector<seeded_order> orders;
+  for (const std::string& order : axes.order)
+    for (const seeded_order& o : parse_order(order)) orders.push_back(o);
+  for (const std::string& metric : axes.metric)
+    if (std::find(metric_names.begin(), metric_names.end(), metric) == metric_names.end())
+      throw usage_error("there is no metric \"" + metric + "\"");
+  for (const int samples : axes.samples)
+    if (samples < 1) throw usage_error("--samples " + std::to_string(samples) + " is less than one");
+  for (const double threshold : axes.threshold)
+    if (!std::isfinite(threshold)) throw usage_error("--threshold is not a number");
+
+  std::vector<combination> plan;
+  for (const int samples : axes.samples)
+    for (const std::string& metric : axes.metric)
+      for (const double threshold : axes.threshold)
+        for (const seeded_order& order : orders)
+          for (const int share : shares) add(plan, {share, order.name, order.seed, metric, samples, threshold});
+  if (plan.empty()) throw usage_error("a sweep needs at least one of each: share, order, metric, samples, threshold");
+  return plan;
+}
+
+nlohmann::ordered_json to_json(const combination& c) {
+  return {{"share", c.share},   {"order", c.order},     {"seed", c.seed},
+          {"metric", c.metric}, {"samples", c.samples}, {"threshold", c.threshold}};
+}
+
+std::string describe(const combination& c, int layers) {
+  return c.order + (c.order == "random" ? " (seed " + std::to_string(c.seed) + ")" : "") + ", " +
+         std::to_string(c.share) + " of " + std::to_string(layers);
+}
+
+}  // namespace mini_llama

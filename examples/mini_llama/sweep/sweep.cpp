@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sweep.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "../files.hpp"
+#include "../strict_json.hpp"
+#include "../usage_error.hpp"
+#include "calibrated.hpp"
+#include "lines.hpp"
+#include "origin.hpp"
+#include "results_file.hpp"
+
+namespace mini_llama {
+namespace {
+
+using clock = std::chrono::steady_clock;
+
+double since(clock::time_point start) { return std::chrono::duration<double>(clock::now() - start).count(); }
+
+/// Thrown to leave a combination that Ctrl-C came into.
+struct stopped {};
+
+class running_sweep {
+ public:
+  running_sweep(session& s, const sweep_request& request)
+      : session_(s), request_(request), plan_(make_plan(request.axes, s.identity.layers)), results_(open()) {}
+
+  sweep_summary run() {
+    const std::size_t there = check_lines();
+    summary_ = {.planned = plan_.size() + 1, .restored = there, .made = 0};
+    try {
+      for (std::size_t i = there; i < summary_.planned; ++i) {
+        const nlohmann::ordered_json line = i == 0 ? full_model() : combined(plan_[i - 1]);
+        results_->append(line);
+        ++summary_.made;
+        tell("");
+        if (request_.on_line) request_.on_line(results_->lines().back());
+      }
+    } catch (const stopped&) {
+    }
+    return summary_;
+  }
+
+ private:
+  std::unique_ptr<results_file> open() {
+    text_ = {request_.text, read_text_file(request_.text)};
+    calibration_ = {request_.calibration, read_text_file(request_.calibration)};
+    ids_ = session_.words().encode(text_.content, false);
+    if (request_.tokens && ids_.size() > request_.tokens) ids_.resize(request_.tokens);
+    check_request();
+    // Before the folder is made for nothing: enough samples for the largest set?
+    samples(*std::max_element(request_.axes.samples.begin(), request_.axes.samples.end()));
+
+    std::error_code failed;
+    std::filesystem::create_directories(request_.out, failed);
+    if (failed) throw load_error(request_.out, "cannot be made (" + failed.message() + ")");
+    auto results = std::make_unique<results_file>(request_.out / "results.jsonl");
+    const std::filesystem::path origin = request_.out / "model.json";
+    const nlohmann::ordered_json here =
+        describe_origin(session_,
+                        {text_, calibration_, request_.similarity, request_.sample_tokens, request_.window, ids_.size(),
+                         prompt_tokens(), request_.new_tokens},
+                        plan_);
+    if (std::filesystem::exists(origin)) {
+      try {
+        check_same_origin(parse_strict_json(read_text_file(origin)), here, origin);
+      } catch (const invalid_json& e) {
+        throw load_error(origin, e.what());
+      }
+    } else if (!results->lines().empty()) {
+      throw load_error(origin, "is missing, so nobody knows what the results beside it are of; take another folder");
+    } else {
+      write_file_atomically(origin, here.dump(2) + "\n");
+    }
+    return results;
+  }
+
+  void check_request() const {
+    if (request_.prompt_tokens < 1 || request_.new_tokens < 1)
+      throw usage_error("--prompt-tokens and --new-tokens must be at least 1");
+    if (static_cast<kvsharer::index_t>(ids_.size()) < 2) throw usage_error("there is no text to evaluate");
+    const int context = session_.llama.config().max_position;
+    if (prompt_tokens() + request_.new_tokens > context)
+      throw usage_error("--prompt-tokens and --new-tokens are " +
+                        std::to_string(prompt_tokens() + request_.new_tokens) + " together; this model's context is " +
+                        std::to_string(context));
+    if (request_.window < 2 || request_.window > context)
+      throw usage_error("--window " + std::to_string(request_.window) + " does not fit this model; choose 2 to " +
+                        std::to_string(context));
+  }
+
+  /// BOS included.
+  kvsharer::index_t prompt_tokens() const {
+    return std::min(request_.prompt_tokens, static_cast<kvsharer::index_t>(ids_.size()));
+  }
+
+  token_batch samples(int count) {
+    return read_calibration(request_.calibration, session_.words(), count, request_.sample_tokens);
+  }
+
+  /// The lines that are there must be the plan's first ones.
+  std::size_t check_lines() const {
+    const auto& lines = results_->lines();
+    const auto is = [&](std::size_t i) {
+      if (i == 0) return lines[i].value("kind", "") == "full";
+      return i <= plan_.size() && lines[i].value("kind", "") == "shared" &&
+             lines[i].value("combination", nlohmann::json()) == nlohmann::json::parse(to_json(plan_[i - 1]).dump());
+    };
+    for (std::size_t i = 0; i < lines.size(); ++i)
+      if (!is(i))
+        throw load_error(request_.out / "results.jsonl",
+                         "line " + std::to_string(i + 1) + " is not what the plan has there; take another folder");
+    return lines.size();
+  }
+
+  nlohmann::ordered_json full_model() {
+    measured_map m{
+        .map = kvsharer::share_map::identity(session_.identity.layers), .quality = {}, .run = {}, .seconds = {}};
+    measure(m, "full model");
+    const std::vector<int> ids = prompt();
+    const std::size_t used = ids.size() - (session_.llama.config().bos >= 0 ? 1 : 0);
+    const std::span<const int> after = std::span<const int>(ids_).subspan(used).first(
+        std::min(ids_.size() - used, static_cast<std::size_t>(request_.new_tokens)));
+    return full_model_line(session_, m, session_.words().decode(ids), session_.words().decode(after));
+  }
+
+  nlohmann::ordered_json combined(const combination& c) {
+    const std::string name = describe(c, session_.identity.layers);
+    calibrated& base = calibration(c);
+    measured_map m{.map = {}, .quality = {}, .run = {}, .seconds = {}};
+    m.seconds.calibration = base.seconds();
+    const auto start = clock::now();
+    const search_outcome found = base.search(
+        {.share = c.share,
+         .threshold = c.threshold,
+         .metric = c.metric,
+         .order = c.order,
+         .similarity = request_.similarity,
+         .seed = c.seed,
+         .progress =
+             [&](const kvsharer::search_progress& p) { tell(name + ": " + std::to_string(p.tried) + " tried"); },
+         .cancelled = request_.cancelled});
+    m.seconds.search = since(start);
+    stop_if_asked();
+    m.map = found.strategy.report.map;
+    measure(m, name);
+    return combination_line(session_, c, found, m);
+  }
+
+  void measure(measured_map& m, const std::string& name) {
+    const auto evaluating = [&](std::size_t done, std::size_t all) {
+      tell(name + ": evaluated " + std::to_string(done) + " of " + std::to_string(all) + " tokens");
+    };
+    auto start = clock::now();
+    if (!reference_) reference_.emplace(session_, ids_, request_.window, evaluating, request_.cancelled);
+    stop_if_asked();
+    m.quality = reference_->compare(m.map, evaluating, request_.cancelled);
+    stop_if_asked();
+    m.seconds.evaluation = since(start);
+    start = clock::now();
+    m.run = time_continuation(session_, m.map, prompt(), request_.new_tokens, request_.cancelled);
+    stop_if_asked();
+    m.seconds.speed = since(start);
+  }
+
+  std::vector<int> prompt() const {
+    const int bos = session_.llama.config().bos;
+    std::vector<int> ids;
+    if (bos >= 0) ids.push_back(bos);
+    const auto rest = prompt_tokens() - static_cast<kvsharer::index_t>(ids.size());
+    ids.insert(ids.end(), ids_.begin(), ids_.begin() + rest);
+    return ids;
+  }
+
+  /// The samples' run that this combination needs, and the distances on the disk before any result that came of them.
+  calibrated& calibration(const combination& c) {
+    if (!calibrated_ || calibrated_->samples() != static_cast<std::size_t>(c.samples)) {
+      tell("calibrating on " + std::to_string(c.samples) + " samples");
+      calibrated_.reset();  // before the next one is made, which may be large
+      calibrated_ = std::make_unique<calibrated>(session_, samples(c.samples), request_.similarity);
+    }
+    const std::filesystem::path file =
+        request_.out / ("distances-" + c.metric + "-" + std::to_string(c.samples) + ".json");
+    if (!std::filesystem::exists(file)) {
+      const nlohmann::ordered_json j{
+          {"metric", c.metric},
+          {"samples", c.samples},
+          {"distance_matrix", kvsharer::distance_matrix_json(calibrated_->distances(c.metric))}};
+      write_file_atomically(file, j.dump() + "\n");
+    }
+    return *calibrated_;
+  }
+
+  void tell(const std::string& doing) const {
+    if (request_.progress) request_.progress({summary_.made, summary_.planned - summary_.restored, doing});
+  }
+
+  void stop_if_asked() const {
+    if (request_.cancelled && request_.cancelled()) throw stopped{};
+  }
+
+  session& session_;
+  const sweep_request& request_;
+  std::vector<combination> plan_;
+  source_text text_, calibration_;
+  std::vector<int> ids_;
+  std::unique_ptr<results_file> results_;
+  sweep_summary summary_;
+  std::optional<full_reference> reference_;
+  std::unique_ptr<calibrated> calibrated_;
+};
+
+}  // namespace
+
+sweep_summary run_sweep(session& s, const sweep_request& request) { return running_sweep(s, request).run(); }
+
+}  // namespace mini_llama

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <concepts>
+#include <cstddef>
+#include <string>
+
+#include "kvsharer/backend/cuda/attention/kernels.cuh"
+#include "kvsharer/backend/cuda/attention/problem.cuh"
+#include "kvsharer/backend/cuda/attention/tuning.hpp"
+#include "kvsharer/backend/cuda/backend.cuh"
+#include "kvsharer/backend/cuda/batch.cuh"
+#include "kvsharer/backend/cuda/launch.cuh"
+#include "kvsharer/core/attention_shape.hpp"
+#include "kvsharer/core/element.hpp"
+#include "kvsharer/core/error.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::cuda {
+
+/// The values of head_dim for which there are kernels.
+inline constexpr int attention_head_dims[] = {64, 96, 128, 256};
+
+/// Scratch that `attend` needs, in bytes; the same for every batch, so that one allocation serves all.
+inline std::size_t attention_scratch_bytes(const device_properties& device, index_t head_dim) {
+  const int blocks = detail::decode_tuning{}.blocks_of(device.multiprocessors);
+  return backend::counter_bytes +
+         static_cast<std::size_t>(detail::decode_parts::floats(blocks, static_cast<int>(head_dim))) * sizeof(float);
+}
+
+namespace detail {
+
+/// Above this many packed rows of one sequence, tiles of prefill do less work than decode, which reads the cache once
+/// per 16 of them.
+inline constexpr index_t most_decode_rows = 2 * warp_rows;
+
+template <int Capability, int HeadDim, class Problem>
+void attend_decode(const backend& on, const Problem& p) {
+  constexpr int bytes = sizeof(typename Problem::element);
+  using tuned = tuned_decode<Capability, HeadDim, bytes>;
+  constexpr decode_tuning tuning = tuned::value;
+  const int blocks = tuning.blocks_of(on.device.multiprocessors);
+  float* const sums = on.scratch_for(attention_scratch_bytes(on.device, HeadDim));
+  const decode_parts parts{sums, sums + index_t{2} * blocks * warp_rows * HeadDim, on.counters(blocks), blocks};
+  launch("decode attention", on.stream,
+         {dim3(static_cast<unsigned>(blocks)), tuning.warps * 32u,
+          static_cast<std::size_t>(tuning.shared_bytes(HeadDim, bytes))},
+         decode_kernel<tuned, HeadDim, Problem>, p, parts);
+}
+
+template <int HeadDim, class Problem>
+void attend_prefill(const backend& on, const Problem& p) {
+  constexpr int bytes = sizeof(typename Problem::element);
+  using tuned = tuned_prefill<HeadDim, bytes>;
+  constexpr prefill_tuning tuning = tuned::value;
+  const index_t tiles = (p.batch.max_rows * p.group + tuning.rows() - 1) / tuning.rows();
+  launch(
+      "prefill attention", on.stream,
+      {dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(p.kv_heads), static_cast<unsigned>(p.batch.sequences)),
+       tuning.warps * 32u, static_cast<std::size_t>(tuning.shared_bytes(HeadDim, bytes))},
+      prefill_kernel<tuned, HeadDim, Problem>, p);
+}
+
+inline void check_attention(const attention_shape& s, const ragged_batch& b, const attention_extras& extras) {
+  check_shape(s);
+  const bool mass = extras.mass != nullptr;
+  if (b.lengths == nullptr || b.sequences < 0 || b.sequences > 65535 || b.rows < 0 || b.max_rows < 1 ||
+      (b.row_begin == nullptr && b.rows != b.sequences))
+    throw error(errc::bad_argument, "a batch of " + std::to_string(b.rows) + " rows in " + std::to_string(b.sequences) +
+                                        " sequences, at most " + std::to_string(b.max_rows) +
+                                        " each, cannot be: it needs lengths, and row_begin where a sequence has other "
+                                        "than one row");
+  if (mass && (extras.lse == nullptr || extras.mass_row == nullptr || b.rows > 65535))
+    throw error(errc::bad_argument, "attention mass needs `lse` and `mass_row`, and at most 65535 rows at once");
+}
+
+template <BatchView K, BatchView V>
+auto make_problem(const backend& on, const attention_shape& shape, const K& keys, const V& values,
+                  const ragged_batch& batch, const stored_type<K>* queries, stored_type<K>* out,
+                  const attention_extras& extras, layer_id layer) {
+  constexpr float log2e = 1.44269504088896341f;
+  return attention_problem<K, V>{keys,
+                                 values,
+                                 batch,
+                                 queries,
+                                 out,
+                                 static_cast<int>(shape.kv_heads),
+                                 static_cast<int>(shape.group()),
+                                 shape.score_scale() * log2e,
+                                 extras,
+                                 on.status,
+                                 layer.value};
+}
+
+}  // namespace detail
+
+/// Causal attention of a ragged batch over the views that a layer reads: of each sequence the newest rows_of(b) tokens
+/// ask, and a row sees the tokens up to its own. Queries and out are [rows][heads * head_dim] in the stored type; sums
+/// are kept in float. With few rows in each sequence every key and value is read once per KV head, the context being
+/// spread over the whole device; with many, once per tile of rows. Views must hold rows of HeadDim numbers.
+///
+/// Stream-ordered: neither allocates nor synchronises, and may be captured; the capture stays valid while lengths and
+/// block tables change, and `batch.sequences` and `max_rows` do not. Rows of a sequence of length 0 become 0. `layer`
+/// names the layer in the status word only. Throws errc::bad_shape, errc::bad_argument, errc::short_scratch (see
+/// attention_scratch_bytes) and errc::cuda_call. O(rows x tokens x heads x head_dim).
+template <int HeadDim, BatchView K, BatchView V>
+requires CacheElement<stored_type<K>> && std::same_as<stored_type<K>, stored_type<V>>
+void attend(const backend& on, const attention_shape& shape, const K& keys, const V& values, const ragged_batch& batch,
+            const stored_type<K>* queries, stored_type<K>* out, const attention_extras& extras = {},
+            layer_id layer = {-1}) {
+  detail::check_attention(shape, batch, extras);
+  if (shape.head_dim != HeadDim)
+    throw error(errc::bad_shape, "attention made for a head_dim of " + std::to_string(HeadDim) +
+                                     " cannot take one of " + std::to_string(shape.head_dim));
+  if (batch.sequences == 0 || batch.rows == 0) return;
+  const auto problem = detail::make_problem(on, shape, keys, values, batch, queries, out, extras, layer);
+  if (batch.max_rows * shape.group() > detail::most_decode_rows)
+    detail::attend_prefill<HeadDim>(on, problem);
+  else if (on.device.capability >= 90)
+    detail::attend_decode<90, HeadDim>(on, problem);
+  else
+    detail::attend_decode<80, HeadDim>(on, problem);
+  if (extras.mass != nullptr)
+    detail::launch("attention mass", on.stream,
+                   {dim3(static_cast<unsigned>(shape.heads), static_cast<unsigned>(batch.rows)), 256},
+                   detail::mass_kernel<>, batch, extras, static_cast<int>(shape.heads));
+}
+
+/// The same for a head_dim that is known at run time: one of attention_head_dims, else errc::bad_shape. Compiles the
+/// kernels of all of them; engines that know theirs call the form above.
+template <BatchView K, BatchView V>
+void attend(const backend& on, const attention_shape& shape, const K& keys, const V& values, const ragged_batch& batch,
+            const stored_type<K>* queries, stored_type<K>* out, const attention_extras& extras = {},
+            layer_id layer = {-1}) {
+  switch (shape.head_dim) {
+    case 64:
+      return attend<64>(on, shape, keys, values, batch, queries, out, extras, layer);
+    case 96:
+      return attend<96>(on, shape, keys, values, batch, queries, out, extras, layer);
+    case 128:
+      return attend<128>(on, shape, keys, values, batch, queries, out, extras, layer);
+    case 256:
+      return attend<256>(on, shape, keys, values, batch, queries, out, extras, layer);
+    default:
+      throw error(errc::bad_shape, "there are attention kernels for a head_dim of 64, 96, 128 and 256, not " +
+                                       std::to_string(shape.head_dim));
+  }
+}
+
+}  // namespace kvsharer::inline v0::cuda

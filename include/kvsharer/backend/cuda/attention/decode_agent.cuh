@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kvsharer/backend/cuda/attention/decode_schedule.cuh"
+#include "kvsharer/backend/cuda/attention/problem.cuh"
+#include "kvsharer/backend/cuda/attention/softmax_state.cuh"
+#include "kvsharer/backend/cuda/attention/tuning.hpp"
+#include "kvsharer/backend/cuda/attention/warp_product.cuh"
+#include "kvsharer/backend/cuda/ptx.cuh"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::cuda::detail {
+
+/// One block of decode attention. Its warps stream different tokens of the same item, each through tiles of its own, so
+/// that none waits for another until the item's part is done and their results are joined.
+template <class Tuning, int HeadDim, class Problem>
+class decode_agent {
+  using element = typename Problem::element;
+  using product = warp_product<element, HeadDim>;
+  using state = softmax_state<HeadDim>;
+
+  static constexpr decode_tuning tuning = Tuning::value;
+  static constexpr int stride = tile_stride(HeadDim, sizeof(element));
+  static constexpr int tile = warp_tokens * stride;
+  static_assert(tuning.warps * (warp_rows * (HeadDim + 2) + 1) * static_cast<int>(sizeof(float)) <=
+                    tuning.warps * tuning.stages * tuning.step_bytes(HeadDim, sizeof(element)),
+                "the warps' results take the place of their tiles when they are joined");
+
+ public:
+  __device__ decode_agent(const Problem& problem, const decode_parts& parts)
+      : p_(problem),
+        parts_(parts),
+        queries_(reinterpret_cast<element*>(ptx::dynamic_shared())),
+        tiles_(queries_ + warp_rows * stride) {}
+
+  /// The block's part of the whole line of units, and zeros for sequences without a token.
+  __device__ void run(index_t block) {
+    for (index_t b = block; b < p_.batch.sequences; b += parts_.blocks)
+      if (p_.batch.length(b) == 0) write_zeros(b);
+
+    const decode_schedule schedule(p_.batch, p_.kv_heads, p_.group, tuning.unit_tokens());
+    const index_t total = schedule.total(), quota = ceil_div(total, parts_.blocks);
+    index_t unit = block * quota;
+    const index_t end = unit + quota < total ? unit + quota : total;
+    if (unit >= end) return;
+
+    auto [b, in_sequence] = schedule.find(unit);
+    for (; unit < end; ++b, in_sequence = 0) {
+      const sequence_rows s(p_.batch, b);
+      const index_t per_item = schedule.units_per_item(b), of_sequence = schedule.units(b), tiles = schedule.tiles(b);
+      while (in_sequence < of_sequence && unit < end) {
+        const index_t item = in_sequence / per_item, first = in_sequence % per_item;
+        const index_t last = min_of(first + (end - unit), per_item);
+        const row_tile at{b, static_cast<int>(item / tiles), item % tiles * warp_rows};
+        attend(s, at, first, last);
+        if (first == 0 && last == per_item) {
+          write_joined(s, at, [&](int row, int channel, float x, float lse2) { write(s, at, row, channel, x, lse2); });
+        } else {
+          const item_blocks blocks(unit - first, per_item, quota);
+          keep_part(s, at, decode_parts::place(block, first == 0));
+          if (is_last_part(blocks)) merge_parts(s, at, blocks);
+        }
+        unit += last - first;
+        in_sequence += last - first;
+      }
+    }
+  }
+
+ private:
+  /// Units [first, last) of one item; leaves every warp's result in shared memory.
+  __device__ void attend(const sequence_rows& s, const row_tile& at, index_t first, index_t last) {
+    __syncthreads();  // what the item before left in the tiles is read no more
+    state mine;
+    mine.init();
+    stream_tokens(s, at, static_cast<int>(first) * tuning.unit_tokens(),
+                  static_cast<int>(min_of(last * tuning.unit_tokens(), s.length)), mine);
+    mine.finish();
+    join(mine);
+  }
+
+  /// The queries, by the block, and this warp's tokens of [begin, end): steps of warp_tokens, every tuning.warps-th of
+  /// them. The first tokens are on their way before the queries are waited for.
+  __device__ void stream_tokens(const sequence_rows& s, const row_tile& at, int begin, int end, state& mine) {
+    constexpr int pace = tuning.warps * warp_tokens;
+    const auto keys = p_.keys.sequence(s.place);
+    const auto values = p_.values.sequence(s.place);
+    element* const own = tiles_ + warp() * tuning.stages * 2 * tile;
+    const auto fetch = [&](int token, int stage) {
+      if (token < end)
+        load_tokens<HeadDim, ptx::reuse::none>(p_, keys, values, at, token, end, own + 2 * stage * tile,
+                                               own + (2 * stage + 1) * tile);
+      ptx::copy_commit();  // an empty group, too, so that groups and steps count alike
+    };
+    load_queries<HeadDim>(p_, s, at, warp_rows, queries_);
+    ptx::copy_commit();
+    int token = begin + warp() * warp_tokens;
+#pragma unroll
+    for (int stage = 0; stage < tuning.stages - 1; ++stage) fetch(token + stage * pace, stage);
+    const row_limits limits(p_, s, at);
+    ptx::copy_wait<tuning.stages - 1>();
+    __syncthreads();
+    const typename product::queries queries(queries_);
+    for (int stage = 0; token < end; token += pace, stage = stage + 1 < tuning.stages ? stage + 1 : 0) {
+      const int next = stage == 0 ? tuning.stages - 1 : stage - 1;
+      fetch(token + (tuning.stages - 1) * pace, next);
+      ptx::copy_wait<tuning.stages - 1>();
+      __syncwarp();
+      float scores[warp_tokens / 8][4];
+      product::template scores<warp_tokens>(queries, own + 2 * stage * tile, scores);
+      scale_and_hide(limits, token, scores);
+      mine.absorb(scores);
+      product::template accumulate<warp_tokens>(scores, own + (2 * stage + 1) * tile, mine.sums);
+      __syncwarp();  // the tiles may be written again
+    }
+    ptx::copy_wait<0>();
+  }
+
+  /// Leaves every warp's result in shared memory: sums [warp][row][channel], then largest and total [warp][row].
+  __device__ void join(const state& mine) {
+    __syncthreads();
+    float* const sums = joined_sums() + warp() * warp_rows * HeadDim;
+    const int g = lane_id() / 4, q = lane_id() % 4;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = g + 8 * half;
+#pragma unroll
+      for (int d = 0; d < HeadDim / 8; ++d) {
+        sums[row * HeadDim + 8 * d + 2 * q] = mine.sums[d][2 * half];
+        sums[row * HeadDim + 8 * d + 2 * q + 1] = mine.sums[d][2 * half + 1];
+      }
+      if (q == 0) {
+        joined_largest()[warp() * warp_rows + row] = mine.largest[half];
+        joined_total()[warp() * warp_rows + row] = mine.total[half];
+      }
+    }
+    __syncthreads();
+  }
+
+  /// Adds the warps' results up: write(row, channel, number, log-sum-exp to base 2) for every number of the item.
+  template <class Write>
+  __device__ void write_joined(const sequence_rows& s, const row_tile& at, Write&& write) {
+    for (int i = static_cast<int>(threadIdx.x); i < rows_of(s, at) * HeadDim; i += static_cast<int>(blockDim.x)) {
+      const int row = i / HeadDim;
+      float largest = nothing_seen;
+#pragma unroll
+      for (int w = 0; w < tuning.warps; ++w) largest = fmaxf(largest, joined_largest()[w * warp_rows + row]);
+      const float base = largest == nothing_seen ? 0.0f : largest;
+      float sum = 0, total = 0;
+#pragma unroll
+      for (int w = 0; w < tuning.warps; ++w) {
+        const float weight = ptx::exp2(joined_largest()[w * warp_rows + row] - base);
+        sum += weight * joined_sums()[w * warp_rows * HeadDim + i];
+        total += weight * joined_total()[w * warp_rows + row];
+      }
+      write(row, i % HeadDim, total > 0 ? sum / total : 0.0f, total > 0 ? base + log2f(total) : nothing_seen);
+    }
+  }
+
+  __device__ void keep_part(const sequence_rows& s, const row_tile& at, index_t part) {
+    write_joined(s, at, [&](int row, int channel, float x, float lse2) {
+      parts_.sums[(part * warp_rows + row) * HeadDim + channel] = x;
+      if (channel == 0) parts_.weights[part * warp_rows + row] = lse2;
+    });
+  }
+
+  /// Says that this block's part of an item is kept. True in the block that is the last to say so, and then all parts
+  /// can be read.
+  __device__ bool is_last_part(const item_blocks& blocks) {
+    __threadfence();
+    __syncthreads();
+    auto* const last = reinterpret_cast<int*>(joined_total() + tuning.warps * warp_rows);
+    if (threadIdx.x == 0) {
+      const auto others = static_cast<std::uint32_t>(blocks.last - blocks.first);
+      *last = atomicAdd(&parts_.arrived[blocks.first], 1u) == others;
+      if (*last) parts_.arrived[blocks.first] = 0;  // for the next launch
+    }
+    __syncthreads();
+    if (*last) __threadfence();
+    return *last != 0;
+  }
+
+  /// Joins the parts of an item, always in the same order. Everything is asked for before it is needed: this is all
+  /// latency.
+  __device__ void merge_parts(const sequence_rows& s, const row_tile& at, const item_blocks& blocks) {
+    const int count = static_cast<int>(blocks.last - blocks.first) + 1, rows = rows_of(s, at);
+    const auto place = [&](int part) { return decode_parts::place(blocks.first + part, part == 0) * warp_rows; };
+    float* const weights = joined_sums();  // [row][part], where the block's own results are read no more
+    for (int i = static_cast<int>(threadIdx.x); i < rows * count; i += static_cast<int>(blockDim.x))
+      weights[i] = ptx::load_once(parts_.weights + place(i % count) + i / count);
+    __syncthreads();
+    for (int i = static_cast<int>(threadIdx.x); i < rows * HeadDim / 4; i += static_cast<int>(blockDim.x)) {
+      const int row = i / (HeadDim / 4), channel = i % (HeadDim / 4) * 4;
+      float largest = nothing_seen;
+      for (int part = 0; part < count; ++part) largest = fmaxf(largest, weights[row * count + part]);
+      const float base = largest == nothing_seen ? 0.0f : largest;
+      float total = 0, sum[4] = {};
+#pragma unroll 8
+      for (int part = 0; part < count; ++part) {
+        const float4 x = ptx::load_once_4(parts_.sums + (place(part) + row) * HeadDim + channel);
+        const float weight = ptx::exp2(weights[row * count + part] - base);
+        total += weight;
+        sum[0] += weight * x.x;
+        sum[1] += weight * x.y;
+        sum[2] += weight * x.z;
+        sum[3] += weight * x.w;
+      }
+      const float inverse = total > 0 ? 1.0f / total : 0.0f;
+#pragma unroll
+      for (int j = 0; j < 4; ++j)
+        write(s, at, row, channel + j, sum[j] * inverse, total > 0 ? base + log2f(total) : nothing_seen);
+    }
+  }
+
+  __device__ void write(const sequence_rows& s, const row_tile& at, int row, int channel, float x, float lse2) {
+    write_result<HeadDim>(p_, packed_offset(p_, s, at.head, at.begin + row), channel, x, lse2);
+  }
+
+  __device__ void write_zeros(index_t b) {
+    const sequence_rows s(p_.batch, b);
+    const index_t packed_rows = s.rows * p_.group;
+    for (index_t i = threadIdx.x; i < p_.kv_heads * packed_rows * HeadDim; i += blockDim.x) {
+      const index_t row = i / HeadDim;
+      write_result<HeadDim>(p_, packed_offset(p_, s, static_cast<int>(row / packed_rows), row % packed_rows),
+                            static_cast<int>(i % HeadDim), 0.0f, nothing_seen);
+    }
+  }
+
+  /// Rows of the tile that are somebody's.
+  __device__ int rows_of(const sequence_rows& s, const row_tile& at) const {
+    const index_t left = s.rows * p_.group - at.begin;
+    return left < warp_rows ? static_cast<int>(left) : warp_rows;
+  }
+
+  __device__ static index_t min_of(index_t a, index_t b) { return a < b ? a : b; }
+  __device__ static int warp() { return static_cast<int>(threadIdx.x) / 32; }
+  __device__ float* joined_sums() const { return reinterpret_cast<float*>(tiles_); }
+  __device__ float* joined_largest() const { return joined_sums() + tuning.warps * warp_rows * HeadDim; }
+  __device__ float* joined_total() const { return joined_largest() + tuning.warps * warp_rows; }
+
+  const Problem& p_;
+  const decode_parts& parts_;
+  element* queries_;  // [warp_rows][stride]
+  element* tiles_;    // [warp][stage][keys, values][warp_tokens][stride]
+};
+
+}  // namespace kvsharer::inline v0::cuda::detail

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cmath>
+
+#include "kvsharer/backend/cuda/ptx.cuh"
+
+namespace kvsharer::inline v0::cuda::detail {
+
+/// Minus infinity as kernels see it: no token seen yet.
+inline constexpr float nothing_seen = -INFINITY;
+
+/// Softmax-weighted sums of 16 rows while tokens come in, spread over a warp's lanes as warp_product's fragments are.
+/// Scores are in units of log2. Row 0 of a lane is row lane / 4, row 1 is 8 further down.
+template <int HeadDim>
+struct softmax_state {
+  float largest[2];            ///< score so far
+  float total[2];              ///< of the weights 2^(score - largest): this lane's part
+  float sums[HeadDim / 8][4];  ///< of weight times value
+
+  __device__ void init() {
+#pragma unroll
+    for (int row = 0; row < 2; ++row) {
+      largest[row] = nothing_seen;
+      total[row] = 0;
+    }
+#pragma unroll
+    for (int d = 0; d < HeadDim / 8; ++d)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) sums[d][i] = 0;
+  }
+
+  /// Takes the scores of more tokens in and turns them into weights, to which the caller adds the values. A row whose
+  /// tokens are all hidden (minus infinity) gets weights of 0.
+  template <int Fragments>
+  __device__ void absorb(float (&s)[Fragments][4]) {
+#pragma unroll
+    for (int row = 0; row < 2; ++row) {
+      float most = largest[row];
+#pragma unroll
+      for (int j = 0; j < Fragments; ++j) most = fmaxf(most, fmaxf(s[j][2 * row], s[j][2 * row + 1]));
+      most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
+      most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2));
+      const float base = most == nothing_seen ? 0.0f : most;
+      const float fade = ptx::exp2(largest[row] - base);
+      largest[row] = most;
+      total[row] *= fade;
+#pragma unroll
+      for (int d = 0; d < HeadDim / 8; ++d) {
+        sums[d][2 * row] *= fade;
+        sums[d][2 * row + 1] *= fade;
+      }
+#pragma unroll
+      for (int j = 0; j < Fragments; ++j)
+#pragma unroll
+        for (int i = 2 * row; i < 2 * row + 2; ++i) {
+          s[j][i] = ptx::exp2(s[j][i] - base);
+          total[row] += s[j][i];
+        }
+    }
+  }
+
+  /// Adds up the parts of `total` that the four lanes of a row hold. Last of all.
+  __device__ void finish() {
+#pragma unroll
+    for (int row = 0; row < 2; ++row) {
+      total[row] += __shfl_xor_sync(0xffffffffu, total[row], 1);
+      total[row] += __shfl_xor_sync(0xffffffffu, total[row], 2);
+    }
+  }
+};
+
+}  // namespace kvsharer::inline v0::cuda::detail

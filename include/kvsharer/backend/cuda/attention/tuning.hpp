@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kvsharer/config.hpp"
+
+/// Numbers that the attention kernels are made with. Data only, readable by any compiler.
+namespace kvsharer::inline v0::cuda::detail {
+
+/// Rows of queries, and tokens, that a warp's matrix instructions take at once.
+inline constexpr int warp_rows = 16, warp_tokens = 16;
+
+/// Numbers from one row of a tile in shared memory to the next: 16 bytes more than the row, which makes their distance
+/// an odd multiple of 16 bytes, so that eight rows never meet in one bank.
+KVSHARER_HD constexpr int tile_stride(int head_dim, int element_bytes) { return head_dim + 16 / element_bytes; }
+
+KVSHARER_HD constexpr int tile_bytes(int tokens, int head_dim, int element_bytes) {
+  return tokens * tile_stride(head_dim, element_bytes) * element_bytes;
+}
+
+/// How a decode kernel is cut: each warp streams tokens of its own, `stages` steps of warp_tokens in flight.
+struct decode_tuning {
+  int warps = 4;
+  int stages = 2;
+  int blocks_per_multiprocessor = 2;
+
+  KVSHARER_HD constexpr int blocks_of(int multiprocessors) const { return multiprocessors * blocks_per_multiprocessor; }
+  KVSHARER_HD constexpr int unit_tokens() const { return warps * warp_tokens; }
+  KVSHARER_HD constexpr int step_bytes(int head_dim, int element_bytes) const {
+    return 2 * tile_bytes(warp_tokens, head_dim, element_bytes);
+  }
+  KVSHARER_HD constexpr int shared_bytes(int head_dim, int element_bytes) const {
+    return tile_bytes(warp_rows, head_dim, element_bytes) + warps * stages * step_bytes(head_dim, element_bytes);
+  }
+};
+
+/// The most shared memory that a block may have on devices of a compute capability (10 x major + minor).
+constexpr int shared_limit(int capability) {
+  if (capability >= 90) return 227 * 1024;
+  return capability == 80 || capability == 87 ? 163 * 1024 : 99 * 1024;
+}
+
+/// Two blocks fit a multiprocessor wherever four warps do. Bytes in flight: (stages - 1) x warps x step_bytes per
+/// block, where 3 TB/s at a latency of 800 ns ask for 18 KB per multiprocessor.
+constexpr decode_tuning tune_decode(int capability, int head_dim, int element_bytes) {
+  decode_tuning t{.warps = 4, .stages = capability >= 90 ? 3 : 2};
+  const int limit = capability >= 90 ? 112 * 1024 : 99 * 1024;
+  while (t.warps > 1 && t.shared_bytes(head_dim, element_bytes) > limit) t.warps /= 2;
+  while (t.stages > 2 && t.shared_bytes(head_dim, element_bytes) > limit) --t.stages;
+  return t;
+}
+
+/// A block of a prefill kernel: each warp has warp_rows rows of queries, all of them share tiles of unit_tokens.
+struct prefill_tuning {
+  int warps = 4;
+
+  KVSHARER_HD constexpr int rows() const { return warps * warp_rows; }
+  KVSHARER_HD constexpr int unit_tokens() const { return warps * warp_tokens; }
+  KVSHARER_HD constexpr int shared_bytes(int head_dim, int element_bytes) const {
+    return tile_bytes(rows(), head_dim, element_bytes) + 2 * 2 * tile_bytes(unit_tokens(), head_dim, element_bytes);
+  }
+};
+
+constexpr prefill_tuning tune_prefill(int head_dim, int element_bytes) {
+  prefill_tuning t;
+  while (t.warps > 1 && t.shared_bytes(head_dim, element_bytes) > 99 * 1024) t.warps /= 2;
+  return t;
+}
+
+/// Tunings as types, since kernels cannot be templates over structures.
+template <int Capability, int HeadDim, int ElementBytes>
+struct tuned_decode {
+  static constexpr decode_tuning value = tune_decode(Capability, HeadDim, ElementBytes);
+  static_assert(value.shared_bytes(HeadDim, ElementBytes) <= shared_limit(Capability));
+};
+template <int HeadDim, int ElementBytes>
+struct tuned_prefill {
+  static constexpr prefill_tuning value = tune_prefill(HeadDim, ElementBytes);
+  static_assert(value.shared_bytes(HeadDim, ElementBytes) <= shared_limit(86));
+};
+
+}  // namespace kvsharer::inline v0::cuda::detail

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <type_traits>
+
+#include "kvsharer/concepts/kv_cache.hpp"
+#include "kvsharer/config.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::cuda {
+
+/// The rows that one launch works on: of every sequence its newest tokens, one row each, sequence after sequence.
+/// Numbers that change while sequences grow lie in device memory, so that a captured graph follows them.
+struct ragged_batch {
+  index_t sequences = 0;
+  index_t rows = 0;      ///< of all sequences together; at most, where row_begin is given
+  index_t max_rows = 1;  ///< of one sequence, at most
+
+  const std::int32_t* lengths = nullptr;    ///< [place]: tokens of the sequence, these rows included
+  const std::int32_t* places = nullptr;     ///< [sequences]: where `lengths` and the views have a sequence; null: b
+  const std::int32_t* row_begin = nullptr;  ///< [sequences + 1]: the first row of each; null: one row per sequence
+
+  KVSHARER_HD index_t place(index_t b) const noexcept { return places != nullptr ? places[b] : b; }
+  KVSHARER_HD index_t length(index_t b) const noexcept { return lengths[place(b)]; }
+  KVSHARER_HD index_t first_row(index_t b) const noexcept { return row_begin != nullptr ? row_begin[b] : b; }
+  KVSHARER_HD index_t rows_of(index_t b) const noexcept {
+    return row_begin != nullptr ? row_begin[b + 1] - row_begin[b] : 1;
+  }
+};
+
+/// One layer's keys or values of many sequences, as kernels read them.
+///
+/// Required of `const B b`: b.sequence(place) -> RowContiguousView, whose rows begin at multiples of 16 bytes.
+/// A view may also have find(head, token), which is its row or null where none can be; kernels then report and leave
+/// the row out instead of reading it.
+template <class B>
+concept BatchView = std::is_trivially_copyable_v<B> && requires(const B b, index_t place) {
+  { b.sequence(place) } -> RowContiguousView;
+};
+
+template <BatchView B>
+using stored_type = typename std::remove_cvref_t<decltype(std::declval<const B&>().sequence(0))>::value_type;
+
+/// The row of a token, or null where the view knows that there is none.
+template <RowContiguousView V>
+KVSHARER_HD const typename V::value_type* find_row(const V& view, index_t head, index_t token) noexcept {
+  if constexpr (requires { view.find(head, token); })
+    return view.find(head, token);
+  else
+    return view.row(head, token);
+}
+
+}  // namespace kvsharer::inline v0::cuda

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kvsharer/backend/cuda/launch.cuh"
+#include "kvsharer/backend/cuda/memory.cuh"
+#include "kvsharer/backend/cuda/stream_ref.cuh"
+#include "kvsharer/config.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::cuda::detail {
+
+/// Words to be changed, as an argument of a launch: at most 4 KB, copied when the launch is made, so that the host need
+/// not wait before it prepares the next.
+struct word_changes {
+  static constexpr int capacity = 480;
+  struct change {
+    std::int32_t at, value;
+  };
+  std::int32_t count = 0;
+  change changes[capacity];
+};
+
+template <int = 0>  // a template, so that every file that includes it may have it
+KVSHARER_HIDDEN __global__ void __launch_bounds__(word_changes::capacity)
+    change_words(const __grid_constant__ word_changes list, std::int32_t* words) {
+  const int i = static_cast<int>(threadIdx.x);
+  if (i < list.count) words[list.changes[i].at] = list.changes[i].value;
+}
+
+/// 32-bit words in device memory that the host writes, in stream order: block tables and lengths. A word changed twice
+/// between two flushes has the later value.
+template <MemoryResource R>
+class word_table {
+ public:
+  word_table(stream_ref stream, std::size_t words, R resource) : words_(stream, words, std::move(resource)) {
+    if (words > 0)
+      check(cudaMemsetAsync(words_.data(), 0, words_.bytes(), stream.get()), "the clearing of the block tables");
+  }
+
+  const std::int32_t* data() const noexcept { return words_.data(); }
+  std::size_t bytes() const noexcept { return words_.bytes(); }
+
+  void set(index_t at, index_t value) {
+    // Two changes of one word in one launch would race.
+    for (std::int32_t i = 0; i < pending_.count; ++i)
+      if (pending_.changes[i].at == at) {
+        pending_.changes[i].value = static_cast<std::int32_t>(value);
+        return;
+      }
+    if (pending_.count == word_changes::capacity) flush();
+    pending_.changes[pending_.count++] = {static_cast<std::int32_t>(at), static_cast<std::int32_t>(value)};
+  }
+
+  /// Hands what was set to the stream.
+  void flush() {
+    if (pending_.count == 0) return;
+    launch("the update of block tables", words_.stream(), {dim3(1), word_changes::capacity}, change_words<>, pending_,
+           words_.data());
+    pending_.count = 0;
+  }
+
+  /// words[to, to + count) = words[from, from + count), after what was set before.
+  void copy(index_t from, index_t to, index_t count) {
+    flush();
+    if (count > 0)
+      check(cudaMemcpyAsync(words_.data() + to, words_.data() + from, static_cast<std::size_t>(count) * sizeof(*data()),
+                            cudaMemcpyDeviceToDevice, words_.stream().get()),
+            "the copy of a block table");
+  }
+
+ private:
+  device_buffer<std::int32_t, R> words_;
+  word_changes pending_;
+};
+
+}  // namespace kvsharer::inline v0::cuda::detail

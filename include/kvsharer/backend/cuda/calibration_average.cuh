@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kvsharer/backend/cuda/backend.cuh"
+#include "kvsharer/backend/cuda/launch.cuh"
+#include "kvsharer/backend/cuda/memory.cuh"
+#include "kvsharer/backend/cuda/row_place.cuh"
+#include "kvsharer/backend/cuda/status.cuh"
+#include "kvsharer/concepts/kv_cache.hpp"
+#include "kvsharer/concepts/require.hpp"
+#include "kvsharer/config.hpp"
+#include "kvsharer/core/error.hpp"
+#include "kvsharer/core/types.hpp"
+#include "kvsharer/layout/layer_view.hpp"
+#include "kvsharer/layout/strided_index.hpp"
+#include "kvsharer/search/calibration_average.hpp"
+
+namespace kvsharer::inline v0::cuda {
+namespace detail {
+
+/// As many views as fit a kernel's arguments, which are 4 KB.
+template <class View>
+struct view_group {
+  static constexpr int most = sizeof(View) < 3072 ? static_cast<int>(3072 / sizeof(View)) : 1;
+
+  alignas(View) std::byte bytes[most * sizeof(View)];
+  int count;
+
+  /// `count` <= most of `views` from `first` on.
+  view_group(const std::vector<View>& views, std::size_t first, int views_taken) : count(views_taken) {
+    std::memcpy(bytes, views.data() + first, static_cast<std::size_t>(count) * sizeof(View));
+  }
+  __device__ const View& operator[](unsigned i) const { return reinterpret_cast<const View*>(bytes)[i]; }
+};
+
+/// What a sample adds to the mean of some layers.
+struct mean_update {
+  float* mean;  // [layer][kv_head][token][channel], from the group's first layer on
+  index_t tokens;
+  int channels;
+  float weight;
+  std::int32_t sample;
+  std::int32_t* spoilt;  // the first sample that is not finite, from 1; negative where a row was not found; 0 for none
+  status_word* status;
+  int first_layer;  // for status
+};
+
+inline constexpr unsigned mean_rows = 8;
+
+/// Grid: (tokens / mean_rows, heads, views of the group). A warp takes a row, so that its lanes read neighbours.
+template <class View>
+KVSHARER_HIDDEN __global__ void __launch_bounds__(mean_rows * 32)
+    update_mean_kernel(const __grid_constant__ view_group<View> views, const __grid_constant__ mean_update u) {
+  const index_t token = index_t{blockIdx.x} * mean_rows + threadIdx.x / 32, head = blockIdx.y;
+  if (token >= u.tokens) return;
+  const auto row = row_place<View>::find(views[blockIdx.z], head, token);
+  const int lane = static_cast<int>(threadIdx.x % 32), layer = static_cast<int>(blockIdx.z);
+  if (!row.exists()) {
+    if (lane == 0) {
+      report(u.status, refusal::page_out_of_range, u.first_layer + layer, 0, token);
+      atomicCAS(u.spoilt, 0, -u.sample);
+    }
+    return;
+  }
+  float* const mean = u.mean + ((layer * index_t{gridDim.y} + head) * u.tokens + token) * u.channels;
+  float zero = 0;
+#pragma unroll 4
+  for (int c = lane; c < u.channels; c += 32) {
+    const float x = row.at(c);
+    mean[c] += (x - mean[c]) * u.weight;
+    zero += 0.0f * x;
+  }
+  if (zero != 0.0f) atomicCAS(u.spoilt, 0, u.sample);  // 0 * x is NaN for infinities and NaN alone
+}
+
+}  // namespace detail
+
+/// kvsharer::calibration_average in device memory: the mean of every layer's keys and values over samples whose caches
+/// lie there, position by position. It is itself a KVCache. Holds 2 * layers * kv_heads * tokens * head_dim floats,
+/// [keys|values][layer][kv_head][token][channel].
+///
+/// `add` neither waits for the device nor brings anything back. Numbers that are not finite and rows that cannot be
+/// found are noticed on the way: then the average is void, and whoever asks for keys or values is told so. That
+/// question synchronises, once after the last `add`.
+template <MemoryResource Resource = pool_resource>
+class calibration_average {
+ public:
+  static constexpr memory_space space = memory_space::device;
+
+  /// All work is given to on.stream; memory is taken from the resource with the first sample.
+  explicit calibration_average(const backend& on, length_mismatch on_mismatch = length_mismatch::reject,
+                               Resource resource = {})
+      : on_(on),
+        on_mismatch_(on_mismatch),
+        resource_(std::move(resource)),
+        spoilt_(on.stream, 1, resource_),
+        mean_(on.stream, 0, resource_) {
+    check(cudaMemsetAsync(spoilt_.data(), 0, spoilt_.bytes(), on.stream.get()), "cudaMemsetAsync");
+  }
+
+  /// Adds one sample, in stream order: the cache of one sequence after the unshared model ran it. The first one fixes
+  /// shape and length. Throws errc::short_samples, errc::mismatched_samples and errc::bad_shape as the host's does,
+  /// each leaving the average as it was, errc::device_memory and errc::cuda_call. O(sample).
+  template <class Cache>
+  void add(const Cache& cache) {
+    if constexpr (require_kv_cache<Cache>()) {
+      if constexpr (require_readable<backend, Cache::space>()) {
+        if (!admit(cache.shape(), static_cast<index_t>(cache.length()))) return;
+        ++samples_;
+        add_planes(0, [&](layer_id l) { return cache.keys(l); });
+        add_planes(shape_.layers, [&](layer_id l) { return cache.values(l); });
+      }
+    }
+  }
+
+  cache_shape shape() const noexcept { return shape_; }
+  index_t length() const noexcept { return shape_.capacity; }
+
+  /// Throw errc::not_finite, naming the first sample with NaN or infinity, and errc::device_refusal for rows that a
+  /// cache's views could not find. The first call after `add` synchronises.
+  auto keys(layer_id l) const { return plane(l.value); }
+  auto values(layer_id l) const { return plane(shape_.layers + l.value); }
+
+  index_t samples() const noexcept { return samples_; }
+  index_t skipped() const noexcept { return skipped_; }
+
+ private:
+  layer_view<float, layout::strided_index> plane(index_t i) const {
+    settle();
+    return {mean_.data() + i * plane_size(), {.head = shape_.capacity * shape_.head_dim, .token = shape_.head_dim}};
+  }
+  index_t plane_size() const noexcept { return shape_.kv_heads * shape_.capacity * shape_.head_dim; }
+
+  /// Waits for the samples and asks whether they were finite, unless that is known.
+  void settle() const {
+    if (settled_ == samples_) return;
+    std::int32_t spoilt = 0;
+    check(cudaMemcpyAsync(&spoilt, spoilt_.data(), sizeof spoilt, cudaMemcpyDeviceToHost, on_.stream.get()),
+          "cudaMemcpyAsync");
+    on_.stream.synchronize();
+    if (spoilt < 0) {
+      on_.check_status();  // knows more, if there is a status word
+      throw error(errc::device_refusal, "rows of calibration sample " + std::to_string(-spoilt - 1) +
+                                            " (of those used, from 0) lie outside the pool; the average is void, so "
+                                            "average again with its block tables mended");
+    }
+    if (spoilt > 0)
+      throw error(errc::not_finite, "the keys or values of calibration sample " + std::to_string(spoilt - 1) +
+                                        " (of those used, from 0) contain NaN or infinity; the average is void, so "
+                                        "average again without it");
+    settled_ = samples_;
+  }
+
+  bool admit(cache_shape shape, index_t tokens) {
+    if (tokens < 2)
+      throw error(errc::short_samples, "a calibration sample of " + std::to_string(tokens) +
+                                           " token(s) says nothing; use at least 2, normally 64");
+    if (shape.layers <= 0 || shape.kv_heads <= 0 || shape.head_dim <= 0)
+      throw error(errc::bad_shape, "a calibration cache has no layers, heads or channels");
+    if (shape.kv_heads > 65535)
+      throw error(errc::bad_shape, "the device averages at most 65535 KV heads, not " + std::to_string(shape.kv_heads));
+    if (samples_ == 0) {
+      const cache_shape made{shape.layers, shape.kv_heads, shape.head_dim, tokens};
+      mean_ = device_buffer<float, Resource>(
+          on_.stream, static_cast<std::size_t>(2 * shape.layers * shape.kv_heads * tokens * shape.head_dim), resource_);
+      check(cudaMemsetAsync(mean_.data(), 0, mean_.bytes(), on_.stream.get()), "cudaMemsetAsync");
+      shape_ = made;
+      return true;
+    }
+    if (shape.layers != shape_.layers || shape.kv_heads != shape_.kv_heads || shape.head_dim != shape_.head_dim)
+      throw error(errc::bad_shape, "this sample's cache has other layers, KV heads or head_dim than the first one's");
+    if (tokens == length()) return true;
+    if (on_mismatch_ == length_mismatch::skip) {
+      ++skipped_;
+      return false;
+    }
+    throw error(errc::mismatched_samples, "this sample has " + std::to_string(tokens) + " tokens, the first one had " +
+                                              std::to_string(length()) +
+                                              "; cut all to one length, or choose length_mismatch::skip");
+  }
+
+  /// Adds the sample's keys or values, `view(layer)`, to the planes from `first_plane` on.
+  template <class F>
+  void add_planes(index_t first_plane, F&& view) {
+    std::vector<decltype(view(layer_id{}))> views;
+    for (layer_id l{0}; l.value < shape_.layers; ++l.value) views.push_back(view(l));
+    add_views(first_plane, views);
+  }
+  template <class View>
+  void add_views(index_t first_plane, const std::vector<View>& views) {
+    using group = detail::view_group<View>;
+    for (index_t first = 0; first < shape_.layers; first += group::most) {
+      const int count = static_cast<int>(std::min<index_t>(group::most, shape_.layers - first));
+      const detail::mean_update update{mean_.data() + (first_plane + first) * plane_size(),
+                                       length(),
+                                       static_cast<int>(shape_.head_dim),
+                                       1.0f / static_cast<float>(samples_),
+                                       static_cast<std::int32_t>(samples_),
+                                       spoilt_.data(),
+                                       on_.status,
+                                       static_cast<int>(first)};
+      const dim3 grid(static_cast<unsigned>((length() + detail::mean_rows - 1) / detail::mean_rows),
+                      static_cast<unsigned>(shape_.kv_heads), static_cast<unsigned>(count));
+      detail::launch("the update of a calibration average", on_.stream, {grid, detail::mean_rows * 32},
+                     detail::update_mean_kernel<View>, group(views, static_cast<std::size_t>(first), count), update);
+    }
+  }
+
+  backend on_;
+  length_mismatch on_mismatch_;
+  Resource resource_;
+  device_buffer<std::int32_t, Resource> spoilt_;  // [1], see mean_update
+  device_buffer<float, Resource> mean_;
+  cache_shape shape_{};
+  index_t samples_ = 0;
+  index_t skipped_ = 0;
+  mutable index_t settled_ = 0;  // samples that are known to be finite
+};
+static_assert(KVCache<calibration_average<>>);
+
+}  // namespace kvsharer::inline v0::cuda

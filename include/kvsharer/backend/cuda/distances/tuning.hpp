@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kvsharer/backend/cuda/attention/tuning.hpp"
+#include "kvsharer/config.hpp"
+
+/// Numbers that the distance kernels are made with, and how layers and rows are cut for them. Arithmetic only, readable
+/// by any compiler.
+namespace kvsharer::inline v0::cuda::detail {
+
+/// Layers on either side of the tile of pairs that a thread folds: 16 sums for 8 numbers read from shared memory.
+/// Layers go to shared memory in groups of as many.
+inline constexpr int group_layers = 4;
+
+/// Channels that are in shared memory at a time: a row's piece of 128 bytes.
+inline constexpr int chunk_channels = 32;
+
+/// Floats from one group to the next in shared memory: [group_layers][chunk_channels] and 16 bytes more, so that
+/// threads which read the same layer of eight neighbouring groups meet in no bank.
+inline constexpr int group_stride = group_layers * chunk_channels + 4;
+
+/// What the kernels are made with. 256 threads are two warps for each of a multiprocessor's four schedulers, and two
+/// such blocks leave a thread 128 registers, which 16 partials and 16 totals need.
+struct distances_tuning {
+  int max_threads = 256;
+  int stages = 3;                     ///< chunks in shared memory: one that is folded, the others on their way
+  int blocks_per_multiprocessor = 2;  ///< for which registers must do
+};
+inline constexpr distances_tuning fold_tuning{};
+
+/// The groups of layers whose pairs one launch folds: `readers` groups against the groups before them among the same
+/// (`owners` is 0), or against `owners` others, all of earlier layers.
+struct group_range {
+  int first_reader = 0, readers = 0;
+  int first_owner = 0, owners = 0;
+
+  KVSHARER_HD constexpr bool triangle() const { return owners == 0; }
+  KVSHARER_HD constexpr int groups() const { return readers + owners; }
+  KVSHARER_HD constexpr int tiles() const { return triangle() ? readers * (readers + 1) / 2 : readers * owners; }
+
+  /// The group at a place in shared memory.
+  KVSHARER_HD constexpr int group(int place) const {
+    return place < readers ? first_reader + place : first_owner + place - readers;
+  }
+  /// The places of a tile's two groups. Tiles that follow each other share the reader's group mostly, and have
+  /// neighbouring groups of owners.
+  struct tile_places {
+    int reader, owner;
+  };
+  KVSHARER_HD constexpr tile_places tile(int t) const {
+    if (!triangle()) return {t / owners, readers + t % owners};
+    int reader = 0;
+    while (t > reader) t -= ++reader;
+    return {reader, t};
+  }
+};
+
+/// How layers are cut: one launch folds all pairs where a tile for each thread suffices (88 layers with 256 threads).
+/// With more, groups are cut into `parts` ranges and every two ranges are one launch, so that numbers are read `parts`
+/// times.
+struct layer_cut {
+  int groups;
+  int parts = 1;
+
+  constexpr int launches() const { return parts * (parts + 1) / 2; }
+  constexpr int begin(int part) const { return groups * part / parts; }
+  constexpr group_range launch(int i) const {
+    int reader = 0;
+    while (i > reader) i -= ++reader;
+    const int first = begin(reader), end = begin(reader + 1);
+    if (i == reader) return {first, end - first};
+    return {first, end - first, begin(i), begin(i + 1) - begin(i)};
+  }
+};
+
+constexpr layer_cut cut_layers(int layers, int max_threads) {
+  layer_cut cut{(layers + group_layers - 1) / group_layers};
+  const auto fits = [max_threads](const layer_cut& c) {
+    const int most = (c.groups + c.parts - 1) / c.parts;
+    return most * (most + 1) / 2 <= max_threads && (c.parts == 1 || most * most <= max_threads);
+  };
+  while (!fits(cut)) ++cut.parts;
+  return cut;
+}
+
+/// How a launch runs: rows that a block works on at once, each with a thread for every tile.
+struct fold_plan {
+  int rows = 1;
+  int threads = 0;       ///< of a block: whole warps
+  int shared_bytes = 0;  ///< of a block
+  int resident = 1;      ///< blocks that a multiprocessor holds
+};
+
+/// `place_bytes`: for every row and layer of a batch, twice, to note where the row is. `value_bytes`: of a thread's
+/// total, once.
+constexpr fold_plan plan_fold(int capability, const distances_tuning& t, const group_range& range, int place_bytes,
+                              int value_bytes) {
+  const int available = shared_limit(capability) + 1024;  // of a multiprocessor; each block takes 1 KB besides its own
+  const int stage_bytes = t.stages * range.groups() * group_stride * 4;
+  const int row_bytes = stage_bytes + 2 * range.groups() * group_layers * place_bytes;
+  const int by_memory = (available / t.blocks_per_multiprocessor - 1024) / row_bytes;
+  const int by_threads = t.max_threads / range.tiles();
+  fold_plan p;
+  p.rows = by_memory < by_threads ? by_memory : by_threads;
+  if (p.rows < 1) p.rows = 1;
+  p.threads = (p.rows * range.tiles() + 31) / 32 * 32;
+  p.shared_bytes = p.rows * row_bytes > p.threads * value_bytes ? p.rows * row_bytes : p.threads * value_bytes;
+  const int by_shared = available / (p.shared_bytes + 1024);
+  const int by_registers = t.max_threads * t.blocks_per_multiprocessor / p.threads;
+  p.resident = by_shared < by_registers ? by_shared : by_registers;
+  if (p.resident > 16) p.resident = 16;
+  if (p.resident < 1) p.resident = 1;
+  return p;
+}
+
+}  // namespace kvsharer::inline v0::cuda::detail

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <concepts>
+#include <cstddef>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "kvsharer/backend/cuda/status.cuh"
+#include "kvsharer/backend/cuda/stream_ref.cuh"
+#include "kvsharer/core/error.hpp"
+
+namespace kvsharer::inline v0::cuda {
+
+/// Where device memory comes from, in stream order: what is allocated on a stream may be used on it at once, and what
+/// is given back may still be in use by work given to it before. An engine's own pool is one.
+///
+/// Required of `R r`, copied by value (a handle):
+///   r.allocate(stream_ref, bytes) -> void*      at a multiple of 256 bytes; throws when there is none
+///   r.deallocate(stream_ref, void*, bytes)      does not throw
+template <class R>
+concept MemoryResource = std::copyable<R> && requires(R r, stream_ref stream, void* p, std::size_t bytes) {
+  { r.allocate(stream, bytes) } -> std::same_as<void*>;
+  r.deallocate(stream, p, bytes);
+};
+
+/// The device's own stream-ordered pool (cudaMallocAsync).
+struct pool_resource {
+  void* allocate(stream_ref stream, std::size_t bytes) const {
+    void* p = nullptr;
+    if (const cudaError_t outcome = cudaMallocAsync(&p, bytes, stream.get()); outcome != cudaSuccess) {
+      cudaGetLastError();  // an allocation that failed leaves the device usable
+      throw error(errc::device_memory, "the device has no " + std::to_string(bytes) + " bytes left (" +
+                                           cudaGetErrorName(outcome) +
+                                           "); ask for a smaller batch, context or page pool");
+    }
+    return p;
+  }
+  void deallocate(stream_ref stream, void* p, std::size_t) const noexcept { cudaFreeAsync(p, stream.get()); }
+};
+static_assert(MemoryResource<pool_resource>);
+
+/// `size` numbers in device memory, uninitialised. Allocated and given back in the order of one stream.
+template <class T, MemoryResource R = pool_resource>
+class device_buffer {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  explicit device_buffer(stream_ref stream, std::size_t size = 0, R resource = {})
+      : stream_(stream), resource_(std::move(resource)), size_(size) {
+    if (size > 0) data_ = static_cast<T*>(resource_.allocate(stream_, bytes()));
+  }
+  device_buffer(device_buffer&& other) noexcept
+      : stream_(other.stream_),
+        resource_(std::move(other.resource_)),
+        data_(std::exchange(other.data_, nullptr)),
+        size_(std::exchange(other.size_, 0)) {}
+  device_buffer& operator=(device_buffer&& other) noexcept {
+    std::swap(stream_, other.stream_);
+    std::swap(resource_, other.resource_);
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~device_buffer() {
+    if (data_ != nullptr) resource_.deallocate(stream_, data_, bytes());
+  }
+
+  T* data() noexcept { return data_; }
+  const T* data() const noexcept { return data_; }
+  std::size_t size() const noexcept { return size_; }
+  std::size_t bytes() const noexcept { return size_ * sizeof(T); }
+  stream_ref stream() const noexcept { return stream_; }
+
+ private:
+  stream_ref stream_;
+  R resource_;
+  T* data_ = nullptr;
+  std::size_t size_;
+};
+
+}  // namespace kvsharer::inline v0::cuda

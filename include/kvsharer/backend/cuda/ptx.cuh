@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+
+#include "kvsharer/core/element.hpp"
+
+/// The machine instructions that CUDA C++ has no name for, and nothing else: sm_80 and newer. Kernels use these names
+/// only, so that tests may put a header of plain C++ in this one's place.
+namespace kvsharer::inline v0::cuda::ptx {
+
+/// The block's dynamic shared memory, at a multiple of 128 bytes.
+__device__ inline std::byte* dynamic_shared() {
+  extern __shared__ __align__(128) std::byte kvsharer_shared[];
+  return kvsharer_shared;
+}
+
+/// Will what is read from device memory be read again soon?
+enum class reuse { none, some };
+
+/// Begins to copy 16 bytes from device to shared memory, both at multiples of 16; writes zeros where not `valid`,
+/// without touching `from`. What has no reuse is the first to leave the L2.
+template <reuse Reuse>
+__device__ void copy_async_16(void* to, const void* from, bool valid) {
+  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
+  if constexpr (Reuse == reuse::none) {
+    std::uint64_t policy;
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;" ::"r"(address), "l"(from),
+                 "r"(valid ? 16 : 0), "l"(policy)
+                 : "memory");
+  } else {
+    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(valid ? 16 : 0)
+                 : "memory");
+  }
+}
+/// Closes a group of copies; `copy_wait<n>` returns once all but this thread's newest n groups have landed.
+__device__ inline void copy_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int Newest>
+__device__ void copy_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(Newest) : "memory");
+}
+
+/// Numbers that another block may have written during this launch: past the caches that are not told of it.
+__device__ inline float load_once(const float* p) { return __ldcg(p); }
+__device__ inline float4 load_once_4(const float* p) { return __ldcg(reinterpret_cast<const float4*>(p)); }
+
+/// Four matrices of 8 x 8 numbers of 16 bits from shared memory; lane l names row l % 8 of matrix l / 8. A lane gets of
+/// each the pair in row l / 4, columns 2 (l % 4) and the next: of the matrix, or of its transpose.
+__device__ inline void load_matrices(std::uint32_t (&r)[4], const void* row) {
+  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address)
+               : "memory");
+}
+__device__ inline void load_matrices_transposed(std::uint32_t (&r)[4], const void* row) {
+  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(address)
+               : "memory");
+}
+
+/// c (16 x 8) += a (16 x 16) times b (16 x 8), 16-bit numbers with sums in float, spread over the warp as mma.m16n8k16
+/// has it.
+template <class E>
+__device__ void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  if constexpr (std::same_as<E, float16>)
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+        "%3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+  else
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, "
+        "%2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+/// Two numbers rounded to E, the first in the low half.
+template <class E>
+__device__ std::uint32_t pack(float low, float high) {
+  std::uint32_t pair;
+  if constexpr (std::same_as<E, float16>)
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  else
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+
+template <class E>
+__device__ float to_float(E x) {
+  if constexpr (std::same_as<E, float16>) {
+    float y;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.bits));
+    return y;
+  } else {
+    return static_cast<float>(x);  // bfloat16 is a shift, float itself
+  }
+}
+template <class E>
+__device__ float2 unpack(std::uint32_t pair) {
+  E low, high;
+  low.bits = static_cast<std::uint16_t>(pair);
+  high.bits = static_cast<std::uint16_t>(pair >> 16);
+  return make_float2(to_float(low), to_float(high));
+}
+
+/// One number rounded to E.
+template <class E>
+__device__ E from_float(float x) {
+  if constexpr (std::same_as<E, float>) {
+    return x;
+  } else {
+    E y;
+    y.bits = static_cast<std::uint16_t>(pack<E>(x, 0.0f));
+    return y;
+  }
+}
+
+/// 2 to the x, to two units in the last place; 0 for minus infinity.
+__device__ inline float exp2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+}  // namespace kvsharer::inline v0::cuda::ptx

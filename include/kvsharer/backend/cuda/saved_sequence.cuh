@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <istream>
+#include <memory>
+#include <ostream>
+
+#include "kvsharer/backend/cuda/shared_cache.cuh"
+#include "kvsharer/backend/cuda/status.cuh"
+#include "kvsharer/core/types.hpp"
+#include "kvsharer/runtime/cache_stream.hpp"
+#include "kvsharer/runtime/sequence_id.hpp"
+
+namespace kvsharer::inline v0::cuda {
+namespace detail {
+
+/// Memory of the host that the device reaches without staging.
+template <class E>
+class pinned_rows {
+ public:
+  explicit pinned_rows(std::size_t numbers) {
+    if (numbers > 0) check(cudaMallocHost(reinterpret_cast<void**>(&data_), numbers * sizeof(E)), "cudaMallocHost");
+  }
+  pinned_rows(const pinned_rows&) = delete;
+  ~pinned_rows() { cudaFreeHost(data_); }
+  E* data() const noexcept { return data_; }
+
+ private:
+  E* data_ = nullptr;
+};
+
+template <class Cache>
+cache_stream_header stream_header(const Cache& cache) {
+  return {.element = cache_stream_code<typename Cache::element_type>,
+          .shape = cache.shape(),
+          .map_hash = cache.map().hash()};
+}
+
+}  // namespace detail
+
+/// Writes a sequence in the form of kvsharer::shared_cache::save, so that a cache on the host may restore it. Waits for
+/// the cache's stream, and allocates. Throws errc::file_access when the stream refuses, errc::cuda_call.
+template <class E, class Layout, class Resource>
+void save(const shared_cache<E, Layout, Resource>& cache, sequence_id id, std::ostream& out) {
+  cache_stream_header header = detail::stream_header(cache);
+  header.length = cache.length(id);
+  header.next_position = cache.next_position(id);
+  const std::size_t numbers = cache.row_numbers(header.length);
+  const detail::pinned_rows<E> rows(numbers);
+  cache.copy_out(id, rows.data());
+  cache.stream().synchronize();
+  kvsharer::detail::cache_stream_writer writer(out);
+  kvsharer::detail::write_header(writer, header, cache.tag());
+  writer.row(static_cast<index_t>(numbers), [&](index_t i) { return rows.data()[i]; });
+  writer.checksum();
+}
+
+/// A new sequence with what `save`, here or on the host, wrote. Waits for the cache's stream, and allocates. Throws
+/// what kvsharer::shared_cache::restore does, having changed nothing, and errc::cuda_call.
+template <class E, class Layout, class Resource>
+sequence_id restore(shared_cache<E, Layout, Resource>& cache, std::istream& in) {
+  kvsharer::detail::cache_stream_reader reader(in);
+  const cache_stream_header header = kvsharer::detail::read_header(reader, detail::stream_header(cache), cache.tag());
+  const sequence_id id = cache.create();
+  try {
+    cache.append(id, header.length);
+    cache.set_next_position(id, header.next_position);
+    const std::size_t numbers = cache.row_numbers(header.length);
+    const detail::pinned_rows<E> rows(numbers);
+    reader.row<E>(static_cast<index_t>(numbers), [&](index_t i, E x) { rows.data()[i] = x; });
+    reader.checksum();
+    cache.copy_in(id, rows.data());
+    cache.stream().synchronize();
+  } catch (...) {
+    cache.drop(id);
+    throw;
+  }
+  return id;
+}
+
+}  // namespace kvsharer::inline v0::cuda

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <string>
+
+#include "kvsharer/backend/cuda/backend.cuh"
+#include "kvsharer/backend/cuda/batch.cuh"
+#include "kvsharer/backend/cuda/launch.cuh"
+#include "kvsharer/backend/cuda/numbers.cuh"
+#include "kvsharer/backend/cuda/pool_view.cuh"
+#include "kvsharer/backend/cuda/rope.cuh"
+#include "kvsharer/backend/cuda/status.cuh"
+#include "kvsharer/core/element.hpp"
+#include "kvsharer/core/error.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::cuda {
+
+/// New keys and values of a batch, [rows][kv_heads * head_dim] each. Rows begin at multiples of 16 bytes.
+template <CacheElement In>
+struct new_rows {
+  const In* keys = nullptr;
+  const In* values = nullptr;
+  index_t stride = 0;  ///< elements from row to row; 0: they lie one behind the other
+};
+
+namespace detail {
+
+/// Stores the batch's rows at their tokens. Grid: (rows of a sequence, sequences); a thread takes numbers of one head
+/// that are half a head apart.
+template <class In, class E, class Layout>
+KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
+    store_kernel(const __grid_constant__ pool_batch<E, Layout> keys,
+                 const __grid_constant__ pool_batch<E, Layout> values, ragged_batch batch, new_rows<In> rows,
+                 rope_angles rope, status_word* status, int layer) {
+  using wide = numbers<In>;
+  constexpr int count = wide::count;
+  const cache_shape shape = keys.shape;
+  const index_t b = blockIdx.y, r = blockIdx.x, own_rows = batch.rows_of(b);
+  if (r >= own_rows) return;
+  const index_t place = batch.place(b), token = batch.length(b) - own_rows + r;
+  const index_t from = (batch.first_row(b) + r) * rows.stride, half = shape.head_dim / 2;
+  const auto key_view = keys.sequence(place), value_view = values.sequence(place);
+  const bool turned = rope.table != nullptr;
+  if (token < 0 || token >= shape.capacity || (turned && token >= rope.positions)) {
+    if (threadIdx.x == 0) report(status, refusal::past_capacity, layer, b, token);
+    return;
+  }
+  const index_t pieces = half / count;
+  for (index_t i = threadIdx.x; i < shape.kv_heads * pieces; i += blockDim.x) {
+    const index_t head = i / pieces, c = i % pieces * count, at = from + head * shape.head_dim + c;
+    E* const key = key_view.find(head, token);
+    E* const value = value_view.find(head, token);
+    if (key == nullptr || value == nullptr) {
+      report(status, refusal::page_out_of_range, layer, b, token);
+      return;
+    }
+    wide low = wide::load(rows.keys + at), high = wide::load(rows.keys + at + half);
+    if (turned) rotate_halves(rope, token, half, c, low, high);
+    const wide low_value = wide::load(rows.values + at), high_value = wide::load(rows.values + at + half);
+#pragma unroll
+    for (int j = 0; j < count; ++j) {
+      key[c + j] = ptx::from_float<E>(low.x[j]);
+      key[c + half + j] = ptx::from_float<E>(high.x[j]);
+      value[c + j] = ptx::from_float<E>(low_value.x[j]);
+      value[c + half + j] = ptx::from_float<E>(high_value.x[j]);
+    }
+  }
+}
+
+}  // namespace detail
+
+/// Stores new keys and values of a ragged batch into an owner's planes, rounded to E: of each sequence the newest
+/// rows_of(b) tokens. Keys are turned on the way where `rope` is given, token t by position t.
+///
+/// Stream-ordered and capturable; refused rows (a block table that leads outside, a token past the capacity or the
+/// angles) are left out and reported in the status word. Throws errc::bad_shape for heads that cannot be cut into 16
+/// bytes, errc::cuda_call. O(rows x kv_heads x head_dim).
+template <CacheElement In, CacheElement E, CacheLayout Layout>
+void store(const backend& on, const pool_batch<E, Layout>& keys, const pool_batch<E, Layout>& values,
+           const ragged_batch& batch, new_rows<In> rows, const rope_angles& rope = {}, layer_id layer = {-1}) {
+  const cache_shape shape = keys.shape;
+  if (shape.head_dim % (2 * numbers<In>::count) != 0)
+    throw error(errc::bad_shape, "rows of heads of " + std::to_string(shape.head_dim) +
+                                     " channels cannot be stored on the device; half a head must be a multiple of " +
+                                     std::to_string(numbers<In>::count));
+  if (batch.sequences == 0 || batch.rows == 0) return;
+  if (rows.stride == 0) rows.stride = shape.kv_heads * shape.head_dim;
+  detail::launch("the store of keys and values", on.stream,
+                 {dim3(static_cast<unsigned>(batch.max_rows), static_cast<unsigned>(batch.sequences)), 128},
+                 detail::store_kernel<In, E, Layout>, keys, values, batch, rows, rope, on.status, layer.value);
+}
+
+}  // namespace kvsharer::inline v0::cuda

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cmath>
+#include <string>
+
+#include "kvsharer/core/error.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0 {
+
+/// The heads of an attention layer. Query heads [h * heads / kv_heads, (h + 1) * heads / kv_heads) read KV head h: MHA
+/// where the two counts agree, GQA in between, MQA with one KV head.
+struct attention_shape {
+  index_t heads = 0;
+  index_t kv_heads = 0;
+  index_t head_dim = 0;
+  float scale = 0;  ///< of the scores; 0 stands for 1 / sqrt(head_dim)
+
+  constexpr index_t group() const noexcept { return heads / kv_heads; }
+  float score_scale() const noexcept { return scale != 0 ? scale : 1.0f / std::sqrt(static_cast<float>(head_dim)); }
+};
+
+/// Throws errc::bad_shape for heads that cannot be.
+inline void check_shape(const attention_shape& s) {
+  if (s.heads <= 0 || s.kv_heads <= 0 || s.head_dim <= 0 || s.heads % s.kv_heads != 0)
+    throw error(errc::bad_shape, "attention of " + std::to_string(s.heads) + " heads over " +
+                                     std::to_string(s.kv_heads) + " KV heads of " + std::to_string(s.head_dim) +
+                                     " channels; heads must be a multiple of KV heads, and all of them positive");
+}
+
+}  // namespace kvsharer::inline v0

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention on the device against sums in double, over shapes, element types, layouts and ragged lengths.
+#include "kvsharer/backend/cuda/attention/attend.cuh"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <concepts>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backend/cuda/device.hpp"
+#include "kvsharer/backend/cuda/pool_view.cuh"
+#include "kvsharer/layout/contiguous.hpp"
+#include "kvsharer/layout/paged.hpp"
+
+namespace {
+
+using namespace device_test;
+
+/// A sequence of the batch: tokens, of which the newest `rows` ask.
+struct ragged {
+  index_t length;
+  index_t rows;
+};
+
+template <class E>
+std::vector<E> random_numbers(index_t n, unsigned seed) {
+  std::mt19937 bits(seed);
+  std::vector<E> x(static_cast<std::size_t>(n));
+  for (E& v : x) v = E(static_cast<float>(static_cast<int>(bits() % 4001) - 2000) / 1000.0f);
+  return x;
+}
+
+/// A pool of pages in random order, filled with NaN where no token lies, as a cache leaves it to attention.
+template <class E, CacheLayout Layout>
+struct pool {
+  cache_shape shape;
+  Layout layout;
+  std::vector<ragged> sequences;
+  index_t page_tokens = layout.page_tokens(shape);
+  index_t blocks = (shape.capacity + page_tokens - 1) / page_tokens;
+  index_t pages = blocks * static_cast<index_t>(sequences.size()) + 3;
+  index_t page_elements = shape.kv_heads * page_tokens * shape.head_dim;
+  std::vector<std::int32_t> tables = std::vector<std::int32_t>(sequences.size() * static_cast<std::size_t>(blocks));
+  std::vector<std::int32_t> lengths = {};
+  std::vector<E> keys = nans(), values = nans();
+  std::vector<std::vector<E>> key_rows = {}, value_rows = {};  // [sequence][token][kv_head][channel]
+
+  std::vector<E> nans() const {
+    return std::vector<E>(static_cast<std::size_t>(pages * page_elements), E(std::numeric_limits<float>::quiet_NaN()));
+  }
+
+  void fill(unsigned seed) {
+    std::vector<std::int32_t> order(static_cast<std::size_t>(pages));
+    std::iota(order.begin(), order.end(), 0);
+    std::mt19937 bits(seed);
+    std::shuffle(order.begin(), order.end(), bits);
+    std::size_t next = 0;
+    for (auto& entry : tables) entry = order[next++];
+    for (std::size_t b = 0; b < sequences.size(); ++b) {
+      lengths.push_back(static_cast<std::int32_t>(sequences[b].length));
+      const index_t row = shape.kv_heads * shape.head_dim;
+      key_rows.push_back(random_numbers<E>(sequences[b].length * row, seed + 2 * static_cast<unsigned>(b) + 1));
+      value_rows.push_back(random_numbers<E>(sequences[b].length * row, seed + 2 * static_cast<unsigned>(b) + 2));
+      const auto index = layout.index(shape, tables.data() + b * static_cast<std::size_t>(blocks));
+      for (index_t t = 0; t < sequences[b].length; ++t)
+        for (index_t h = 0; h < shape.kv_heads; ++h)
+          for (index_t d = 0; d < shape.head_dim; ++d) {
+            const auto from = static_cast<std::size_t>((t * shape.kv_heads + h) * shape.head_dim + d);
+            keys[static_cast<std::size_t>(index.offset(h, t, d))] = key_rows[b][from];
+            values[static_cast<std::size_t>(index.offset(h, t, d))] = value_rows[b][from];
+          }
+    }
+  }
+};
+
+/// What one row of one query head should be.
+struct expected_row {
+  std::vector<double> out, mass;
+  double lse = -std::numeric_limits<double>::infinity();
+};
+
+template <class E>
+expected_row attend_slowly(const attention_shape& s, const std::vector<E>& keys, const std::vector<E>& values,
+                           const E* query, index_t head, index_t visible) {
+  expected_row r{std::vector<double>(static_cast<std::size_t>(s.head_dim)), {}};
+  const index_t kv_head = head / s.group();
+  const auto row = [&](index_t t) { return static_cast<std::size_t>((t * s.kv_heads + kv_head) * s.head_dim); };
+  std::vector<double> scores;
+  double largest = r.lse, sum = 0;
+  for (index_t t = 0; t < visible; ++t) {
+    double score = 0;
+    for (std::size_t d = 0; d < static_cast<std::size_t>(s.head_dim); ++d)
+      score += static_cast<double>(static_cast<float>(query[d])) * static_cast<float>(keys[row(t) + d]);
+    scores.push_back(score / std::sqrt(static_cast<double>(s.head_dim)));
+    largest = std::max(largest, scores.back());
+  }
+  for (const double x : scores) sum += std::exp(x - largest);
+  if (visible > 0) r.lse = largest + std::log(sum);
+  for (index_t t = 0; t < visible; ++t) {
+    r.mass.push_back(std::exp(scores[static_cast<std::size_t>(t)] - r.lse));
+    for (std::size_t d = 0; d < static_cast<std::size_t>(s.head_dim); ++d)
+      r.out[d] += r.mass.back() * static_cast<double>(static_cast<float>(values[row(t) + d]));
+  }
+  return r;
+}
+
+/// Rounding of weights and results to E: 2^-8 for bfloat16, 2^-11 for float16, of numbers of about 1.
+template <class E>
+constexpr double tolerance = std::same_as<E, float>     ? 2e-5
+                             : std::same_as<E, float16> ? 1.5e-3
+                                                        : 1e-2;
+
+template <class E, int HeadDim, class Layout>
+void compare(Layout layout, const attention_shape& heads, const std::vector<ragged>& sequences, index_t capacity,
+             unsigned seed) {
+  INFO(layout.name(), " ", heads.heads, " heads, ", heads.kv_heads, " KV heads of ", heads.head_dim);
+  pool<E, Layout> cache{{1, heads.kv_heads, heads.head_dim, capacity}, layout, sequences};
+  cache.fill(seed);
+  std::vector<std::int32_t> row_begin{0};
+  index_t max_rows = 1;
+  for (const ragged& r : sequences) {
+    row_begin.push_back(row_begin.back() + static_cast<std::int32_t>(r.rows));
+    max_rows = std::max(max_rows, r.rows);
+  }
+  const index_t rows = row_begin.back(), width = heads.heads * heads.head_dim;
+  const std::vector<E> queries = random_numbers<E>(rows * width, seed + 1000);
+  std::vector<std::int32_t> mass_row(static_cast<std::size_t>(rows), -1);
+  index_t chosen = 0;
+  for (index_t r = 0; r < rows; r += 3) mass_row[static_cast<std::size_t>(r)] = static_cast<std::int32_t>(chosen++);
+
+  device on;
+  const auto keys = on_device(on.stream, cache.keys), values = on_device(on.stream, cache.values);
+  const auto tables = on_device(on.stream, cache.tables), lengths = on_device(on.stream, cache.lengths);
+  const auto begins = on_device(on.stream, row_begin), slots = on_device(on.stream, mass_row);
+  const auto asked = on_device(on.stream, queries);
+  auto out = poisoned<E>(on.stream, queries.size());
+  auto lse = poisoned<float>(on.stream, static_cast<std::size_t>(rows * heads.heads));
+  auto mass = poisoned<float>(on.stream, static_cast<std::size_t>(chosen * heads.heads * capacity));
+  const auto view = [&](const auto& plane) {
+    return cuda::pool_batch<const E, Layout>{
+        plane.data(), static_cast<index_t>(plane.size()), tables.data(), cache.blocks, cache.shape, layout};
+  };
+  const cuda::ragged_batch batch{.sequences = static_cast<index_t>(sequences.size()),
+                                 .rows = rows,
+                                 .max_rows = max_rows,
+                                 .lengths = lengths.data(),
+                                 .row_begin = begins.data()};
+  cuda::attend<HeadDim>(on.backend, heads, view(keys), view(values), batch, asked.data(), out.data(),
+                        {lse.data(), mass.data(), slots.data(), capacity});
+  const std::vector<E> got = on_host(out);
+  const std::vector<float> got_lse = on_host(lse), got_mass = on_host(mass);
+  CHECK_NOTHROW(on.backend.check_status());
+
+  double worst = 0, worst_lse = 0, worst_mass = 0;
+  std::size_t not_numbers = 0;
+  const auto differ = [&](double& worst_so_far, double a, double b) {
+    if (std::isnan(a)) ++not_numbers;
+    if (a != b) worst_so_far = std::max(worst_so_far, std::abs(a - b));
+  };
+  for (std::size_t b = 0; b < sequences.size(); ++b)
+    for (index_t r = 0; r < sequences[b].rows; ++r)
+      for (index_t h = 0; h < heads.heads; ++h) {
+        const index_t row = row_begin[b] + r;
+        const auto at = static_cast<std::size_t>(row * width + h * heads.head_dim);
+        const index_t visible = std::max<index_t>(0, sequences[b].length - sequences[b].rows + r + 1);
+        const expected_row e =
+            attend_slowly(heads, cache.key_rows[b], cache.value_rows[b], queries.data() + at, h, visible);
+        for (std::size_t d = 0; d < e.out.size(); ++d) differ(worst, static_cast<float>(got[at + d]), e.out[d]);
+        differ(worst_lse, got_lse[static_cast<std::size_t>(row * heads.heads + h)], e.lse);
+        if (const auto slot = mass_row[static_cast<std::size_t>(row)]; slot >= 0)
+          for (index_t t = 0; t < capacity; ++t)
+            differ(worst_mass, got_mass[static_cast<std::size_t>((slot * heads.heads + h) * capacity + t)],
+                   t < visible ? e.mass[static_cast<std::size_t>(t)] : 0.0);
+      }
+  CHECK(not_numbers == 0);
+  CHECK(worst < tolerance<E>);
+  CHECK(worst_lse < 1e-4);
+  CHECK(worst_mass < 1e-4);
+}
+
+TEST_CASE("decode: one row of each sequence, lengths 0, 1 and around tiles and pages") {
+  const std::vector<ragged> batch{{0, 1}, {1, 1}, {15, 1}, {16, 1}, {17, 1}, {63, 1}, {64, 1}, {65, 1}, {200, 1}};
+  compare<bfloat16, 64>(layout::paged<16>{}, {8, 2, 64}, batch, 208, 1);
+  compare<float16, 128>(layout::head_major{}, {4, 4, 128}, batch, 200, 2);
+  compare<float, 64>(layout::paged<>{5}, {4, 1, 64}, batch, 203, 3);
+}
+TEST_CASE("decode: a group of more heads than a tile has rows, and several rows of a sequence") {
+  compare<bfloat16, 64>(layout::paged<16>{}, {20, 1, 64}, {{70, 1}, {3, 1}, {0, 1}}, 80, 4);
+  compare<float16, 96>(layout::token_major{}, {8, 2, 96}, {{33, 4}, {4, 4}, {7, 0}, {50, 8}}, 64, 5);
+}
+TEST_CASE("decode: the widest heads") {
+  compare<bfloat16, 256>(layout::paged<16>{}, {2, 1, 256}, {{130, 1}, {31, 1}}, 144, 6);
+  compare<float, 256>(layout::head_major{}, {2, 2, 256}, {{40, 1}}, 48, 7);
+}
+TEST_CASE("prefill: rows of a ragged batch, whole sequences and chunks of longer ones") {
+  const std::vector<ragged> batch{{65, 65}, {100, 37}, {1, 1}, {0, 0}, {130, 64}};
+  compare<bfloat16, 64>(layout::paged<16>{}, {4, 2, 64}, batch, 144, 8);
+  compare<float16, 128>(layout::head_major{}, {4, 4, 128}, batch, 130, 9);
+  compare<float, 64>(layout::paged<>{3}, {2, 1, 64}, {{40, 40}, {50, 33}}, 51, 10);
+}
+TEST_CASE("prefill: other head sizes") {
+  compare<float16, 96>(layout::token_major{}, {8, 2, 96}, {{70, 40}}, 80, 11);
+  compare<bfloat16, 256>(layout::paged<64>{}, {2, 1, 256}, {{66, 40}}, 128, 12);
+}
+
+}  // namespace

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sweep/plan.hpp"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "usage_error.hpp"
+
+namespace {
+
+using namespace mini_llama;
+
+std::string refused(const sweep_axes& axes) {
+  try {
+    make_plan(axes, 24);
+  } catch (const usage_error& e) {
+    return e.what();
+  }
+  return "(nothing was refused)";
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+TEST_CASE("a plan is every combination once, sizes ascending, what shares a calibration together") {
+  const auto plan = make_plan({.share = {"25%", "2"},
+                               .order = {"similar", "random:2"},
+                               .metric = {"flat", "cosine"},
+                               .samples = {30, 10},
+                               .threshold = {0.5, 0.9}},
+                              24);
+  REQUIRE(plan.size() == 2 * 3 * 2 * 2 * 2);
+  CHECK(plan[0] == combination{2, "similar", 0, "flat", 30, 0.5});
+  CHECK(plan[1] == combination{6, "similar", 0, "flat", 30, 0.5});
+  CHECK(plan[2] == combination{2, "random", 0, "flat", 30, 0.5});
+  CHECK(plan[4] == combination{2, "random", 1, "flat", 30, 0.5});
+  CHECK(plan[6] == combination{2, "similar", 0, "flat", 30, 0.9});
+  CHECK(plan[12] == combination{2, "similar", 0, "cosine", 30, 0.5});
+  CHECK(plan[24] == combination{2, "similar", 0, "flat", 10, 0.5});
+  for (std::size_t i = 0; i < plan.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j) CHECK(!(plan[i] == plan[j]));
+}
+
+TEST_CASE("what is asked for twice is planned once") {
+  CHECK(make_plan({.share = {"25%", "6", "6"}, .order = {"random", "random:1"}}, 24).size() == 1);
+  CHECK(make_plan({}, 24).size() == 4 * 8);
+}
+
+TEST_CASE("impossible plans are refused, saying what is possible") {
+  CHECK(has(refused({.share = {"0"}}), "full model"));
+  CHECK(has(refused({.share = {"24"}}), "0 to 23"));
+  CHECK(has(refused({.order = {"backwards"}}), "choose from dissimilar, similar, suffix, random"));
+  CHECK(has(refused({.order = {"explicit"}}), "no rule"));
+  for (const std::string order : {"similar:2", "random:", "random:0", "random:x", "random:2x", "random:-1"})
+    CHECK(has(refused({.order = {order}}), "as in random:5"));
+  CHECK(has(refused({.metric = {"manhattan"}}), "manhattan"));
+  CHECK(has(refused({.samples = {0}}), "--samples"));
+  CHECK(has(refused({.threshold = {std::stod("nan")}}), "--threshold"));
+  CHECK(has(refused({.metric = {}}), "at least one"));
+}
+
+}  // namespace

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <sstream>
+#include <vector>
+
+#include "runtime/cache_fixtures.hpp"
+
+/// What holds for every cache, on the host and on the device: a test program says which by defining CACHES, a list of
+/// types like cache_fixtures::combination, before it includes this.
+using namespace cache_fixtures;
+
+namespace {
+
+const cache_shape shape{.layers = 5, .kv_heads = 2, .head_dim = 8, .capacity = 20};
+const share_map map = map_of({0, 1, 0, 1, 4});
+
+template <class C>
+auto make_cache(index_t sequences = 4, index_t pages = 0) {
+  return typename C::cache(map, shape, {.max_sequences = sequences, .pages = pages, .tag = "model"},
+                           make_layout<typename C::layout_type>());
+}
+
+/// Appends `tokens` and stores rows of `seed` (keys) and seed + 1000 (values), offset by 10 for each owner.
+template <class Cache>
+void feed(Cache& cache, sequence_id id, index_t tokens, int seed) {
+  const index_t first = cache.append(id, tokens);
+  for (int l = 0; l < 5; ++l)
+    if (cache.owns({l}))
+      cache.store({l}, id, first, tokens, rows(shape, tokens, seed + 10 * l).data(),
+                  rows(shape, tokens, seed + 1000 + 10 * l).data());
+}
+
+/// Does the view show, from token `first` on, `expected` rounded to E?
+template <class E, class View>
+bool shows(const View& view, index_t first, const std::vector<float>& expected) {
+  const index_t row = shape.kv_heads * shape.head_dim;
+  for (index_t i = 0; i < static_cast<index_t>(expected.size()); ++i) {
+    const index_t in_row = i % row;
+    const float stored = view.at(in_row / shape.head_dim, first + i / row, in_row % shape.head_dim);
+    if (stored != static_cast<float>(E(expected[static_cast<std::size_t>(i)]))) return false;
+  }
+  return true;
+}
+template <class Cache>
+bool fed(const Cache& cache, sequence_id id, index_t first, index_t tokens, int seed, index_t visible) {
+  using E = typename Cache::element_type;
+  const auto cut = [&](std::vector<float> r) {
+    r.resize(static_cast<std::size_t>(visible * shape.kv_heads * shape.head_dim));
+    return r;
+  };
+  for (int l = 0; l < 5; ++l) {
+    const int owner = map.owner({l}).value;
+    if (!shows<E>(cache.keys({l}, id), first, cut(rows(shape, tokens, seed + 10 * owner)))) return false;
+    if (!shows<E>(cache.values({l}, id), first, cut(rows(shape, tokens, seed + 1000 + 10 * owner)))) return false;
+  }
+  return true;
+}
+template <class Cache>
+bool fed(const Cache& cache, sequence_id id, index_t first, index_t tokens, int seed) {
+  return fed(cache, id, first, tokens, seed, tokens);
+}
+
+}  // namespace
+
+TEST_CASE_TEMPLATE("readers see what was stored in their owners, chunk by chunk", C, CACHES) {
+  auto cache = make_cache<C>();
+  const auto a = cache.create(), b = cache.create();
+  feed(cache, a, 5, 1);
+  feed(cache, b, 7, 2);
+  feed(cache, a, 1, 3);
+  feed(cache, a, 14, 4);
+  CHECK(cache.length(a) == 20);
+  CHECK(cache.length(b) == 7);
+  CHECK(cache.next_position(a) == 20);
+  CHECK(fed(cache, a, 0, 5, 1));
+  CHECK(fed(cache, a, 5, 1, 3));
+  CHECK(fed(cache, a, 6, 14, 4));
+  CHECK(fed(cache, b, 0, 7, 2));
+  CHECK_FALSE(fed(cache, b, 0, 7, 1));  // the oracle can tell
+  CHECK(cache.sequence(a).length() == 20);
+  CHECK(cache.sequence(a).keys({2}).at(1, 5, 2) == cache.keys({0}, a).at(1, 5, 2));
+}
+
+TEST_CASE_TEMPLATE("forks share until one of them grows", C, CACHES) {
+  auto cache = make_cache<C>();
+  const auto a = cache.create();
+  feed(cache, a, 5, 1);
+  const index_t free = cache.free_pages();
+  const auto b = cache.fork(a), c = cache.fork(b);
+  CHECK(cache.free_pages() == free);
+  feed(cache, b, 2, 2);
+  feed(cache, a, 3, 3);
+  feed(cache, c, 1, 4);
+  for (const auto id : {a, b, c}) CHECK(fed(cache, id, 0, 5, 1));
+  CHECK(fed(cache, b, 5, 2, 2));
+  CHECK(fed(cache, a, 5, 3, 3));
+  CHECK(fed(cache, c, 5, 1, 4));
+  cache.drop(a);
+  CHECK(fed(cache, b, 0, 5, 1));
+  CHECK(fed(cache, b, 5, 2, 2));
+  cache.drop(b);
+  cache.drop(c);
+  CHECK(cache.free_pages() == cache.pages());
+}
+
+TEST_CASE_TEMPLATE("a truncated sequence grows again, apart from its fork", C, CACHES) {
+  auto cache = make_cache<C>();
+  const auto a = cache.create();
+  feed(cache, a, 11, 1);
+  const auto b = cache.fork(a);
+  cache.truncate(a, 4);
+  CHECK(cache.next_position(a) == 4);
+  feed(cache, a, 6, 2);
+  CHECK(fed(cache, a, 0, 11, 1, 4));
+  CHECK(fed(cache, a, 4, 6, 2));
+  CHECK(fed(cache, b, 0, 11, 1));
+  cache.truncate(a, 0);
+  for (const auto page : cache.block_table(a)) CHECK(page == 0);
+  feed(cache, a, 2, 3);
+  CHECK(fed(cache, a, 0, 2, 3));
+}
+
+TEST_CASE_TEMPLATE("a saved sequence comes back, whatever the layout and the capacity", C, CACHES) {
+  auto cache = make_cache<C>();
+  const auto a = cache.create();
+  feed(cache, a, 10, 1);
+  std::stringstream bytes;
+  cache.save(a, bytes);
+
+  const auto back = cache.restore(bytes);
+  CHECK(back != a);
+  CHECK(cache.length(back) == 10);
+  CHECK(fed(cache, back, 0, 10, 1));
+
+  // The stream does not depend on the layout: another one writes the same bytes, and restores them.
+  auto larger = shape;
+  larger.capacity = 64;
+  typename C::template cache_of<layout::paged<>> other(map, larger, {.tag = "model"}, {4});
+  bytes.seekg(0);
+  const auto there = other.restore(bytes);
+  CHECK(other.next_position(there) == 10);
+  CHECK(fed(other, there, 0, 10, 1));
+  std::stringstream again;
+  other.save(there, again);
+  CHECK(again.str() == bytes.str());
+}
+
+TEST_CASE_TEMPLATE("exhaustion is said before anything changes", C, CACHES) {
+  // Pages for 20 tokens in all: one contiguous page, two of 16, seven of 3.
+  const index_t per_page = make_cache<C>().page_tokens();
+  auto cache = make_cache<C>(3, (20 + per_page - 1) / per_page);
+  const auto a = cache.create(), b = cache.create();
+  feed(cache, a, 2, 1);
+  const auto table = std::vector<std::int32_t>(cache.block_table(a).begin(), cache.block_table(a).end());
+  const auto before = cache.footprint();
+  const auto unchanged = [&] {
+    CHECK(cache.length(a) == 2);
+    CHECK(cache.length(b) == 0);
+    CHECK(cache.footprint() == before);
+    CHECK(std::equal(table.begin(), table.end(), cache.block_table(a).begin()));
+    CHECK(fed(cache, a, 0, 2, 1));
+  };
+  CHECK_REFUSED(capacity_exceeded, cache.append(a, 19));
+  unchanged();
+  const std::vector<sequence_growth> late{{a, 1}, {b, 1}, {a, 18}};
+  CHECK_REFUSED(capacity_exceeded, cache.append(late));
+  unchanged();
+  const std::vector<sequence_growth> much{{a, 18}, {b, 20}};
+  CHECK_REFUSED(pages_exhausted, cache.append(much));
+  unchanged();
+  const std::vector<sequence_growth> stranger{{a, 1}, {{77}, 1}};
+  CHECK_REFUSED(unknown_sequence, cache.append(stranger));
+  unchanged();
+  const std::vector<sequence_growth> negative{{a, 1}, {b, -1}};
+  CHECK_REFUSED(bad_argument, cache.append(negative));
+  unchanged();
+
+  const auto c = cache.fork(a);
+  CHECK_REFUSED(sequences_exhausted, cache.create());
+  CHECK_REFUSED(sequences_exhausted, cache.fork(a));
+  cache.drop(c);
+  CHECK_REFUSED(unknown_sequence, cache.length(c));
+  unchanged();
+  cache.append(a, 18);
+  CHECK(cache.length(a) == 20);
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <random>
+#include <sstream>
+
+#include "runtime/cache_fixtures.hpp"
+
+/// Random operations on a cache beside a model that keeps plain vectors and shares nothing. Equal contents, lengths and
+/// refusals are asked for all the way.
+using namespace cache_fixtures;
+
+namespace {
+
+const cache_shape shape{.layers = 4, .kv_heads = 2, .head_dim = 8, .capacity = 23};
+const share_map layer_map = map_of({0, 1, 1, 3});
+const std::vector<layer_id> owners{{0}, {1}, {3}};
+constexpr index_t max_sequences = 6;
+constexpr std::size_t row_size = 16;
+
+/// One token in all owners' keys and values: [owner][K|V][kv_head * head_dim], decoded. `stored` is false between
+/// append and store, when the numbers are nobody's promise.
+struct token {
+  std::array<float, 3 * 2 * row_size> numbers{};
+  bool stored = false;
+};
+using model = std::map<sequence_id, std::vector<token>>;
+
+template <class Cache>
+class walk {
+ public:
+  using E = typename Cache::element_type;
+
+  walk(Cache& cache, unsigned seed) : cache_(cache), random_(seed) {}
+
+  void step() {
+    switch (below(16)) {
+      case 0:
+      case 1:
+        create();
+        break;
+      case 2:
+      case 3:
+        fork();
+        break;
+      case 4:
+        drop();
+        break;
+      case 5:
+      case 6:
+        truncate();
+        break;
+      case 7:
+        save_and_restore();
+        break;
+      case 8:
+      case 9:
+        grow_batch();
+        break;
+      case 10:
+        overwrite();
+        break;
+      case 11:
+        if (below(40) == 0) {
+          cache_.clear();
+          model_.clear();
+        }
+        break;
+      default:
+        grow();
+        break;
+    }
+  }
+
+  /// The pages that block tables name must be exactly those that are not free, and every stored number must show.
+  bool agrees() const {
+    std::vector<bool> held(static_cast<std::size_t>(cache_.pages()));
+    for (const auto& [id, tokens] : model_) {
+      if (!cache_.alive(id) || cache_.length(id) != static_cast<index_t>(tokens.size())) return false;
+      if (cache_.next_position(id) != cache_.length(id)) return false;
+      const auto table = cache_.block_table(id);
+      const index_t blocks = (cache_.length(id) + cache_.page_tokens() - 1) / cache_.page_tokens();
+      for (index_t b = 0; b < blocks; ++b) held[static_cast<std::size_t>(table[static_cast<std::size_t>(b)])] = true;
+      if (!shows(id, tokens)) return false;
+    }
+    return std::count(held.begin(), held.end(), false) == cache_.free_pages();
+  }
+
+  std::size_t refusals() const { return refusals_; }
+  std::size_t changes() const { return changes_; }
+
+ private:
+  index_t below(index_t n) { return std::uniform_int_distribution<index_t>(0, n - 1)(random_); }
+  sequence_id any() { return std::next(model_.begin(), below(static_cast<index_t>(model_.size())))->first; }
+
+  bool shows(sequence_id id, const std::vector<token>& tokens) const {
+    for (int l = 0; l < 4; ++l) {
+      const auto keys = cache_.keys({l}, id), values = cache_.values({l}, id);
+      const auto slot = static_cast<std::size_t>(layer_map.slot({l}));
+      for (std::size_t t = 0; t < tokens.size(); ++t) {
+        if (!tokens[t].stored) continue;
+        for (std::size_t i = 0; i < row_size; ++i) {
+          const auto head = static_cast<index_t>(i / 8), at = static_cast<index_t>(t),
+                     channel = static_cast<index_t>(i % 8);
+          if (keys.at(head, at, channel) != tokens[t].numbers[(2 * slot) * row_size + i]) return false;
+          if (values.at(head, at, channel) != tokens[t].numbers[(2 * slot + 1) * row_size + i]) return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  /// Runs an operation that may be refused for want of `code`s; a refusal must leave everything as it was.
+  template <class F>
+  bool attempt(std::initializer_list<errc> codes, F&& f) {
+    const auto before = cache_.footprint();
+    try {
+      f();
+      ++changes_;
+      return true;
+    } catch (const error& e) {
+      ++refusals_;
+      const bool expected = std::find(codes.begin(), codes.end(), e.code()) != codes.end();
+      if (!expected || !(cache_.footprint() == before)) FAIL_CHECK(e.what());
+      return false;
+    }
+  }
+
+  void create() {
+    sequence_id id;
+    const bool fits = model_.size() < max_sequences;
+    if (attempt({errc::sequences_exhausted}, [&] { id = cache_.create(); })) model_[id];
+    CHECK_EQ(fits, id.value >= 0);
+  }
+  void fork() {
+    if (model_.empty()) return;
+    const auto from = any();
+    sequence_id id;
+    if (attempt({errc::sequences_exhausted}, [&] { id = cache_.fork(from); })) model_[id] = model_[from];
+  }
+  void drop() {
+    if (model_.empty()) return;
+    const auto id = any();
+    cache_.drop(id);
+    model_.erase(id);
+    if (cache_.alive(id)) FAIL_CHECK("a dropped sequence lives");
+  }
+  void truncate() {
+    if (model_.empty()) return;
+    const auto id = any();
+    auto& tokens = model_[id];
+    const index_t length = below(static_cast<index_t>(tokens.size()) + 1);
+    cache_.truncate(id, length);
+    tokens.resize(static_cast<std::size_t>(length));
+  }
+  /// From the block tables alone: new pages, and one more where another sequence names the page that is written into.
+  index_t pages_needed(sequence_id id, index_t tokens) const {
+    const index_t size = cache_.page_tokens(), length = cache_.length(id);
+    index_t pages = 0;
+    for (index_t t = length; t < length + tokens; ++t) pages += t % size == 0;
+    if (tokens == 0 || length % size == 0) return pages;
+    const auto last = cache_.block_table(id)[static_cast<std::size_t>(length / size)];
+    for (const auto& [other, unused] : model_) {
+      const auto table = cache_.block_table(other);
+      const auto end = table.begin() + (cache_.length(other) + size - 1) / size;
+      if (other != id && std::find(table.begin(), end, last) != end) return pages + 1;
+    }
+    return pages;
+  }
+  void grow() {
+    if (model_.empty()) return;
+    const auto id = any();
+    const index_t tokens = below(6);
+    const bool fits = cache_.length(id) + tokens <= shape.capacity && pages_needed(id, tokens) <= cache_.free_pages();
+    index_t first = -1;
+    if (fits != attempt({errc::capacity_exceeded, errc::pages_exhausted}, [&] { first = cache_.append(id, tokens); }))
+      FAIL_CHECK("append refused what fits, or took what does not");
+    if (!fits) return;
+    if (first != static_cast<index_t>(model_[id].size())) FAIL_CHECK("append returned another first token");
+    model_[id].resize(static_cast<std::size_t>(first + tokens));
+    fill(id, first, tokens);
+  }
+  void grow_batch() {
+    if (model_.empty()) return;
+    std::vector<sequence_growth> batch;
+    for (index_t n = below(4) + 1; n > 0; --n) batch.push_back({any(), below(5)});
+    if (!attempt({errc::capacity_exceeded, errc::pages_exhausted}, [&] { cache_.append(batch); })) return;
+    for (const auto& g : batch) {
+      auto& tokens = model_[g.id];
+      const auto first = static_cast<index_t>(tokens.size());
+      tokens.resize(tokens.size() + static_cast<std::size_t>(g.tokens));
+      fill(g.id, first, g.tokens);
+    }
+  }
+  /// A write to tokens that were stored before is taken whole or, where a fork holds a page too, not at all.
+  void overwrite() {
+    if (model_.empty()) return;
+    const auto id = any();
+    const auto length = static_cast<index_t>(model_[id].size());
+    if (length == 0) return;
+    const index_t first = below(length), tokens = below(length - first) + 1;
+    bool shared = false;
+    for (index_t b = first / cache_.page_tokens(); b <= (first + tokens - 1) / cache_.page_tokens(); ++b)
+      for (const auto& [other, unused] : model_) {
+        const auto blocks = (cache_.length(other) + cache_.page_tokens() - 1) / cache_.page_tokens();
+        for (index_t o = 0; o < blocks; ++o)
+          shared |= other != id && cache_.block_table(other)[static_cast<std::size_t>(o)] ==
+                                       cache_.block_table(id)[static_cast<std::size_t>(b)];
+      }
+    if (shared != !attempt({errc::out_of_range}, [&] { fill(id, first, tokens); }))
+      FAIL_CHECK("a write to a shared page was taken, or one to a page of its own refused");
+  }
+  void save_and_restore() {
+    if (model_.empty()) return;
+    const auto from = any();
+    std::stringstream bytes;
+    cache_.save(from, bytes);
+    sequence_id id;
+    if (attempt({errc::sequences_exhausted, errc::pages_exhausted}, [&] { id = cache_.restore(bytes); }))
+      model_[id] = model_[from];
+  }
+
+  void fill(sequence_id id, index_t first, index_t tokens) {
+    const auto n = static_cast<std::size_t>(tokens);
+    std::vector<token> fresh(n);
+    for (const layer_id owner : owners) {
+      std::vector<float> k(n * row_size), v(n * row_size);
+      for (auto* plane : {&k, &v})
+        for (float& x : *plane) x = static_cast<float>(below(2'000'001) - 1'000'000) / 7919.0f;
+      const auto slot = static_cast<std::size_t>(layer_map.slot(owner));
+      cache_.store(owner, id, first, tokens, k.data(), v.data());
+      for (std::size_t i = 0; i < n * row_size; ++i) {
+        auto& numbers = fresh[i / row_size].numbers;
+        numbers[2 * slot * row_size + i % row_size] = static_cast<float>(E(k[i]));
+        numbers[(2 * slot + 1) * row_size + i % row_size] = static_cast<float>(E(v[i]));
+      }
+    }
+    for (token& t : fresh) t.stored = true;
+    std::copy(fresh.begin(), fresh.end(), model_[id].begin() + first);
+  }
+
+  Cache& cache_;
+  std::mt19937 random_;
+  model model_;
+  std::size_t refusals_ = 0, changes_ = 0;
+};
+
+/// `looks` times are everything's contents compared on the way.
+template <class C>
+void wander(index_t pages, unsigned seed, int steps = 12'000, int looks = 600) {
+  typename C::cache cache(layer_map, shape, {.max_sequences = max_sequences, .pages = pages, .tag = "m"},
+                          make_layout<typename C::layout_type>());
+  walk<typename C::cache> w(cache, seed);
+  for (int i = 0; i < steps; ++i) {
+    w.step();
+    if (i % (steps / looks) == 0) REQUIRE(w.agrees());
+  }
+  CHECK(w.agrees());
+  CHECK(w.changes() > static_cast<std::size_t>(steps) / 6);
+  CHECK(w.refusals() > static_cast<std::size_t>(steps) / 120);
+  cache.clear();
+  CHECK(cache.free_pages() == cache.pages());
+}
+
+}  // namespace

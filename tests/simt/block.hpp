@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "fiber.hpp"
+
+/// One block of a grid at a time: its threads, their barriers, its shared memory.
+namespace simt {
+
+struct index3 {
+  unsigned x = 0, y = 0, z = 0;
+};
+
+/// Where a thread stands, as the language's built-in names tell it.
+struct thread_place {
+  index3 thread, block, block_size, grid_size;
+  unsigned linear = 0;  ///< the thread's number in its block
+};
+
+inline constexpr unsigned warp_size = 32;
+
+/// What threads of a warp hand each other in one collective operation.
+struct alignas(16) exchange_slot {
+  std::byte bytes[64];
+};
+
+/// A `cp.async` that was issued and has not landed.
+struct pending_copy {
+  void* to;
+  const void* from;  ///< null: zeros
+  std::size_t bytes;
+
+  void land() const {
+    if (from)
+      std::memcpy(to, from, bytes);
+    else
+      std::memset(to, 0, bytes);
+  }
+};
+
+enum class waiting : std::uint8_t { no, at_warp, at_block };
+
+struct thread_state {
+  fiber context;
+  thread_place place;
+  waiting wait = waiting::no;
+  unsigned exchanges = 0;
+  std::vector<std::vector<pending_copy>> committed;
+  std::vector<pending_copy> open;
+};
+
+[[noreturn]] inline void stop(const char* why, const thread_place& p) {
+  std::fprintf(stderr, "simt: %s (block %u,%u,%u thread %u)\n", why, p.block.x, p.block.y, p.block.z, p.linear);
+  std::abort();
+}
+
+/// The multiprocessor. There is one for each thread of the host.
+class multiprocessor {
+ public:
+  static multiprocessor& here() {
+    static thread_local multiprocessor one;
+    return one;
+  }
+
+  /// Changes the order in which threads get their turns. A correct kernel does not notice.
+  void seed(unsigned s) { random_.seed(s); }
+
+  thread_state& current() { return *current_; }
+  bool running() const { return current_ != nullptr; }
+  std::byte* dynamic_shared() { return reinterpret_cast<std::byte*>(shared_.data()); }
+  std::size_t dynamic_shared_bytes() const { return shared_.size() * sizeof(line); }
+
+  /// Runs one block of `threads` threads of `body` to its end.
+  void run(index3 block, index3 block_size, index3 grid_size, std::size_t shared_bytes,
+           const std::function<void()>& body) {
+    const unsigned threads = block_size.x * block_size.y * block_size.z;
+    while (threads_.size() < threads) threads_.push_back(std::make_unique<thread_state>());
+    warps_.assign((threads + warp_size - 1) / warp_size, {});
+    shared_.resize((shared_bytes + sizeof(line) - 1) / sizeof(line));
+    if (!shared_.empty()) std::memset(static_cast<void*>(shared_.data()), 0xff, shared_.size() * sizeof(line));
+    favoured_ = 0;
+    body_ = &body;
+    for (unsigned i = 0; i < threads; ++i) {
+      thread_state& t = *threads_[i];
+      t.place = {{i % block_size.x, i / block_size.x % block_size.y, i / (block_size.x * block_size.y)},
+                 block,
+                 block_size,
+                 grid_size,
+                 i};
+      t.wait = waiting::no;
+      t.exchanges = 0;
+      t.committed.clear();
+      t.open.clear();
+      t.context.start([](void* self) { (*static_cast<multiprocessor*>(self)->body_)(); }, this);
+    }
+    while (turn(threads)) {
+    }
+    current_ = nullptr;
+  }
+
+  void sync_block() { pause(waiting::at_block); }
+  void sync_warp() { pause(waiting::at_warp); }
+
+  /// Gives `mine` to the warp and returns what its lanes gave, [32], once all have.
+  template <class T>
+  const exchange_slot* exchange(const T& mine) {
+    static_assert(sizeof(T) <= sizeof(exchange_slot));
+    thread_state& t = current();
+    // Two sets in turns: a lane that is one operation ahead does not overwrite what a slower one still reads.
+    exchange_slot* slots = warps_[t.place.linear / warp_size].slots[t.exchanges++ % 2];
+    std::memcpy(slots[t.place.linear % warp_size].bytes, &mine, sizeof(T));
+    sync_warp();
+    return slots;
+  }
+
+  /// A copy that lands at once or at the wait that asks for it: code must be right either way.
+  void begin_copy(const pending_copy& c) {
+    if (random_() % 2 == 0)
+      c.land();
+    else
+      current().open.push_back(c);
+  }
+  void close_copies() {
+    thread_state& t = current();
+    t.committed.push_back(std::move(t.open));
+    t.open.clear();
+  }
+  void land_copies(std::size_t but_newest) {
+    auto& groups = current().committed;
+    while (groups.size() > but_newest) {
+      for (const pending_copy& c : groups.front()) c.land();
+      groups.erase(groups.begin());
+    }
+  }
+
+ private:
+  struct line {
+    alignas(128) std::byte bytes[128];
+  };
+  struct warp_state {
+    exchange_slot slots[2][warp_size];
+  };
+
+  void pause(waiting w) {
+    thread_state& t = current();
+    t.wait = w;
+    t.context.pause();
+  }
+
+  /// Lets one warp run until its threads wait for each other or for other warps, and opens the barriers at which all
+  /// have arrived. Mostly the same warp as before, so that warps run far ahead of each other where nothing holds them.
+  /// False at the end of the block.
+  bool turn(unsigned threads) {
+    if (random_() % 64 == 0 || !can_run(favoured_, threads)) {
+      const unsigned warps = static_cast<unsigned>(warps_.size()), begin = static_cast<unsigned>(random_() % warps);
+      unsigned i = 0;
+      while (i < warps && !can_run((begin + i) % warps, threads)) ++i;
+      if (i == warps) return open_block(threads);
+      favoured_ = (begin + i) % warps;
+    }
+    const unsigned begin = favoured_ * warp_size, end = std::min(begin + warp_size, threads);
+    order_.resize(end - begin);
+    std::iota(order_.begin(), order_.end(), begin);
+    std::shuffle(order_.begin(), order_.end(), random_);
+    for (const unsigned i : order_) {
+      thread_state& t = *threads_[i];
+      if (t.context.ended() || t.wait != waiting::no) continue;
+      current_ = &t;
+      t.context.resume();
+    }
+    open(begin, end, waiting::at_warp);
+    return true;
+  }
+
+  /// Has the warp a thread that waits for nothing?
+  bool can_run(unsigned warp, unsigned threads) const {
+    for (unsigned i = warp * warp_size; i < std::min((warp + 1) * warp_size, threads); ++i)
+      if (!threads_[i]->context.ended() && threads_[i]->wait == waiting::no) return true;
+    return false;
+  }
+
+  /// No thread can run: all have ended, or all wait for the block, or never go on.
+  bool open_block(unsigned threads) {
+    bool ended = true;
+    for (unsigned i = 0; i < threads; ++i) ended = ended && threads_[i]->context.ended();
+    if (ended) return false;
+    if (!open(0, threads, waiting::at_block)) stop("threads wait at different barriers", first_waiting(threads));
+    return true;
+  }
+
+  bool open(unsigned begin, unsigned end, waiting at) {
+    bool any = false;
+    for (unsigned i = begin; i < end; ++i) {
+      const thread_state& t = *threads_[i];
+      if (t.context.ended()) continue;
+      if (t.wait != at) return false;
+      any = true;
+    }
+    for (unsigned i = begin; i < end; ++i) threads_[i]->wait = waiting::no;
+    return any;
+  }
+
+  const thread_place& first_waiting(unsigned threads) const {
+    for (unsigned i = 0; i < threads; ++i)
+      if (!threads_[i]->context.ended()) return threads_[i]->place;
+    return threads_[0]->place;
+  }
+
+  std::vector<std::unique_ptr<thread_state>> threads_;
+  std::vector<warp_state> warps_;
+  std::vector<line> shared_;
+  std::vector<unsigned> order_;
+  unsigned favoured_ = 0;  // the warp whose turn it is
+  std::mt19937 random_{1};
+  const std::function<void()>* body_ = nullptr;
+  thread_state* current_ = nullptr;
+};
+
+}  // namespace simt
