@@ -3,19 +3,22 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "kvsharer/cpu.hpp"
+#include "objective.hpp"
 #include "usage_error.hpp"
 
 /// Names on the command line and the policies they stand for: the one place where run-time words become template
 /// arguments.
 namespace mini_llama {
 
-inline constexpr std::array metric_names{"mean-row-norm", "flat", "cosine"};
-inline constexpr std::array order_names{"dissimilar", "similar", "suffix", "random", "explicit"};
+inline constexpr std::array metric_names{"mean-row-norm", "flat", "cosine", "scaled-euclidean", "cka"};
+inline constexpr std::array order_names{"dissimilar", "similar", "suffix", "random", "best", "best-suffix", "explicit"};
+inline constexpr std::array objective_names{"cosine", "kl"};
 inline constexpr std::array similarity_names{"mean-of-cosines", "cosine-of-mean"};
 inline constexpr std::array key_names{"post-rope", "pre-rope"};
 inline constexpr std::array kv_type_names{"f32", "f16", "bf16"};
@@ -26,9 +29,16 @@ decltype(auto) with_metric(std::string_view name, F&& f) {
   if (name == "mean-row-norm") return f(kvsharer::metric::mean_row_norm{});
   if (name == "flat") return f(kvsharer::metric::flat_euclidean{});
   if (name == "cosine") return f(kvsharer::metric::cosine{});
-  throw usage_error("there is no metric \"" + std::string(name) + "\"; choose mean-row-norm, flat or cosine");
+  if (name == "scaled-euclidean") return f(kvsharer::metric::scaled_euclidean{});
+  if (name == "cka") return f(kvsharer::cpu::linear_cka{});
+  throw usage_error("there is no metric \"" + std::string(name) +
+                    "\"; choose mean-row-norm, flat, cosine, scaled-euclidean or cka");
 }
 
+/// Does this order ask the probe about every move, instead of ranking pairs by their distances?
+inline bool is_best_first(std::string_view order) { return order == "best" || order == "best-suffix"; }
+
+/// Of the orders that rank; those of is_best_first are searches of their own.
 template <class F>
 decltype(auto) with_order(std::string_view name, std::uint64_t seed, const kvsharer::share_map& map, F&& f) {
   if (name == "dissimilar") return f(kvsharer::policy::dissimilar_first{});
@@ -37,13 +47,26 @@ decltype(auto) with_order(std::string_view name, std::uint64_t seed, const kvsha
   if (name == "random") return f(kvsharer::policy::random_order{seed});
   if (name == "explicit") return f(kvsharer::policy::explicit_map{map});
   throw usage_error("there is no order \"" + std::string(name) +
-                    "\"; choose dissimilar, similar, suffix, random or explicit");
+                    "\"; choose dissimilar, similar, suffix, random, best, best-suffix or explicit");
 }
 
 inline kvsharer::similarity similarity_named(std::string_view name) {
   if (name == "mean-of-cosines") return kvsharer::similarity::mean_of_cosines;
   if (name == "cosine-of-mean") return kvsharer::similarity::cosine_of_mean;
   throw usage_error("there is no similarity \"" + std::string(name) + "\"; choose mean-of-cosines or cosine-of-mean");
+}
+
+/// What the search is to keep. `similarity` is that of the cosines.
+inline objective objective_named(std::string_view name, std::string_view similarity) {
+  if (name == "cosine") return cosine_objective(similarity_named(similarity));
+  if (name == "kl") return kl_objective();
+  throw usage_error("there is no objective \"" + std::string(name) + "\"; choose cosine or kl");
+}
+
+/// The score that a step must exceed unless something else is asked for: the paper's of cosines, none of divergences,
+/// which have no scale of their own.
+inline double default_threshold(std::string_view objective) {
+  return objective == "kl" ? -std::numeric_limits<double>::infinity() : 0.5;
 }
 
 /// "6" or "25%" of `layers`, as a number of layers that are to share. Throws usage_error outside 0 to layers - 1.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "evaluation.hpp"
 
-#include <Eigen/Core>
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "kvsharer/backend/cpu/parallel.hpp"
+#include "logit_row.hpp"
 #include "text_windows.hpp"
 #include "usage_error.hpp"
 
@@ -21,21 +21,7 @@ using kvsharer::share_map;
 
 namespace {
 
-using row = Eigen::Map<const Eigen::ArrayXf>;
-
-/// log of the sum of exp, of one row of logits.
-double log_normaliser(row logits) {
-  const float top = logits.maxCoeff();
-  return static_cast<double>(top) + std::log(static_cast<double>((logits - top).exp().sum()));
-}
-
-/// KL(p || q) in nats, of two rows of logits. With p normalised the log-normalisers stand outside the sum.
-double divergence(row p, double log_p, row q, double log_q) {
-  const auto weights = (p - static_cast<float>(log_p)).exp();
-  return static_cast<double>((weights * (p - q)).sum()) - log_p + log_q;
-}
-
-index_t argmax(row logits) {
+index_t argmax(logit_row logits) {
   index_t best;
   logits.maxCoeff(&best);
   return best;
@@ -88,10 +74,10 @@ class comparison {
   };
 
   row_score score(std::size_t offset, int target, bool compares) const {
-    const row p(full_logits_.data() + offset, model_.config().vocab);
+    const logit_row p(full_logits_.data() + offset, model_.config().vocab);
     const double log_p = log_normaliser(p), full_loss = log_p - static_cast<double>(p[target]);
     if (!compares) return {full_loss, full_loss, 0, true};
-    const row q(shared_logits_.data() + offset, model_.config().vocab);
+    const logit_row q(shared_logits_.data() + offset, model_.config().vocab);
     const double log_q = log_normaliser(q);
     return {log_q - static_cast<double>(q[target]), full_loss, divergence(p, log_p, q, log_q), argmax(p) == argmax(q)};
   }

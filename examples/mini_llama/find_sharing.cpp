@@ -14,6 +14,33 @@ using clock = std::chrono::steady_clock;
 
 double since(clock::time_point start) { return std::chrono::duration<double>(clock::now() - start).count(); }
 
+kvsharer::search_report search_by_rank(const kvsharer::distance_matrix& distances, const search_request& request,
+                                       search_probe& probe) {
+  const kvsharer::search_options options{.share = request.share,
+                                         .threshold = request.threshold,
+                                         .resume = request.resume,
+                                         .progress = request.progress,
+                                         .cancelled = request.cancelled};
+  return with_order(request.order, request.seed, request.explicit_map,
+                    [&](const auto& policy) { return kvsharer::find_share_map(distances, policy, probe, options); });
+}
+
+/// Distances have no say in it; they stand beside the scores for comparison.
+kvsharer::search_report search_best_first(const kvsharer::distance_matrix& distances, const search_request& request,
+                                          search_probe& probe) {
+  kvsharer::search_report report = kvsharer::find_best_share_map(distances.layers(), probe,
+                                                                 {.share = request.share,
+                                                                  .threshold = request.threshold,
+                                                                  .beam = request.beam,
+                                                                  .lazy = !request.exact,
+                                                                  .suffix_only = request.order == "best-suffix",
+                                                                  .resume = request.resume,
+                                                                  .progress = request.progress,
+                                                                  .cancelled = request.cancelled});
+  for (kvsharer::candidate& c : report.candidates) c.distance = distances(c.pair);
+  return report;
+}
+
 }  // namespace
 
 kvsharer::distance_matrix distances_for(const session& s, const search_probe& probe, const search_request& request) {
@@ -29,7 +56,7 @@ kvsharer::distance_matrix distances_for(const session& s, const search_probe& pr
 
 search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request) {
   const auto start = clock::now();
-  search_probe probe(s.llama, samples, similarity_named(request.similarity));
+  search_probe probe(s.llama, samples, objective_named(request.objective, request.similarity));
   const double calibration_seconds = since(start);
   const auto measuring = clock::now();
   kvsharer::distance_matrix distances = distances_for(s, probe, request);
@@ -50,24 +77,21 @@ search_outcome find_sharing(const session& s, const token_batch& samples, const 
   kvsharer::strategy& found = outcome.strategy;
   found.distances = std::move(distances);
 
-  const kvsharer::search_options options{.share = request.share,
-                                         .threshold = request.threshold,
-                                         .resume = request.resume,
-                                         .progress = request.progress,
-                                         .cancelled = request.cancelled};
-  found.report = with_order(request.order, request.seed, request.explicit_map, [&](const auto& policy) {
-    return kvsharer::find_share_map(found.distances, policy, probe, options);
-  });
+  const bool best = is_best_first(request.order);
+  found.report =
+      best ? search_best_first(found.distances, request, probe) : search_by_rank(found.distances, request, probe);
   found.model = s.identity;
-  found.settings = {request.share,
-                    request.threshold,
-                    request.metric,
-                    request.order,
-                    request.seed,
-                    request.similarity,
-                    static_cast<int>(samples.size()),
-                    static_cast<int>(samples.at(0).size()),
-                    request.keys};
+  found.settings = {.share = request.share,
+                    .threshold = request.threshold,
+                    .metric = request.metric,
+                    .order = request.order,
+                    .seed = request.seed,
+                    .similarity = request.objective == "cosine" ? request.similarity : request.objective,
+                    .samples = static_cast<int>(samples.size()),
+                    .sample_tokens = static_cast<int>(samples.at(0).size()),
+                    .keys = request.keys,
+                    .beam = best ? request.beam : 0,
+                    .exact = best && request.exact};
   outcome.layer_evaluations = s.identity.layers + probe.layer_evaluations() - evaluated_before;
   outcome.seconds = since(start);
   return outcome;

@@ -18,9 +18,12 @@ struct search_request {
   double threshold = 0.5;
   std::string metric = "mean-row-norm";
   std::string order = "dissimilar";
+  std::string objective = "cosine";
   std::string similarity = "mean-of-cosines";
   std::string keys = "post-rope";
   std::uint64_t seed = 0;
+  int beam = 1;        ///< maps that a best-first search continues at each step
+  bool exact = false;  ///< have a best-first search score every move, whatever it cost before
   bool resume = true;
   kvsharer::share_map explicit_map = {};
   std::function<void(const kvsharer::search_progress&)> progress = {};
@@ -43,7 +46,7 @@ search_outcome find_sharing(const session& s, const token_batch& samples, const 
 kvsharer::distance_matrix distances_for(const session& s, const search_probe& probe, const search_request& request);
 
 /// The same search, where the samples were run and the distances measured before: ranks and searches alone. The probe
-/// must have been made of these samples with the request's similarity, and have accepted nothing that shares;
+/// must have been made of these samples with the request's objective, and have accepted nothing that shares;
 /// afterwards it holds the run of the map that was found. Layer evaluations count one calibration.
 search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request,
                             search_probe& probe, kvsharer::distance_matrix distances);

@@ -11,11 +11,9 @@ using kvsharer::index_t;
 using kvsharer::layer_id;
 using kvsharer::share_map;
 
-search_probe::search_probe(const model& m, const token_batch& samples, kvsharer::similarity mode)
+search_probe::search_probe(const model& m, const token_batch& samples, const objective& wanted)
     : model_(m),
-      mode_(mode),
-      samples_(static_cast<index_t>(samples.size())),
-      rows_(samples_ * static_cast<index_t>(samples.at(0).size())),
+      rows_(static_cast<index_t>(samples.size() * samples.at(0).size())),
       store_(m.config().layers, static_cast<int>(samples.size()), static_cast<index_t>(samples[0].size()),
              m.config().kv_heads, m.config().head_dim),
       accepted_inputs_(static_cast<std::size_t>(m.config().layers)),
@@ -30,14 +28,14 @@ search_probe::search_probe(const model& m, const token_batch& samples, kvsharer:
   candidate_inputs_[0] = accepted_inputs_[0];
 
   run(share_map::identity(m.config().layers), {0});
-  full_ = hidden_;
+  objective_ = wanted(m, hidden_, static_cast<index_t>(samples.size()));
   accept();
   for (const sequence_slice& s : slices_) average_.add(calibration_sample{store_, s.id});
 }
 
 double search_probe::score(const share_map& map, layer_id first) {
   run(map, first);
-  return kvsharer::hidden_similarity(full_, hidden_, samples_, mode_);
+  return objective_(hidden_);
 }
 
 void search_probe::accept() {

@@ -8,18 +8,21 @@
 #include "forward.hpp"
 #include "kvsharer/kvsharer.hpp"
 #include "model.hpp"
+#include "objective.hpp"
 
 namespace mini_llama {
 
-/// The mini-Llama as the search sees it: runs the calibration samples, as one batch, under a map and scores the final
-/// hidden states against the full model's. It keeps, of the accepted map's run, what went into every layer and what
+/// The mini-Llama as the search sees it: runs the calibration samples, as one batch, under a map and scores what an
+/// objective makes of the final hidden states. It keeps, of the accepted map's run, what went into every layer and what
 /// every owner stored, and so can start at the first changed layer.
 ///
-/// Memory: 2 * layers * samples * tokens * (hidden + 2 * kv_heads * head_dim) floats.
+/// Memory: 2 * layers * samples * tokens * (hidden + 2 * kv_heads * head_dim) floats, and the objective's.
 class search_probe {
  public:
   /// Runs the full model once, which is both the calibration and the reference.
-  search_probe(const model& m, const token_batch& samples, kvsharer::similarity mode);
+  search_probe(const model& m, const token_batch& samples, const objective& wanted);
+  search_probe(const model& m, const token_batch& samples, kvsharer::similarity mode)
+      : search_probe(m, samples, cosine_objective(mode)) {}
 
   /// The layers' mean keys and values over the samples.
   const kvsharer::calibration_average& average() const noexcept { return average_; }
@@ -36,12 +39,12 @@ class search_probe {
   void run(const kvsharer::share_map& map, kvsharer::layer_id first);
 
   const model& model_;
-  kvsharer::similarity mode_;
-  kvsharer::index_t samples_, rows_;
+  kvsharer::index_t rows_;
   std::vector<sequence_slice> slices_;
   calibration_store store_;
   std::vector<std::vector<float>> accepted_inputs_, candidate_inputs_;  // [layer][rows * hidden]
-  std::vector<float> hidden_, full_;                                    // [rows * hidden], after the last norm
+  std::vector<float> hidden_;                                           // [rows * hidden], after the last norm
+  hidden_score objective_;
   kvsharer::layer_id first_{0};
   workspace workspace_;
   kvsharer::calibration_average average_;

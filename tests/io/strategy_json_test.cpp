@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -72,6 +73,22 @@ TEST_CASE("a strategy comes back as it was written, to the last bit") {
     CHECK((std::isnan(b.score) ? std::isnan(a.score) : a.score == b.score));
   }
   CHECK(write_strategy(back) == write_strategy(s));
+}
+
+TEST_CASE("what only best-first searches say comes back, and is not there for others") {
+  CHECK(write_strategy(example()).find("beam") == std::string::npos);
+  strategy s = example();
+  s.settings.order = "best";
+  s.settings.threshold = -std::numeric_limits<double>::infinity();
+  s.settings.beam = 3;
+  s.settings.exact = true;
+  s.report.candidates[0].outcome = verdict::outscored;
+  const std::string text = write_strategy(s);
+  CHECK(text.find("\"threshold\":null") != std::string::npos);
+  const strategy back = read_strategy(text);
+  CHECK(back.settings == s.settings);
+  CHECK(back.report.candidates[0].outcome == verdict::outscored);
+  CHECK(write_strategy(back) == text);
 }
 
 TEST_CASE("the file is for people too: one candidate and one matrix row a line") {

@@ -97,6 +97,42 @@ TEST_CASE("search writes a strategy that generate, eval and logits follow") {
   CHECK(rows != moved);
 }
 
+TEST_CASE("best-first searches keep their settings and their evidence") {
+  const scratch_directory folder;
+  const std::string out = (folder.path() / "strategy.json").string();
+  const arguments search{"search", "--model", model, "--calibration", calibration, "--samples", "2", "--sample-tokens",
+                         "8",      "--share", "2",   "--out",         out,         "--json"};
+  const auto run = [&](const arguments& more) {
+    const program_run r = run_program(with(search, more));
+    CAPTURE(r.err);
+    REQUIRE(r.exit_code == 0);
+    return std::pair{json::parse(r.out), json::parse(slurp(out))};
+  };
+  const auto [best, best_file] = run({"--order", "best", "--metric", "cka"});
+  CHECK(best.at("accepted") == 2);
+  CHECK(best.at("candidates_tried") > 276);
+  CHECK(best_file.at("options").at("order") == "best");
+  CHECK(best_file.at("options").at("beam") == 1);
+  CHECK(best_file.at("options").at("threshold") == 0.5);
+  CHECK(best_file.at("options").at("similarity") == "mean-of-cosines");
+  for (const auto& tried : best_file.at("candidates"))
+    CHECK(
+        tried.at("distance") ==
+        best.at("distance_matrix").at(tried.at("reader").get<std::size_t>()).at(tried.at("owner").get<std::size_t>()));
+
+  const auto [similar, unused] = run({"--order", "similar"});
+  CHECK(best.at("score") >= similar.at("score"));  // two steps of few moves may be the same
+
+  const auto [suffix, suffix_file] =
+      run({"--order", "best-suffix", "--objective", "kl", "--metric", "scaled-euclidean", "--beam", "2", "--exact"});
+  CHECK(suffix.at("score") < 0);
+  for (const int reader : {22, 23}) CHECK(suffix.at("layer_map").at(static_cast<std::size_t>(reader)) < 22);
+  CHECK(suffix.at("candidates_tried") == 23 + 2 * 22);
+  CHECK(suffix_file.at("options").at("similarity") == "kl");
+  CHECK(suffix_file.at("options").at("threshold").is_null());
+  CHECK(suffix_file.at("options").at("exact") == true);
+}
+
 TEST_CASE("generation from ids continues as the golden data do") {
   const golden::mini_llama g = golden::read_mini_llama();
   const scratch_directory folder;
@@ -138,6 +174,10 @@ TEST_CASE("wrong use is refused with exit code 2, and nothing is written") {
   refused(search, 2, {"--share"});
   refused(with(search, {"--share", "6", "--metric", "manhattan"}), 2, {"--metric", "mean-row-norm"});
   refused(with(search, {"--share", "6", "--order", "explicit"}), 2, {"--map"});
+  refused(with(search, {"--share", "6", "--beam", "2"}), 2, {"--beam", "dissimilar"});
+  refused(with(search, {"--share", "6", "--order", "similar", "--exact"}), 2, {"--exact", "similar"});
+  refused(with(search, {"--share", "6", "--order", "best", "--beam", "0"}), 2, {"--beam"});
+  refused(with(search, {"--share", "6", "--objective", "mse"}), 2, {"--objective", "cosine"});
   refused(with(search, {"--share", "6", "--sample-tokens", "1"}), 2, {"--sample-tokens"});
   refused({"search", "--model", model, "--share", "6", "--out", out}, 2, {"--calibration", "--token-ids"});
   refused({"generate", "--model", model, "--prompt", ""}, 2, {"empty"});

@@ -144,7 +144,7 @@ TEST_CASE("the folder says what was measured, and how different the layers are")
 TEST_CASE("searches on one calibration have the bits of searches on their own") {
   const token_batch samples = read_calibration(passages, tiny().words(), 2, 8);
   calibrated base(tiny(), samples, "mean-of-cosines");
-  for (const std::string order : {"dissimilar", "similar", "random", "dissimilar"})
+  for (const std::string order : {"dissimilar", "best", "similar", "best-suffix", "random", "dissimilar"})
     for (const double threshold : {0.5, 0.99}) {
       const search_request wanted{.share = 5, .threshold = threshold, .order = order};
       const search_outcome shared = base.search(wanted), alone = find_sharing(tiny(), samples, wanted);

@@ -24,6 +24,7 @@ struct search_arguments {
   std::optional<std::string> calibration, token_ids, out, python_out;
   std::vector<int> map;
   int samples = 30, sample_tokens = 64;
+  std::optional<double> threshold;
   bool json = false, no_resume = false, strict = false, skip_mismatched = false;
   search_request request;
 };
@@ -55,21 +56,52 @@ void print_json(const search_outcome& o) {
   std::printf("%s\n", j.dump().c_str());
 }
 
+const char* score_name(const search_request& r) { return r.objective == "kl" ? "minus KL" : "similarity"; }
+
 void print_text(const search_outcome& o, const search_arguments& a) {
   const kvsharer::search_report& r = o.strategy.report;
   std::printf("%s\n%s\n", draw_distances(o.strategy.distances, r.map).c_str(), draw_map(r.map).c_str());
   std::printf(
-      "%d of %d wanted layers share; similarity %.4f; %zu candidates tried in %.2f s, %td layer runs (%td without "
+      "%d of %d wanted layers share; %s %.4f; %zu candidates tried in %.2f s, %td layer runs (%td without "
       "resuming)\n",
-      r.accepted(), a.request.share, r.score, r.candidates.size(), o.seconds, o.layer_evaluations,
-      r.map.layers() + r.layer_evaluations_without_resume);
+      r.accepted(), a.request.share, score_name(a.request), r.score, r.candidates.size(), o.seconds,
+      o.layer_evaluations, r.map.layers() + r.layer_evaluations_without_resume);
 }
+
+/// Progress by layers that share; of best-first searches, whose first step is most of the work, by the candidates left
+/// at most.
+class search_display {
+ public:
+  explicit search_display(const search_request& r) : name_(score_name(r)), best_first_(is_best_first(r.order)) {}
+
+  void update(const kvsharer::search_progress& p) {
+    const std::size_t left = p.pairs_ranked - p.tried;
+    if (!shown_) {
+      total_ = best_first_ ? left + 1 : static_cast<std::size_t>(p.wanted);
+      shown_.emplace(best_first_ ? "search: candidates at most" : "search: layers sharing", total_, true);
+    }
+    const auto sharing = static_cast<std::size_t>(p.accepted);
+    shown_->update(
+        best_first_ ? total_ - left : sharing,
+        (best_first_ ? std::to_string(sharing) + " of " + std::to_string(p.wanted) + " layers share, " : "") +
+            std::to_string(p.tried) + " tried, last " + name_ + " " + std::to_string(p.last.score));
+  }
+
+ private:
+  std::string name_;
+  bool best_first_;
+  std::size_t total_ = 0;
+  std::optional<progress> shown_;
+};
 
 void run(search_arguments& a) {
   if (a.calibration.has_value() == a.token_ids.has_value())
     throw usage_error("search needs its samples from either --calibration FILE or --token-ids FILE");
   if (a.request.order == "explicit" && a.map.empty()) throw usage_error("--order explicit needs --map");
+  if (!is_best_first(a.request.order) && (a.request.beam != 1 || a.request.exact))
+    throw usage_error("--beam and --exact are of --order best and best-suffix; " + a.request.order + " ranks");
   session s(a.model);
+  a.request.threshold = a.threshold.value_or(default_threshold(a.request.objective));
   a.request.share = parse_share(a.share, s.llama.config().layers);
   if (a.request.order == "explicit") {
     a.request.explicit_map = kvsharer::share_map::from_owners(a.map).value();
@@ -79,13 +111,10 @@ void run(search_arguments& a) {
   }
   const token_batch samples = samples_of(a, s);
 
-  progress shown("search: layers sharing", static_cast<std::size_t>(a.request.share), true);
+  search_display shown(a.request);
   a.request.resume = !a.no_resume;
   a.request.cancelled = interrupted;
-  a.request.progress = [&](const kvsharer::search_progress& p) {
-    shown.update(static_cast<std::size_t>(p.accepted),
-                 std::to_string(p.tried) + " tried, last similarity " + std::to_string(p.last.score));
-  };
+  a.request.progress = [&](const kvsharer::search_progress& p) { shown.update(p); };
   const search_outcome o = find_sharing(s, samples, a.request);
   const kvsharer::search_report& r = o.strategy.report;
   if (a.out) write_file_atomically(*a.out, kvsharer::write_strategy(o.strategy));
@@ -116,13 +145,23 @@ void add_search(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
   c->add_option("--share", a->share, "Layers that are to share: a count (6) or a percentage (25%)")->required();
-  c->add_option("--threshold", a->request.threshold, "Keep a step if the similarity is greater")->capture_default_str();
+  c->add_option("--threshold", a->threshold,
+                "Keep a step if its score is greater; 0.5, or nothing with --objective kl, where scores are below 0");
   c->add_option("--metric", a->request.metric, "Distance of two layers' caches")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(metric_names.begin(), metric_names.end())));
-  c->add_option("--order", a->request.order, "Which pairs are tried first; dissimilar is the paper's rule")
+  c->add_option("--order", a->request.order,
+                "Which pairs are tried first; dissimilar is the paper's rule, best scores them all")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(order_names.begin(), order_names.end())));
+  c->add_option("--beam", a->request.beam, "With --order best: maps that are kept and continued at each step")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  c->add_flag("--exact", a->request.exact, "With --order best: score every move at every step (more work)");
+  c->add_option("--objective", a->request.objective,
+                "What is scored: the cosine of final hidden states, or minus the KL divergence of predictions")
+      ->capture_default_str()
+      ->check(CLI::IsMember(std::vector<std::string>(objective_names.begin(), objective_names.end())));
   c->add_option("--map", a->map, "With --order explicit: the owner of each layer, separated by commas")->delimiter(',');
   c->add_option("--similarity", a->request.similarity, "How samples' hidden states become one score")
       ->capture_default_str()

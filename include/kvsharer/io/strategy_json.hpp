@@ -106,7 +106,8 @@ inline nlohmann::json distance_matrix_json(const distance_matrix& d) {
   return rows;
 }
 
-/// The strategy as readable JSON text, schema `strategy_schema`. O(layers^2).
+/// The strategy as readable JSON text, schema `strategy_schema`. Of a threshold of minus infinity it says null; beam
+/// and exact stand in it for best-first searches alone. O(layers^2).
 inline std::string write_strategy(const strategy& s) {
   using nlohmann::json;
   const search_report& r = s.report;
@@ -117,11 +118,15 @@ inline std::string write_strategy(const strategy& s) {
                    {"head_dim", s.model.head_dim},
                    {"rope", s.model.rope},
                    {"fingerprint", s.model.fingerprint}};
-  const json options{{"share", s.settings.share},     {"threshold", s.settings.threshold},
-                     {"metric", s.settings.metric},   {"order", s.settings.order},
-                     {"seed", s.settings.seed},       {"similarity", s.settings.similarity},
-                     {"samples", s.settings.samples}, {"sample_tokens", s.settings.sample_tokens},
-                     {"keys", s.settings.keys}};
+  json options{{"share", s.settings.share},     {"threshold", s.settings.threshold},
+               {"metric", s.settings.metric},   {"order", s.settings.order},
+               {"seed", s.settings.seed},       {"similarity", s.settings.similarity},
+               {"samples", s.settings.samples}, {"sample_tokens", s.settings.sample_tokens},
+               {"keys", s.settings.keys}};
+  if (s.settings.beam > 0) {
+    options["beam"] = s.settings.beam;
+    options["exact"] = s.settings.exact;
+  }
   const json counts{{"pairs_ranked", r.pairs_ranked},
                     {"pairs_skipped", r.pairs_skipped},
                     {"layer_evaluations", r.layer_evaluations},
@@ -152,14 +157,17 @@ inline strategy read_strategy(std::string_view text, const std::string& name = "
                model.at("rope").get<std::string>(), model.at("fingerprint").get<std::string>()};
     const json& o = j.at("options");
     s.settings = {.share = o.at("share").get<int>(),
-                  .threshold = o.at("threshold").get<double>(),
+                  .threshold = o.at("threshold").is_null() ? -std::numeric_limits<double>::infinity()
+                                                           : o.at("threshold").get<double>(),
                   .metric = o.at("metric").get<std::string>(),
                   .order = o.at("order").get<std::string>(),
                   .seed = o.at("seed").get<std::uint64_t>(),
                   .similarity = o.at("similarity").get<std::string>(),
                   .samples = o.at("samples").get<int>(),
                   .sample_tokens = o.at("sample_tokens").get<int>(),
-                  .keys = o.at("keys").get<std::string>()};
+                  .keys = o.at("keys").get<std::string>(),
+                  .beam = o.value("beam", 0),
+                  .exact = o.value("exact", false)};
     const auto owners = j.at("layer_map").get<std::vector<int>>();
     result<share_map> map = share_map::from_owners(owners);
     if (!map) throw error(errc::bad_map, name + ": " + map.failure().what());

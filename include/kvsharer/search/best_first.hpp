@@ -27,9 +27,10 @@ namespace kvsharer::inline v0 {
 ///
 /// With `beam` above 1 the best `beam` maps of each step are kept and continued, and the best last one is returned.
 ///
-/// A ResumableProbe starts every run at the first layer that differs; the map that is continued is run once more to
-/// resume from it, unless it was the last one scored. That, and one run of the full model for the score to start from,
-/// is counted. A score that is not finite rejects its move, which is then scored anew at each step.
+/// A ResumableProbe starts every run at the first layer that differs. A map that is continued, and the one returned,
+/// has to be run once more for that, unless it was the last one scored. This is counted, and so is the full model's run
+/// for the score to start from. As with find_share_map, the probe has accepted the map returned. A score that is not
+/// finite rejects its move, which is then scored anew at each step.
 ///
 /// In the report a candidate's `rank` is its place within its step, so that 0 begins a step (`distance` is 0);
 /// `pairs_ranked` counts the moves of the first step, `pairs_skipped` those left unscored by all steps. While the

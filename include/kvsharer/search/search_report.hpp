@@ -36,7 +36,7 @@ enum class search_status : std::uint8_t { complete, ranking_exhausted, cancelled
 struct search_report {
   share_map map;
   search_status status = search_status::complete;
-  double score = 1;  ///< of `map`: the last accepted candidate's, or 1 for the identity
+  double score = 1;  ///< of `map`: the last accepted candidate's; of the identity 1, or what best first was told
   std::vector<candidate> candidates;
   std::size_t pairs_ranked = 0;
   std::size_t pairs_skipped = 0;  ///< passed over because their reader already read another layer

@@ -33,6 +33,8 @@ struct search_settings {
   int samples = 0;
   int sample_tokens = 0;
   std::string keys = "post-rope";  ///< which keys were averaged: as attention reads them, or before rotation
+  int beam = 0;                    ///< of a best-first search; 0 for others
+  bool exact = false;              ///< a best-first search without guesses
   friend bool operator==(const search_settings&, const search_settings&) = default;
 };
 

@@ -52,6 +52,7 @@ class best_first_search {
     report_.map = states_[0].map;
     report_.score = states_[0].score;
     for (std::size_t i : states_[0].path) report_.candidates[i].outcome = verdict::accepted;
+    probe_.resume_from(report_.map);
     report_.layer_evaluations = probe_.evaluations();
     report_.layer_evaluations_without_resume = probe_.evaluations_without_resume();
     if (options_.throw_when_missed && report_.status == search_status::ranking_exhausted)
