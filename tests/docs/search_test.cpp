@@ -118,3 +118,24 @@ TEST_CASE("a search tells how far it is, can be stopped, and keeps to pairs that
   CHECK(found.candidates.size() == 2);
   for (layer_id l{0}; l.value < layers; ++l.value) CHECK(found.map.owner(l).value % 2 == l.value % 2);
 }
+
+TEST_CASE("best first needs no distances, and finds no worse a first step than any ranking") {
+  model m, other;
+  resumable_probe probe(m), same_probe(other);
+  // [best-first]
+  const auto best = kvsharer::find_best_share_map(layers, probe, {.share = 3});
+  const auto for_prefill = kvsharer::find_best_share_map(layers, same_probe, {.share = 3, .suffix_only = true});
+  // [/best-first]
+  CHECK(best.map.reader_count() == 3);
+  CHECK(for_prefill.map.last_owner() == layer_id{layers - 4});
+  for (const kvsharer::candidate& tried : best.candidates) {
+    if (tried.outcome != kvsharer::verdict::accepted) continue;
+    for (layer_id owner{0}; owner.value < layers; ++owner.value)
+      for (layer_id reader{owner.value + 1}; reader.value < layers; ++reader.value) {
+        model again;
+        resumable_probe fresh(again);
+        CHECK(fresh(share_map::identity(layers).with({reader, owner}).value()) <= tried.score);
+      }
+    break;
+  }
+}
