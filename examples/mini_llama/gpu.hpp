@@ -8,6 +8,7 @@
 #include "generation.hpp"
 #include "kvsharer/kvsharer.hpp"
 #include "session.hpp"
+#include "throughput.hpp"
 
 namespace mini_llama {
 
@@ -22,6 +23,9 @@ class gpu {
   /// As mini_llama::generate, with the cache's type also that of weights and activations, and pages of 16 tokens.
   /// Throws kvsharer::error for what the device refuses.
   virtual generation generate(const session& s, const kvsharer::share_map& map, const generation_request& request) = 0;
+
+  /// As mini_llama::measure_throughput, in pages of 16 tokens. Throws kvsharer::error for what the device refuses.
+  virtual throughput_report measure(const throughput_request& request) = 0;
 };
 
 /// The first GPU. Throws kvsharer::error (no_device) where none can be used, or the program was built without CUDA.

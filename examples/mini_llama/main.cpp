@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   mini_llama::add_demo(app);
   mini_llama::add_search(app);
   mini_llama::add_generate(app, mini_llama::open_gpu);
+  mini_llama::add_bench(app, mini_llama::open_gpu);
   mini_llama::add_eval(app);
   mini_llama::add_logits(app);
   mini_llama::add_sweep(app);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "cuda/gemm.cuh"
 #include "cuda/kernels.cuh"
@@ -87,6 +88,29 @@ class decoder {
     }
     rms_norm(on_, x, weights_.final_norm(), c.norm_eps, batch.sequences, c.hidden, buffers_.normed.data());
     products_(buffers_.normed.data(), weights_.head(), buffers_.logits.data(), batch.sequences, c.vocab, c.hidden);
+  }
+
+  /// The products of a run of so many rows in so many sequences, last ones and head included, for `gemm::tune`.
+  std::vector<gemm_shape> products(kvsharer::index_t rows, kvsharer::index_t sequences) const {
+    const model_config& c = config();
+    std::vector<gemm_shape> shapes;
+    const auto add = [&](kvsharer::index_t of, kvsharer::index_t n, kvsharer::index_t k, bool accumulate) {
+      shapes.push_back({of, n, k, dtype_of<E>, dtype_of<E>, accumulate});
+    };
+    const auto add_layer = [&](kvsharer::index_t of) {
+      add(of, query_width() + 2 * key_width(), c.hidden, false);
+      add(of, query_width(), c.hidden, false);
+      add(of, c.hidden, query_width(), true);
+      add(of, 2 * kvsharer::index_t{c.intermediate}, c.hidden, false);
+      add(of, c.hidden, c.intermediate, true);
+    };
+    add_layer(sequences);
+    if (rows > sequences) {
+      add_layer(rows);
+      add(rows, 2 * key_width(), c.hidden, false);
+    }
+    shapes.push_back({sequences, c.vocab, c.hidden, dtype_of<E>, dtype::f32, false});
+    return shapes;
   }
 
   /// Layers [from, to) over x [rows][hidden], in place.

@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "cuda/stopwatch.cuh"
 #include "kvsharer/backend/cuda/device.cuh"
 #include "kvsharer/backend/cuda/memory.cuh"
 #include "kvsharer/backend/cuda/status.cuh"
@@ -48,24 +49,6 @@ struct destroy {
 };
 template <class Handle>
 using owned = std::unique_ptr<std::remove_pointer_t<Handle>, destroy>;
-
-class event {
- public:
-  event() { kvsharer::cuda::check(cudaEventCreateWithFlags(&event_, cudaEventDefault), "cudaEventCreate"); }
-  event(const event&) = delete;
-  ~event() { cudaEventDestroy(event_); }
-  void record(stream_ref stream) { kvsharer::cuda::check(cudaEventRecord(event_, stream.get()), "cudaEventRecord"); }
-  /// Milliseconds from `begin` to here. Synchronises.
-  float since(const event& begin) const {
-    kvsharer::cuda::check(cudaEventSynchronize(event_), "cudaEventSynchronize");
-    float milliseconds = 0;
-    kvsharer::cuda::check(cudaEventElapsedTime(&milliseconds, begin.event_, event_), "cudaEventElapsedTime");
-    return milliseconds;
-  }
-
- private:
-  cudaEvent_t event_ = nullptr;
-};
 
 cudaDataType_t data_type(dtype type) {
   return type == dtype::f32 ? CUDA_R_32F : type == dtype::f16 ? CUDA_R_16F : CUDA_R_16BF;
@@ -212,7 +195,7 @@ gemm_tuning gemm::tune(const gemm_shape& shape, int candidates, int repeats) {
     kvsharer::cuda::check(cudaMemsetAsync(b->data(), 0, b->bytes(), s.stream.get()), "cudaMemsetAsync");
 
   gemm_tuning result;
-  event begin, end;
+  moment begin, end;
   for (const candidate& tried : found) {
     const auto multiply = [&](int i) {
       return s.multiply(shape, p, tried.algorithm, in.data(),
@@ -222,7 +205,7 @@ gemm_tuning gemm::tune(const gemm_shape& shape, int candidates, int repeats) {
     begin.record(s.stream);
     for (int i = 1; i <= repeats && outcome == CUBLAS_STATUS_SUCCESS; ++i) outcome = multiply(i);
     end.record(s.stream);
-    const float milliseconds = end.since(begin) / static_cast<float>(repeats);
+    const auto milliseconds = static_cast<float>(end.seconds_since(begin) * 1e3 / repeats);
     result.milliseconds.push_back(outcome == CUBLAS_STATUS_SUCCESS ? milliseconds
                                                                    : std::numeric_limits<float>::infinity());
   }

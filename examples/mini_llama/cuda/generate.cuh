@@ -1,62 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <span>
 #include <vector>
 
-#include "cuda/forward.cuh"
-#include "cuda/replay.cuh"
+#include "cuda/engine.cuh"
 #include "generation.hpp"
-#include "kvsharer/backend/cuda/sequence_batch.cuh"
-#include "kvsharer/backend/cuda/shared_cache.cuh"
-#include "kvsharer/layout/paged.hpp"
+#include "prefill_passes.hpp"
 #include "sampler.hpp"
 #include "session.hpp"
 
 namespace mini_llama::cuda {
 
-/// Generation on the device: prompts as one ragged batch, then steps from a captured graph. The host picks up each
-/// step's tokens, to show them and to see which sequences end; a graph is captured again when their number changes.
+/// Generation on the device: prompts in ragged passes, then captured steps. The host picks up each step's tokens, to
+/// show them and to see which sequences end.
 template <kvsharer::CacheElement E>
 class generator {
   using index_t = kvsharer::index_t;
-  using cache_type = kvsharer::cuda::shared_cache<E, kvsharer::layout::paged<16>>;
 
  public:
   generator(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_map& map,
             const generation_request& request)
-      : stream_(stream),
-        request_(request),
+      : request_(request),
         config_(s.llama.config()),
-        capacity_(needed_capacity(request, config_.max_position)),
         weights_(device_weights<E>::upload(stream, s.llama, map)),
-        device_(kvsharer::cuda::query_device()),
-        scratch_(stream, kvsharer::cuda::attention_scratch_bytes(device_, config_.head_dim)),
-        status_(stream, 1),
-        on_(stream, device_, scratch_.data(), scratch_.size(), cleared(status_)),
-        rope_(stream, config_.rope, config_.head_dim, capacity_),
-        products_(stream),
-        buffers_(stream, config_, prompt_tokens(request), sequences()),
-        cache_(map, {config_.layers, config_.kv_heads, config_.head_dim, capacity_},
-               {.max_sequences = sequences(), .tag = s.identity.fingerprint + " " + s.identity.rope}, stream),
-        batch_(stream, sequences()),
-        ids_(stream, static_cast<std::size_t>(prompt_tokens(request))),
-        picked_(stream, static_cast<std::size_t>(sequences())),
-        model_(on_, weights_, rope_.angles(), products_, buffers_),
+        engine_(stream, weights_, map, limits(request, config_), s.identity.fingerprint + " " + s.identity.rope),
         pick_(request.temperature, request.top_p, request.seed) {}
 
   generation run() {
     generation out;
     out.token_ids.resize(request_.prompts.size());
-    out.footprint = cache_.footprint();
+    out.footprint = engine_.cache().footprint();
     out.kv_bytes_unshared = (out.footprint.keys + out.footprint.values) /
-                            static_cast<std::size_t>(cache_.map().owner_count()) *
+                            static_cast<std::size_t>(engine_.cache().map().owner_count()) *
                             static_cast<std::size_t>(config_.layers);
     auto start = clock::now();
     std::vector<int> tokens = prefill();
@@ -76,82 +55,64 @@ class generator {
   using clock = std::chrono::steady_clock;
   static double since(clock::time_point start) { return std::chrono::duration<double>(clock::now() - start).count(); }
 
+  static constexpr index_t most_rows = 8192;  // of a pass; by then products have long been at their full rate
+
   struct active {
     std::size_t prompt;
     kvsharer::sequence_id id;
   };
 
-  static kvsharer::cuda::status_word* cleared(kvsharer::cuda::device_buffer<kvsharer::cuda::status_word>& word) {
-    kvsharer::cuda::check(cudaMemsetAsync(word.data(), 0, word.bytes(), word.stream().get()), "cudaMemsetAsync");
-    return word.data();
+  static engine_limits limits(const generation_request& request, const model_config& config) {
+    index_t rows = 0;
+    for (const auto& prompt : request.prompts) rows += static_cast<index_t>(prompt.size());
+    return {static_cast<index_t>(request.prompts.size()), needed_capacity(request, config.max_position),
+            std::min(rows, most_rows)};
   }
-  static index_t prompt_tokens(const generation_request& request) {
-    std::size_t sum = 0;
-    for (const auto& prompt : request.prompts) sum += prompt.size();
-    return static_cast<index_t>(sum);
-  }
-  index_t sequences() const { return static_cast<index_t>(request_.prompts.size()); }
 
   /// Each prompt's first new token.
   std::vector<int> prefill() {
-    std::vector<kvsharer::sequence_growth> growth;
-    std::vector<int> ids;
-    for (std::size_t i = 0; i < request_.prompts.size(); ++i) {
-      running_.push_back({i, cache_.create()});
-      growth.push_back({running_.back().id, static_cast<index_t>(request_.prompts[i].size())});
-      ids.insert(ids.end(), request_.prompts[i].begin(), request_.prompts[i].end());
+    std::vector<index_t> lengths;
+    for (const auto& prompt : request_.prompts) {
+      running_.push_back({running_.size(), engine_.cache().create()});
+      lengths.push_back(static_cast<index_t>(prompt.size()));
     }
-    place(growth, ids);
-    model_.last_logits(cache_, batch_.batch(), ids_.data());
-    return picked();
+    std::vector<int> first;
+    for (const std::vector<prompt_piece>& pass : prefill_passes(lengths, most_rows)) {
+      std::vector<kvsharer::sequence_growth> growth;
+      std::vector<int> ids;
+      for (const prompt_piece& piece : pass) {
+        growth.push_back({running_[piece.prompt].id, piece.tokens});
+        const auto from = request_.prompts[piece.prompt].begin() + piece.first;
+        ids.insert(ids.end(), from, from + piece.tokens);
+      }
+      engine_.run(growth, ids);
+      // Prompts end in order, so their tokens come in order.
+      for (std::size_t row = 0; row < pass.size(); ++row)
+        if (pass[row].ends) first.push_back(picked(row));
+    }
+    return first;
   }
 
   /// One more token for each running sequence, given their last ones.
   std::vector<int> decode(const std::vector<int>& ids) {
     std::vector<kvsharer::sequence_growth> growth;
     for (const active& a : running_) growth.push_back({a.id, 1});
-    place(growth, ids);
-    if (step_) {
-      step_(stream_);
-    } else {
-      // The first step of so many sequences finds algorithms and loads kernels; the second is captured.
-      model_.last_logits(cache_, batch_.batch(), ids_.data());
-      step_ = replay(stream_, [&] { model_.last_logits(cache_, batch_.batch(), ids_.data()); });
-    }
-    return picked();
-  }
-
-  /// Grows the cache and brings the batch and its tokens to the device.
-  void place(const std::vector<kvsharer::sequence_growth>& growth, const std::vector<int>& ids) {
-    cache_.append(growth);
-    batch_.assign(cache_, growth);
-    kvsharer::cuda::check(cudaMemcpyAsync(ids_.data(), ids.data(), ids.size() * sizeof(std::int32_t),
-                                          cudaMemcpyHostToDevice, stream_.get()),
-                          "the copy of token ids");
-    stream_.synchronize();  // `ids` may go
-  }
-
-  /// The token that follows each running sequence. Waits for the device.
-  std::vector<int> picked() {
-    const auto rows = static_cast<index_t>(running_.size());
+    engine_.give(ids);
+    engine_.step(growth);
     std::vector<int> tokens(running_.size());
     if (request_.temperature == 0) {
-      argmax(on_, buffers_.logits.data(), rows, config_.vocab, picked_.data());
-      fetch(picked_.data(), tokens.data(), tokens.size());
+      engine_.fetch(engine_.chosen(), tokens.data(), tokens.size());
       if (std::find(tokens.begin(), tokens.end(), -1) == tokens.end()) return tokens;
     }
-    std::vector<float> logits(static_cast<std::size_t>(rows * config_.vocab));
-    fetch(buffers_.logits.data(), logits.data(), logits.size());
-    const auto vocab = static_cast<std::size_t>(config_.vocab);
-    for (std::size_t r = 0; r < tokens.size(); ++r) tokens[r] = pick_(std::span(logits).subspan(r * vocab, vocab));
+    for (std::size_t row = 0; row < tokens.size(); ++row) tokens[row] = picked(row);
     return tokens;
   }
 
-  template <class T>
-  void fetch(const T* from, T* to, std::size_t count) {
-    kvsharer::cuda::check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDeviceToHost, stream_.get()),
-                          "the copy of what was picked");
-    on_.check_status();
+  /// The token that the sampler picks from a row of logits. Waits for the device.
+  int picked(std::size_t row) {
+    std::vector<float> logits(static_cast<std::size_t>(config_.vocab));
+    engine_.fetch(engine_.logits() + row * logits.size(), logits.data(), logits.size());
+    return pick_(logits);
   }
 
   /// Takes the tokens down, and leaves those running, and in `tokens`, that go on.
@@ -166,40 +127,25 @@ class generator {
       const bool ended =
           request_.stop_at_eos && std::find(config_.eos.begin(), config_.eos.end(), token) != config_.eos.end();
       if (last || ended) {
-        cache_.drop(running_[r].id);
+        engine_.cache().drop(running_[r].id);
       } else {
         still.push_back(running_[r]);
         theirs.push_back(token);
       }
     }
-    if (still.size() != running_.size()) step_ = replay();
     running_.swap(still);
     tokens.swap(theirs);
   }
 
-  kvsharer::cuda::stream_ref stream_;
   const generation_request& request_;
   const model_config& config_;
-  index_t capacity_;
   device_weights<E> weights_;
-  kvsharer::cuda::device_properties device_;
-  kvsharer::cuda::device_buffer<std::byte> scratch_;
-  kvsharer::cuda::device_buffer<kvsharer::cuda::status_word> status_;
-  kvsharer::cuda::backend on_;
-  device_rope rope_;
-  gemm products_;
-  run_buffers<E> buffers_;
-  cache_type cache_;
-  kvsharer::cuda::sequence_batch<> batch_;
-  kvsharer::cuda::device_buffer<std::int32_t> ids_;     // [rows of the batch]
-  kvsharer::cuda::device_buffer<std::int32_t> picked_;  // [sequences]
-  decoder<E> model_;
+  engine<E> engine_;
   sampler pick_;
   std::vector<active> running_;
-  replay step_;
 };
 
-/// Declared here and compiled once for each type (generate_*.cu), since every type brings all attention kernels.
+/// Declared here and compiled once for each type (engine_*.cu), since every type brings all attention kernels.
 template <kvsharer::CacheElement E>
 generation generate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_map& map,
                        const generation_request& request);

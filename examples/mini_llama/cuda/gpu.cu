@@ -14,8 +14,19 @@ namespace cuda {
 template <kvsharer::CacheElement E>
 generation generate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_map& map,
                        const generation_request& request);
+template <kvsharer::CacheElement E>
+throughput_report measure_on(kvsharer::cuda::stream_ref stream, const throughput_request& request);
 
 namespace {
+
+/// f(E) for the type of that name. Throws usage_error where there is none.
+template <class F>
+decltype(auto) with_element(const std::string& name, F&& f) {
+  if (name == "f32") return f(float{});
+  if (name == "f16") return f(kvsharer::float16{});
+  if (name == "bf16") return f(kvsharer::bfloat16{});
+  throw usage_error("there is no type \"" + name + "\"; choose f32, f16 or bf16");
+}
 
 class first_gpu final : public gpu {
  public:
@@ -27,11 +38,12 @@ class first_gpu final : public gpu {
   std::string name() const override { return kvsharer::cuda::device_name(); }
 
   generation generate(const session& s, const kvsharer::share_map& map, const generation_request& request) override {
-    const kvsharer::cuda::stream_ref stream(stream_);
-    if (request.cache.type == "f32") return generate_on<float>(stream, s, map, request);
-    if (request.cache.type == "f16") return generate_on<kvsharer::float16>(stream, s, map, request);
-    if (request.cache.type == "bf16") return generate_on<kvsharer::bfloat16>(stream, s, map, request);
-    throw usage_error("there is no cache type \"" + request.cache.type + "\"; choose f32, f16 or bf16");
+    return with_element(request.cache.type,
+                        [&](auto element) { return generate_on<decltype(element)>(stream_, s, map, request); });
+  }
+
+  throughput_report measure(const throughput_request& request) override {
+    return with_element(request.type, [&](auto element) { return measure_on<decltype(element)>(stream_, request); });
   }
 
  private:

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "cuda/forward.cuh"
+#include "cuda/replay.cuh"
+#include "kvsharer/backend/cuda/sequence_batch.cuh"
+#include "kvsharer/backend/cuda/shared_cache.cuh"
+#include "kvsharer/layout/paged.hpp"
+
+namespace mini_llama::cuda {
+
+inline constexpr kvsharer::index_t page_tokens = 16;
+
+/// How much an engine must hold.
+struct engine_limits {
+  kvsharer::index_t sequences = 1;
+  kvsharer::index_t tokens = 0;  ///< of one sequence
+  kvsharer::index_t rows = 0;    ///< that run at once
+};
+
+/// A model that runs on the device with a cache of its own: appends tokens of some sequences, runs them, and leaves the
+/// logits of each one's last row, and the most likely token, in device memory. Steps of one token each are captured
+/// once and replayed. Borrows weights and stream; neither allocates nor, in `step`, synchronises.
+template <kvsharer::CacheElement E>
+class engine {
+  using index_t = kvsharer::index_t;
+  template <class T>
+  using buffer = kvsharer::cuda::device_buffer<T>;
+
+ public:
+  using cache_type = kvsharer::cuda::shared_cache<E, kvsharer::layout::paged<page_tokens>>;
+
+  engine(kvsharer::cuda::stream_ref stream, const device_weights<E>& weights, const kvsharer::share_map& map,
+         engine_limits limits, std::string tag = {})
+      : stream_(stream),
+        config_(weights.config()),
+        device_(kvsharer::cuda::query_device()),
+        scratch_(stream, kvsharer::cuda::attention_scratch_bytes(device_, config_.head_dim)),
+        status_(stream, 1),
+        on_(stream, device_, scratch_.data(), scratch_.size(), cleared(status_)),
+        rope_(stream, config_.rope, config_.head_dim, limits.tokens),
+        products_(stream),
+        buffers_(stream, config_, std::max(limits.rows, limits.sequences), limits.sequences),
+        cache_(map, {config_.layers, config_.kv_heads, config_.head_dim, limits.tokens},
+               {.max_sequences = limits.sequences, .tag = std::move(tag)}, stream),
+        batch_(stream, limits.sequences),
+        ids_(stream, static_cast<std::size_t>(std::max(limits.rows, limits.sequences))),
+        model_(on_, weights, rope_.angles(), products_, buffers_) {}
+  engine(const engine&) = delete;
+
+  cache_type& cache() noexcept { return cache_; }
+  const cache_type& cache() const noexcept { return cache_; }
+
+  /// Times cuBLASLt's algorithms for runs of `rows` rows in `sequences` sequences, instead of trusting its favourites.
+  /// Some tenths of a second; synchronises.
+  void tune(index_t rows, index_t sequences) {
+    for (const gemm_shape& shape : model_.products(rows, sequences)) products_.tune(shape);
+  }
+
+  /// Appends `growth` and runs its tokens' `ids`, sequence after sequence; see `logits` and `chosen` for what it
+  /// leaves. Waits until the ids are on the device.
+  void run(std::span<const kvsharer::sequence_growth> growth, std::span<const int> ids) {
+    place(growth);
+    give(ids);
+    forward();
+  }
+
+  /// The same for one token of each sequence, those that `chosen` holds: neither waits nor looks at them. The first of
+  /// so many sequences finds algorithms and is captured; later ones are replayed.
+  void step(std::span<const kvsharer::sequence_growth> growth) {
+    place(growth);
+    if (captured_rows_ == growth.size()) return step_(stream_);
+    // Once outside of a capture, where kernels may be loaded and algorithms found.
+    forward();
+    step_ = replay(stream_, [&] { forward(); });
+    captured_rows_ = growth.size();
+  }
+
+  /// [sequences][vocab], in device memory, in the order of the last growth.
+  const float* logits() const noexcept { return buffers_.logits.data(); }
+
+  /// [sequences]: the most likely token of each of those rows, or -1 where there is none (see argmax), in device
+  /// memory; what `step` runs next.
+  const std::int32_t* chosen() const noexcept { return ids_.data(); }
+
+  /// Puts other tokens in their place. Waits until they are on the device.
+  void give(std::span<const int> ids) {
+    kvsharer::cuda::check(
+        cudaMemcpyAsync(ids_.data(), ids.data(), ids.size_bytes(), cudaMemcpyHostToDevice, stream_.get()),
+        "the copy of token ids");
+    stream_.synchronize();
+  }
+
+  /// Waits for all work given so far, and throws kvsharer::error for what kernels have reported.
+  void check() { on_.check_status(); }
+
+  /// Brings numbers to the host, waits for them, and throws kvsharer::error for what kernels have reported.
+  template <class T>
+  void fetch(const T* from, T* to, std::size_t count) {
+    kvsharer::cuda::check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDeviceToHost, stream_.get()),
+                          "the copy of results");
+    on_.check_status();
+  }
+
+ private:
+  static kvsharer::cuda::status_word* cleared(buffer<kvsharer::cuda::status_word>& word) {
+    kvsharer::cuda::check(cudaMemsetAsync(word.data(), 0, word.bytes(), word.stream().get()), "cudaMemsetAsync");
+    return word.data();
+  }
+
+  void place(std::span<const kvsharer::sequence_growth> growth) {
+    cache_.append(growth);
+    batch_.assign(cache_, growth);
+  }
+
+  void forward() {
+    model_.last_logits(cache_, batch_.batch(), ids_.data());
+    argmax(on_, buffers_.logits.data(), batch_.batch().sequences, config_.vocab, ids_.data());
+  }
+
+  kvsharer::cuda::stream_ref stream_;
+  const model_config& config_;
+  kvsharer::cuda::device_properties device_;
+  buffer<std::byte> scratch_;
+  buffer<kvsharer::cuda::status_word> status_;
+  kvsharer::cuda::backend on_;
+  device_rope rope_;
+  gemm products_;
+  run_buffers<E> buffers_;
+  cache_type cache_;
+  kvsharer::cuda::sequence_batch<> batch_;
+  buffer<std::int32_t> ids_;  // [rows], and of each step's tokens
+  decoder<E> model_;
+  replay step_;
+  std::size_t captured_rows_ = 0;
+};
+
+}  // namespace mini_llama::cuda
