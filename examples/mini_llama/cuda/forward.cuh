@@ -7,6 +7,7 @@
 
 #include "cuda/gemm.cuh"
 #include "cuda/kernels.cuh"
+#include "cuda/products.cuh"
 #include "cuda/weights.cuh"
 #include "kvsharer/backend/cuda/attention/attend.cuh"
 #include "kvsharer/backend/cuda/backend.cuh"
@@ -60,9 +61,13 @@ class run_buffers {
 template <kvsharer::CacheElement E>
 class decoder {
  public:
-  decoder(const kvsharer::cuda::backend& on, const device_weights<E>& weights, const rope_angles& rope, gemm& products,
-          run_buffers<E>& buffers)
-      : on_(on), weights_(weights), rope_(rope), products_(products), buffers_(buffers) {}
+  decoder(const kvsharer::cuda::backend& on, const device_weights<E>& weights, const rope_angles& rope,
+          gemm& by_library, run_buffers<E>& buffers)
+      : on_(on),
+        weights_(weights),
+        rope_(rope),
+        products_(on, by_library, buffers.normed.data(), buffers.gate_up.data(), weights.config().norm_eps),
+        buffers_(buffers) {}
 
   /// Writes the logits of each sequence's last row to buffers.logits. `ids` are the batch's rows' tokens, in device
   /// memory; `cache` is a cuda::shared_cache to which the batch has been appended. Where some rows are not last ones,
@@ -86,11 +91,11 @@ class decoder {
       multiply(last, p, x);
       run_layers(cache, map, last, p.value + 1, c.layers, x);
     }
-    rms_norm(on_, x, weights_.final_norm(), c.norm_eps, batch.sequences, c.hidden, buffers_.normed.data());
-    products_(buffers_.normed.data(), weights_.head(), buffers_.logits.data(), batch.sequences, c.vocab, c.hidden);
+    products_.normed(x, weights_.final_norm(), weights_.head(), buffers_.logits.data(), batch.sequences, c.vocab,
+                     c.hidden);
   }
 
-  /// The products of a run of so many rows in so many sequences, last ones and head included, for `gemm::tune`.
+  /// What cuBLASLt multiplies in a run of so many rows in so many sequences, last ones and head included.
   std::vector<gemm_shape> products(kvsharer::index_t rows, kvsharer::index_t sequences) const {
     const model_config& c = config();
     std::vector<gemm_shape> shapes;
@@ -104,12 +109,14 @@ class decoder {
       add(of, 2 * kvsharer::index_t{c.intermediate}, c.hidden, false);
       add(of, c.hidden, c.intermediate, true);
     };
-    add_layer(sequences);
+    if (sequences > 1) {
+      add_layer(sequences);
+      shapes.push_back({sequences, c.vocab, c.hidden, dtype_of<E>, dtype::f32, false});
+    }
     if (rows > sequences) {
       add_layer(rows);
       add(rows, 2 * key_width(), c.hidden, false);
     }
-    shapes.push_back({sequences, c.vocab, c.hidden, dtype_of<E>, dtype::f32, false});
     return shapes;
   }
 
@@ -139,18 +146,13 @@ class decoder {
     return batch;
   }
 
-  void norm(const E* x, const float* gain, kvsharer::index_t rows) {
-    rms_norm(on_, x, gain, config().norm_eps, rows, config().hidden, buffers_.normed.data());
-  }
-
   /// An owner's queries, keys and values by one product.
   template <class Cache>
   void project_all_and_attend(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, E* x) {
     const layer_matrices<E> w = weights_.layer(l.value);
     const kvsharer::index_t width = query_width() + 2 * key_width();
     E* const rows = buffers_.projected.data();
-    norm(x, w.attention_norm, batch.rows);
-    products_(buffers_.normed.data(), w.query, rows, batch.rows, width, config().hidden);
+    products_.normed(x, w.attention_norm, w.query, rows, batch.rows, width, config().hidden);
     rotate(on_, rope_, batch, config().heads, head_rows<const E>{rows, width},
            head_rows<E>{buffers_.queries.data(), query_width()});
     cache.store(on_, l, batch,
@@ -164,8 +166,7 @@ class decoder {
   void project_and_store(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, const E* x) {
     const layer_matrices<E> w = weights_.layer(l.value);
     E* const rows = buffers_.projected.data();
-    norm(x, w.attention_norm, batch.rows);
-    products_(buffers_.normed.data(), w.key_value, rows, batch.rows, 2 * key_width(), config().hidden);
+    products_.normed(x, w.attention_norm, w.key_value, rows, batch.rows, 2 * key_width(), config().hidden);
     cache.store(on_, l, batch, kvsharer::cuda::new_rows<E>{rows, rows + key_width(), 2 * key_width()}, key_angles());
   }
 
@@ -173,8 +174,7 @@ class decoder {
   template <class Cache>
   void ask_and_attend(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, E* x) {
     const layer_matrices<E> w = weights_.layer(l.value);
-    norm(x, w.attention_norm, batch.rows);
-    products_(buffers_.normed.data(), w.query, buffers_.queries.data(), batch.rows, query_width(), config().hidden);
+    products_.normed(x, w.attention_norm, w.query, buffers_.queries.data(), batch.rows, query_width(), config().hidden);
     rotate(on_, rope_, batch, config().heads, buffers_.queries.data());
     attend(cache, batch, l, x);
   }
@@ -184,24 +184,22 @@ class decoder {
   void attend(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, E* x) {
     kvsharer::cuda::attend(on_, {config().heads, config().kv_heads, config().head_dim}, cache.keys(l), cache.values(l),
                            batch, buffers_.queries.data(), buffers_.attended.data(), {}, l);
-    products_(buffers_.attended.data(), weights_.layer(l.value).output, x, batch.rows, config().hidden, query_width(),
-              true);
+    products_.add(buffers_.attended.data(), weights_.layer(l.value).output, x, batch.rows, config().hidden,
+                  query_width());
   }
 
   /// x += the MLP of x.
   void multiply(const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, E* x) {
     const layer_matrices<E> w = weights_.layer(l.value);
-    norm(x, w.mlp_norm, batch.rows);
-    products_(buffers_.normed.data(), w.gate_up, buffers_.gate_up.data(), batch.rows, 2 * config().intermediate,
-              config().hidden);
-    swiglu(on_, buffers_.gate_up.data(), batch.rows, config().intermediate, buffers_.gated.data());
-    products_(buffers_.gated.data(), w.down, x, batch.rows, config().hidden, config().intermediate, true);
+    products_.gated(x, w.mlp_norm, w.gate_up, buffers_.gated.data(), batch.rows, config().intermediate,
+                    config().hidden);
+    products_.add(buffers_.gated.data(), w.down, x, batch.rows, config().hidden, config().intermediate);
   }
 
   const kvsharer::cuda::backend& on_;
   const device_weights<E>& weights_;
   rope_angles rope_;
-  gemm& products_;
+  layer_products<E> products_;
   run_buffers<E>& buffers_;
 };
 

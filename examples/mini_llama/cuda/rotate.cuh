@@ -84,6 +84,8 @@ template <class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(rotate_threads)
     rotate_kernel(rope_angles rope, kvsharer::cuda::ragged_batch batch, int heads, head_rows<const E> in,
                   head_rows<E> out, kvsharer::cuda::status_word* status) {
+  kvsharer::cuda::ptx::let_next_begin();
+  kvsharer::cuda::ptx::wait_for_previous();
   const kvsharer::index_t row = blockIdx.x;
   const batch_row at = find_batch_row(batch, row);
   if (at.position >= rope.positions && threadIdx.x == 0)
@@ -127,7 +129,8 @@ void rotate(const kvsharer::cuda::backend& on, const rope_angles& rope, const kv
   if (batch.rows == 0) return;
   const kvsharer::index_t work = heads * (rope.head_dim / 2 / chunk_size<E>);
   kvsharer::cuda::detail::launch("the rotation", on.stream,
-                                 {dim3(static_cast<unsigned>(batch.rows)), block_threads(work, detail::rotate_threads)},
+                                 {dim3(static_cast<unsigned>(batch.rows)), block_threads(work, detail::rotate_threads),
+                                  0, kvsharer::cuda::detail::order::overlaps},
                                  detail::rotate_kernel<E>, rope, batch, static_cast<int>(heads), in, out, on.status);
 }
 

@@ -19,6 +19,29 @@ __device__ inline std::byte* dynamic_shared() {
   return kvsharer_shared;
 }
 
+/// Lets the stream's next kernel come onto multiprocessors that have room, if it was launched to overlap (launch.cuh).
+__device__ inline void let_next_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+/// In a kernel that was launched to overlap: returns once the one before it has ended and its writes can be seen. Older
+/// devices never overlap them.
+__device__ inline void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/// Sixteen bytes that nobody writes during the launch and nobody will ask for again soon.
+__device__ inline uint4 load_stream_16(const void* p) {
+  uint4 r;
+  asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(r.x), "=r"(r.y), "=r"(r.z), "=r"(r.w)
+               : "l"(p));
+  return r;
+}
+
 /// Will what is read from device memory be read again soon?
 enum class reuse { none, some };
 

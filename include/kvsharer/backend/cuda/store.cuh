@@ -38,6 +38,8 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
                  rope_angles rope, status_word* status, int layer) {
   using wide = numbers<In>;
   constexpr int count = wide::count;
+  ptx::let_next_begin();
+  ptx::wait_for_previous();
   const cache_shape shape = keys.shape;
   const index_t b = blockIdx.y, r = blockIdx.x, own_rows = batch.rows_of(b);
   if (r >= own_rows) return;
@@ -90,7 +92,8 @@ void store(const backend& on, const pool_batch<E, Layout>& keys, const pool_batc
   if (batch.sequences == 0 || batch.rows == 0) return;
   if (rows.stride == 0) rows.stride = shape.kv_heads * shape.head_dim;
   detail::launch("the store of keys and values", on.stream,
-                 {dim3(static_cast<unsigned>(batch.max_rows), static_cast<unsigned>(batch.sequences)), 128},
+                 {dim3(static_cast<unsigned>(batch.max_rows), static_cast<unsigned>(batch.sequences)), 128, 0,
+                  detail::order::overlaps},
                  detail::store_kernel<In, E, Layout>, keys, values, batch, rows, rope, on.status, layer.value);
 }
 

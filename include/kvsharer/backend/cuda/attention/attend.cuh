@@ -46,7 +46,7 @@ void attend_decode(const backend& on, const Problem& p) {
   const decode_parts parts{sums, sums + index_t{2} * blocks * warp_rows * HeadDim, on.counters(blocks), blocks};
   launch("decode attention", on.stream,
          {dim3(static_cast<unsigned>(blocks)), tuning.warps * 32u,
-          static_cast<std::size_t>(tuning.shared_bytes(HeadDim, bytes))},
+          static_cast<std::size_t>(tuning.shared_bytes(HeadDim, bytes)), order::overlaps},
          decode_kernel<tuned, HeadDim, Problem>, p, parts);
 }
 

@@ -19,6 +19,8 @@ namespace kvsharer::inline v0::cuda::detail {
 template <class Tuning, int HeadDim, class Problem>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.warps * 32, Tuning::value.blocks_per_multiprocessor)
     decode_kernel(const __grid_constant__ Problem problem, const __grid_constant__ decode_parts parts) {
+  ptx::let_next_begin();
+  ptx::wait_for_previous();
   decode_agent<Tuning, HeadDim, Problem>(problem, parts).run(blockIdx.x);
 }
 
