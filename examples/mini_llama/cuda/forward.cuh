@@ -86,7 +86,22 @@ class decoder {
       run_layers(cache, map, last, p.value + 1, c.layers, x);
     }
     rms_norm(on_, x, weights_.final_norm(), c.norm_eps, batch.sequences, c.hidden, buffers_.normed.data());
-    products_(buffers_.normed.data(), weights_.head(), buffers_.logits.data(), batch.sequences, c.vocab, c.hidden);
+    project(buffers_.normed.data(), batch.sequences, buffers_.logits.data());
+  }
+
+  /// Writes every row's final hidden state, after the last norm, to states [rows][hidden]; as last_logits otherwise.
+  template <class Cache>
+  void final_states(Cache& cache, const kvsharer::cuda::ragged_batch& batch, const std::int32_t* ids, E* states) {
+    const model_config& c = weights_.config();
+    E* const x = buffers_.x.data();
+    embed(on_, weights_.embedding(), c.vocab, c.hidden, ids, batch, x);
+    run_layers(cache, cache.map(), batch, 0, c.layers, x);
+    rms_norm(on_, x, weights_.final_norm(), c.norm_eps, batch.rows, c.hidden, states);
+  }
+
+  /// logits [rows][vocab] of final hidden states [rows][hidden].
+  void project(const E* states, kvsharer::index_t rows, float* logits) {
+    products_(states, weights_.head(), logits, rows, config().vocab, config().hidden);
   }
 
   /// Layers [from, to) over x [rows][hidden], in place.

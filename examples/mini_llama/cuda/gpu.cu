@@ -3,6 +3,9 @@
 
 #include <cuda_runtime.h>
 
+#include <string_view>
+
+#include "cuda/evaluate_on.hpp"
 #include "kvsharer/backend/cuda/device.cuh"
 #include "kvsharer/backend/cuda/status.cuh"
 #include "kvsharer/backend/cuda/stream_ref.cuh"
@@ -17,6 +20,15 @@ generation generate_on(kvsharer::cuda::stream_ref stream, const session& s, cons
 
 namespace {
 
+/// f(E{}) for the type of this name.
+template <class F>
+auto with_type(std::string_view name, F&& f) {
+  if (name == "f32") return f(float{});
+  if (name == "f16") return f(kvsharer::float16{});
+  if (name == "bf16") return f(kvsharer::bfloat16{});
+  throw usage_error("a GPU does not compute in \"" + std::string(name) + "\"; choose f32, f16 or bf16");
+}
+
 class first_gpu final : public gpu {
  public:
   first_gpu() : properties_(kvsharer::cuda::query_device()) {
@@ -27,11 +39,20 @@ class first_gpu final : public gpu {
   std::string name() const override { return kvsharer::cuda::device_name(); }
 
   generation generate(const session& s, const kvsharer::share_map& map, const generation_request& request) override {
-    const kvsharer::cuda::stream_ref stream(stream_);
-    if (request.cache.type == "f32") return generate_on<float>(stream, s, map, request);
-    if (request.cache.type == "f16") return generate_on<kvsharer::float16>(stream, s, map, request);
-    if (request.cache.type == "bf16") return generate_on<kvsharer::bfloat16>(stream, s, map, request);
-    throw usage_error("there is no cache type \"" + request.cache.type + "\"; choose f32, f16 or bf16");
+    return with_type(request.cache.type, [&]<class E>(E) { return generate_on<E>(stream_, s, map, request); });
+  }
+
+  evaluation evaluate(const session& s, const kvsharer::share_map& map, std::span<const int> ids,
+                      kvsharer::index_t window, const gpu_choice& choice, const evaluation_progress& on_progress,
+                      const std::function<bool()>& cancelled) override {
+    return with_type(choice.type, [&]<class E>(E) {
+      return evaluate_on<E>(stream_, s, map, ids, window, choice, on_progress, cancelled);
+    });
+  }
+
+  std::vector<std::vector<float>> logits(const session& s, const kvsharer::share_map& map, const token_batch& batch,
+                                         const gpu_choice& choice) override {
+    return with_type(choice.type, [&]<class E>(E) { return logits_on<E>(stream_, s, map, batch, choice); });
   }
 
  private:
