@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -12,6 +10,7 @@
 
 #include "cuda/forward.cuh"
 #include "cuda/replay.cuh"
+#include "cuda/run_context.cuh"
 #include "generation.hpp"
 #include "kvsharer/backend/cuda/sequence_batch.cuh"
 #include "kvsharer/backend/cuda/shared_cache.cuh"
@@ -36,19 +35,14 @@ class generator {
         config_(s.llama.config()),
         capacity_(needed_capacity(request, config_.max_position)),
         weights_(device_weights<E>::upload(stream, s.llama, map)),
-        device_(kvsharer::cuda::query_device()),
-        scratch_(stream, kvsharer::cuda::attention_scratch_bytes(device_, config_.head_dim)),
-        status_(stream, 1),
-        on_(stream, device_, scratch_.data(), scratch_.size(), cleared(status_)),
-        rope_(stream, config_.rope, config_.head_dim, capacity_),
-        products_(stream),
+        context_(stream, config_, capacity_),
         buffers_(stream, config_, prompt_tokens(request), sequences()),
         cache_(map, {config_.layers, config_.kv_heads, config_.head_dim, capacity_},
                {.max_sequences = sequences(), .tag = s.identity.fingerprint + " " + s.identity.rope}, stream),
         batch_(stream, sequences()),
         ids_(stream, static_cast<std::size_t>(prompt_tokens(request))),
         picked_(stream, static_cast<std::size_t>(sequences())),
-        model_(on_, weights_, rope_.angles(), products_, buffers_),
+        model_(context_.on(), weights_, context_.angles(), context_.products(), buffers_),
         pick_(request.temperature, request.top_p, request.seed) {}
 
   generation run() {
@@ -81,10 +75,6 @@ class generator {
     kvsharer::sequence_id id;
   };
 
-  static kvsharer::cuda::status_word* cleared(kvsharer::cuda::device_buffer<kvsharer::cuda::status_word>& word) {
-    kvsharer::cuda::check(cudaMemsetAsync(word.data(), 0, word.bytes(), word.stream().get()), "cudaMemsetAsync");
-    return word.data();
-  }
   static index_t prompt_tokens(const generation_request& request) {
     std::size_t sum = 0;
     for (const auto& prompt : request.prompts) sum += prompt.size();
@@ -125,10 +115,7 @@ class generator {
   void place(const std::vector<kvsharer::sequence_growth>& growth, const std::vector<int>& ids) {
     cache_.append(growth);
     batch_.assign(cache_, growth);
-    kvsharer::cuda::check(cudaMemcpyAsync(ids_.data(), ids.data(), ids.size() * sizeof(std::int32_t),
-                                          cudaMemcpyHostToDevice, stream_.get()),
-                          "the copy of token ids");
-    stream_.synchronize();  // `ids` may go
+    context_.place(ids.data(), ids.size(), ids_.data());
   }
 
   /// The token that follows each running sequence. Waits for the device.
@@ -136,22 +123,15 @@ class generator {
     const auto rows = static_cast<index_t>(running_.size());
     std::vector<int> tokens(running_.size());
     if (request_.temperature == 0) {
-      argmax(on_, buffers_.logits.data(), rows, config_.vocab, picked_.data());
-      fetch(picked_.data(), tokens.data(), tokens.size());
+      argmax(context_.on(), buffers_.logits.data(), rows, config_.vocab, picked_.data());
+      context_.fetch(picked_.data(), tokens.data(), tokens.size());
       if (std::find(tokens.begin(), tokens.end(), -1) == tokens.end()) return tokens;
     }
     std::vector<float> logits(static_cast<std::size_t>(rows * config_.vocab));
-    fetch(buffers_.logits.data(), logits.data(), logits.size());
+    context_.fetch(buffers_.logits.data(), logits.data(), logits.size());
     const auto vocab = static_cast<std::size_t>(config_.vocab);
     for (std::size_t r = 0; r < tokens.size(); ++r) tokens[r] = pick_(std::span(logits).subspan(r * vocab, vocab));
     return tokens;
-  }
-
-  template <class T>
-  void fetch(const T* from, T* to, std::size_t count) {
-    kvsharer::cuda::check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDeviceToHost, stream_.get()),
-                          "the copy of what was picked");
-    on_.check_status();
   }
 
   /// Takes the tokens down, and leaves those running, and in `tokens`, that go on.
@@ -182,12 +162,7 @@ class generator {
   const model_config& config_;
   index_t capacity_;
   device_weights<E> weights_;
-  kvsharer::cuda::device_properties device_;
-  kvsharer::cuda::device_buffer<std::byte> scratch_;
-  kvsharer::cuda::device_buffer<kvsharer::cuda::status_word> status_;
-  kvsharer::cuda::backend on_;
-  device_rope rope_;
-  gemm products_;
+  run_context context_;
   run_buffers<E> buffers_;
   cache_type cache_;
   kvsharer::cuda::sequence_batch<> batch_;

@@ -56,7 +56,7 @@ __device__ T over_block(const T& mine) {
 }
 
 /// Grid: rows.
-KVSHARER_HIDDEN __global__ void __launch_bounds__(score_threads)
+__global__ void __launch_bounds__(score_threads)
     score_kernel(scored_rows rows, row_score* scores, kvsharer::cuda::status_word* status) {
   const index_t row = blockIdx.x;
   const float* const full = rows.full + row * rows.vocab;
