@@ -11,6 +11,7 @@
 #include "kvsharer/backend/cuda/backend.cuh"
 #include "kvsharer/backend/cuda/batch.cuh"
 #include "kvsharer/backend/cuda/memory.cuh"
+#include "kvsharer/backend/cuda/rope.cuh"
 #include "kvsharer/backend/cuda/store.cuh"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/types.hpp"
@@ -59,8 +60,8 @@ class run_buffers {
 template <kvsharer::CacheElement E>
 class decoder {
  public:
-  decoder(const kvsharer::cuda::backend& on, const device_weights<E>& weights, const rope_angles& rope, gemm& products,
-          run_buffers<E>& buffers)
+  decoder(const kvsharer::cuda::backend& on, const device_weights<E>& weights, const kvsharer::cuda::rope_angles& rope,
+          gemm& products, run_buffers<E>& buffers)
       : on_(on), weights_(weights), rope_(rope), products_(products), buffers_(buffers) {}
 
   /// Writes the logits of each sequence's last row to buffers.logits. `ids` are the batch's rows' tokens, in device
@@ -121,7 +122,6 @@ class decoder {
   kvsharer::index_t query_width() const { return kvsharer::index_t{config().heads} * config().head_dim; }
   kvsharer::index_t key_width() const { return kvsharer::index_t{config().kv_heads} * config().head_dim; }
   const model_config& config() const { return weights_.config(); }
-  kvsharer::cuda::rope_angles key_angles() const { return {rope_.table, rope_.positions}; }
 
   static kvsharer::cuda::ragged_batch last_rows(kvsharer::cuda::ragged_batch batch) {
     batch.rows = batch.sequences;
@@ -142,11 +142,10 @@ class decoder {
     E* const rows = buffers_.projected.data();
     norm(x, w.attention_norm, batch.rows);
     products_(buffers_.normed.data(), w.query, rows, batch.rows, width, config().hidden);
-    rotate(on_, rope_, batch, config().heads, head_rows<const E>{rows, width},
+    rotate(on_, rope_, batch, config().heads, config().head_dim, head_rows<const E>{rows, width},
            head_rows<E>{buffers_.queries.data(), query_width()});
     cache.store(on_, l, batch,
-                kvsharer::cuda::new_rows<E>{rows + query_width(), rows + query_width() + key_width(), width},
-                key_angles());
+                kvsharer::cuda::new_rows<E>{rows + query_width(), rows + query_width() + key_width(), width}, rope_);
     attend(cache, batch, l, x);
   }
 
@@ -157,7 +156,7 @@ class decoder {
     E* const rows = buffers_.projected.data();
     norm(x, w.attention_norm, batch.rows);
     products_(buffers_.normed.data(), w.key_value, rows, batch.rows, 2 * key_width(), config().hidden);
-    cache.store(on_, l, batch, kvsharer::cuda::new_rows<E>{rows, rows + key_width(), 2 * key_width()}, key_angles());
+    cache.store(on_, l, batch, kvsharer::cuda::new_rows<E>{rows, rows + key_width(), 2 * key_width()}, rope_);
   }
 
   /// Queries alone, of a reader, or of an owner whose keys and values are stored already.
@@ -166,7 +165,7 @@ class decoder {
     const layer_matrices<E> w = weights_.layer(l.value);
     norm(x, w.attention_norm, batch.rows);
     products_(buffers_.normed.data(), w.query, buffers_.queries.data(), batch.rows, query_width(), config().hidden);
-    rotate(on_, rope_, batch, config().heads, buffers_.queries.data());
+    rotate(on_, rope_, batch, config().heads, config().head_dim, buffers_.queries.data());
     attend(cache, batch, l, x);
   }
 
@@ -191,7 +190,7 @@ class decoder {
 
   const kvsharer::cuda::backend& on_;
   const device_weights<E>& weights_;
-  rope_angles rope_;
+  kvsharer::cuda::rope_angles rope_;
   gemm& products_;
   run_buffers<E>& buffers_;
 };

@@ -11,6 +11,7 @@
 #include "kvsharer/backend/cuda/attention/attend.cuh"
 #include "kvsharer/backend/cuda/backend.cuh"
 #include "kvsharer/backend/cuda/memory.cuh"
+#include "kvsharer/backend/cuda/rope.cuh"
 
 namespace mini_llama::cuda {
 
@@ -30,7 +31,7 @@ class run_context {
   run_context(const run_context&) = delete;
 
   const kvsharer::cuda::backend& on() const noexcept { return on_; }
-  auto angles() const noexcept { return rope_.angles(); }
+  kvsharer::cuda::rope_angles angles() const noexcept { return rope_.angles(); }
   gemm& products() noexcept { return products_; }
 
   /// Copies numbers to the host, and waits. Throws kvsharer::error: what a kernel refused, cuda_call.
