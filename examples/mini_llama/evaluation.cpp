@@ -13,6 +13,7 @@
 #include "logit_row.hpp"
 #include "text_windows.hpp"
 #include "usage_error.hpp"
+#include "window_run.hpp"
 
 namespace mini_llama {
 
@@ -48,31 +49,14 @@ class comparison {
         const auto i = static_cast<std::size_t>(r);
         scores_[i] = score(i * vocab, some[i], shared != nullptr);
       });
-      // In order, so that sums have the same bits whatever thread was first.
-      for (std::size_t r = 0; r < some.size(); ++r) {
-        nll_ += scores_[r].loss;
-        full_nll_ += scores_[r].full_loss;
-        kl_ += scores_[r].kl;
-        agreed_ += scores_[r].agrees;
-      }
+      sums_.add(std::span(scores_).first(some.size()));
     }
-    tokens_ += targets.size();
   }
 
-  std::size_t tokens() const noexcept { return tokens_; }
-
-  evaluation result() const {
-    const double n = static_cast<double>(std::max<std::size_t>(tokens_, 1));
-    return {std::exp(nll_ / n), std::exp(full_nll_ / n), kl_ / n, static_cast<double>(agreed_) / n, tokens_};
-  }
+  std::size_t tokens() const noexcept { return sums_.tokens(); }
+  evaluation result() const { return sums_.result(); }
 
  private:
-  /// Of one position.
-  struct row_score {
-    double loss = 0, full_loss = 0, kl = 0;
-    bool agrees = true;
-  };
-
   row_score score(std::size_t offset, int target, bool compares) const {
     const logit_row p(full_logits_.data() + offset, model_.config().vocab);
     const double log_p = log_normaliser(p), full_loss = log_p - static_cast<double>(p[target]);
@@ -88,9 +72,25 @@ class comparison {
   std::array<row_score, block> scores_;
   std::vector<float> full_logits_, shared_logits_;
   workspace scratch_;
-  double nll_ = 0, full_nll_ = 0, kl_ = 0;
-  std::size_t tokens_ = 0, agreed_ = 0;
+  score_sums sums_;
 };
+
+}  // namespace
+
+void score_sums::add(std::span<const row_score> scores) {
+  for (const row_score& s : scores) {
+    loss_ += s.loss;
+    full_loss_ += s.full_loss;
+    kl_ += s.kl;
+    agreed_ += s.agrees;
+  }
+  tokens_ += scores.size();
+}
+
+evaluation score_sums::result() const {
+  const double n = static_cast<double>(std::max<std::size_t>(tokens_, 1));
+  return {std::exp(loss_ / n), std::exp(full_loss_ / n), kl_ / n, static_cast<double>(agreed_) / n, tokens_};
+}
 
 void check_text(const session& s, std::span<const int> ids, index_t window) {
   if (ids.empty()) throw usage_error("there is no text to evaluate");
@@ -98,8 +98,6 @@ void check_text(const session& s, std::span<const int> ids, index_t window) {
     throw usage_error("a window of " + std::to_string(window) + " tokens does not fit this model; choose 2 to " +
                       std::to_string(s.llama.config().max_position));
 }
-
-}  // namespace
 
 evaluation evaluate(const session& s, const share_map& map, std::span<const int> ids, index_t window,
                     const evaluation_progress& on_progress, const std::function<bool()>& cancelled) {

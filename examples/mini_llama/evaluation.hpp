@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kvsharer/kvsharer.hpp"
+#include "row_score.hpp"
 #include "session.hpp"
 
 namespace mini_llama {
@@ -20,13 +21,28 @@ struct evaluation {
   std::size_t tokens = 0;      ///< predicted, each once
 };
 
+/// Adds scores up in the order in which they come, so that sums have the same bits whoever made them first.
+class score_sums {
+ public:
+  void add(std::span<const row_score> scores);
+  std::size_t tokens() const noexcept { return tokens_; }
+  evaluation result() const;
+
+ private:
+  double loss_ = 0, full_loss_ = 0, kl_ = 0;
+  std::size_t tokens_ = 0, agreed_ = 0;
+};
+
+/// Throws usage_error when the text is empty or the window does not fit the model.
+void check_text(const session& s, std::span<const int> ids, kvsharer::index_t window);
+
 /// Told of the tokens done and of all tokens, after each window.
 using evaluation_progress = std::function<void(std::size_t, std::size_t)>;
 
 /// Cuts `ids` (without BOS) into pieces of `window` - 1 tokens, runs each on its own behind a BOS, and scores every
 /// token once. Where the model has no BOS, the token before a piece stands in for it, and the first one is not scored.
 /// When `cancelled` answers yes the figures are those so far.
-/// Throws usage_error when the text is empty or the window does not fit the model. Cost: one forward pass per window
+/// Throws what check_text does. Cost: one forward pass per window
 /// for the full model and, unless `map` is the identity, one for `map`.
 evaluation evaluate(const session& s, const kvsharer::share_map& map, std::span<const int> ids,
                     kvsharer::index_t window, const evaluation_progress& on_progress = {},

@@ -17,4 +17,12 @@ std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_opener
   }
 }
 
+std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_choice& choice, const gpu_opener& open) {
+  std::unique_ptr<gpu> card = choose_backend(backend, open);
+  if (!card && choice.type != "f32")
+    throw usage_error("the host computes in f32 here, not in \"" + choice.type +
+                      "\"; leave --dtype out, or choose --backend cuda");
+  return card;
+}
+
 }  // namespace mini_llama

@@ -3,14 +3,23 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
+#include "evaluation.hpp"
 #include "generation.hpp"
 #include "kvsharer/kvsharer.hpp"
 #include "session.hpp"
 #include "throughput.hpp"
 
 namespace mini_llama {
+
+/// In what a GPU is to compute, and how much at once.
+struct gpu_choice {
+  std::string type = "f32";               ///< of weights, activations and cache: f32, f16 or bf16
+  kvsharer::index_t rows_at_once = 8192;  ///< of sequences that run as one batch, at most; a longer one runs alone
+};
 
 /// The driver's work on a GPU. The part of the program that knows CUDA makes one; the rest knows this.
 class gpu {
@@ -24,6 +33,18 @@ class gpu {
   /// Throws kvsharer::error for what the device refuses.
   virtual generation generate(const session& s, const kvsharer::share_map& map, const generation_request& request) = 0;
 
+  /// As mini_llama::evaluate, with as many windows at once as memory allows; progress is told after each batch of them.
+  /// Distributions are compared on the device. Throws also kvsharer::error for what the device refuses.
+  virtual evaluation evaluate(const session& s, const kvsharer::share_map& map, std::span<const int> ids,
+                              kvsharer::index_t window, const gpu_choice& choice,
+                              const evaluation_progress& on_progress = {},
+                              const std::function<bool()>& cancelled = {}) = 0;
+
+  /// [sequences][vocab]: the logits of each sequence's last position. None is empty or longer than the model's context.
+  /// Throws kvsharer::error for what the device refuses.
+  virtual std::vector<std::vector<float>> logits(const session& s, const kvsharer::share_map& map,
+                                                 const token_batch& batch, const gpu_choice& choice) = 0;
+
   /// As mini_llama::measure_throughput, in pages of 16 tokens. Throws kvsharer::error for what the device refuses.
   virtual throughput_report measure(const throughput_request& request) = 0;
 };
@@ -36,5 +57,9 @@ using gpu_opener = std::function<std::unique_ptr<gpu>()>;
 /// What `backend` names, of "auto", "cpu" and "cuda": a GPU, or nothing for the host. With "auto" a GPU that cannot be
 /// used is no error. Throws usage_error for another name, and what `open` throws for "cuda".
 std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_opener& open);
+
+/// The same for work in `choice.type`. Throws usage_error also where that is the host's to do and not f32: there, sums
+/// and caches of evaluations are float.
+std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_choice& choice, const gpu_opener& open);
 
 }  // namespace mini_llama

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "session.hpp"
 
+#include <utility>
+
 #include "files.hpp"
 
 namespace mini_llama {
 
-session::session(const std::filesystem::path& dir) : directory(dir), llama(checkpoint(dir)) {
+session::session(const std::filesystem::path& dir) : session(model(checkpoint(dir))) { directory = dir; }
+
+session::session(model made) : llama(std::move(made)) {
   const model_config& c = llama.config();
   identity = {c.layers, c.kv_heads, c.head_dim, c.rope.identity(), llama.fingerprint()};
 }

@@ -16,6 +16,9 @@ namespace mini_llama {
 struct session {
   explicit session(const std::filesystem::path& directory);
 
+  /// Of a model that lies in no directory, and so has no words.
+  explicit session(model made);
+
   /// The tokenizer, loaded when text is first needed, so that commands on token ids run without one.
   const tokenizer& words();
 

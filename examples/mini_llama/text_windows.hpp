@@ -6,9 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "forward.hpp"
-#include "kvsharer/kvsharer.hpp"
-#include "session.hpp"
+#include "kvsharer/core/types.hpp"
 
 namespace mini_llama {
 
@@ -32,32 +30,5 @@ void for_each_window(std::span<const int> ids, kvsharer::index_t window, int bos
     f(text_window{begin, input, targets});
   }
 }
-
-/// Final hidden states of one window under one map, through a cache that holds that window alone.
-class window_run {
- public:
-  window_run(const session& s, const kvsharer::share_map& map, kvsharer::index_t window)
-      : model_(s.llama),
-        cache_(map, {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, window}),
-        hidden_(static_cast<std::size_t>(window * s.llama.config().hidden)) {}
-
-  /// [ids][hidden], after the last norm; valid until the next call.
-  const float* operator()(std::span<const int> ids) {
-    const auto rows = static_cast<kvsharer::index_t>(ids.size());
-    cache_.clear();
-    const sequence_slice slice{cache_.create(), 0, rows};
-    cache_.append(slice.id, rows);
-    embed(model_, ids, hidden_.data());
-    run_layers(model_, cache_, cache_.map(), {&slice, 1}, 0, model_.config().layers, hidden_.data(), workspace_);
-    final_norm(model_, hidden_.data(), rows, hidden_.data());
-    return hidden_.data();
-  }
-
- private:
-  const model& model_;
-  kvsharer::shared_cache<> cache_;
-  std::vector<float> hidden_;
-  workspace workspace_;
-};
 
 }  // namespace mini_llama

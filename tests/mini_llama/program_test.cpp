@@ -80,6 +80,8 @@ TEST_CASE("search writes a strategy that generate, eval and logits follow") {
   const std::string text = folder.write("text.txt", "The river flows through the town and into the sea.\n").string();
   const arguments eval{"eval", "--model", model, "--text", text, "--window", "8", "--json"};
   const json same = json::parse(run_program(eval).out);
+  CHECK(same.at("dtype") == "f32");
+  CHECK(json::parse(run_program(with(eval, {"--backend", "cpu"})).out).at("device") == "CPU");
   CHECK(same.at("kl") == 0);
   CHECK(same.at("top1_agreement") == 1);
   const json other = json::parse(run_program(with(eval, {"--strategy", strategy})).out);
@@ -188,6 +190,11 @@ TEST_CASE("wrong use is refused with exit code 2, and nothing is written") {
   refused({"generate", "--model", model, "--prompt", "a", "--kv-type", "int3"}, 2, {"--kv-type"});
   refused({"eval", "--model", model, "--text", calibration, "--window", "1"}, 2, {"window"});
   refused({"eval", "--model", model, "--text", calibration, "--window", "99999"}, 2, {"window"});
+  refused({"eval", "--model", model, "--text", calibration, "--backend", "tpu"}, 2, {"--backend", "cuda"});
+  refused({"eval", "--model", model, "--text", calibration, "--backend", "cpu", "--dtype", "f16"}, 2, {"--dtype"});
+  refused({"logits", "--model", model, "--token-ids", "ids.json", "--backend", "cpu", "--dtype", "bf16"}, 2,
+          {"--dtype", "bf16"});
+  refused({"logits", "--model", model, "--token-ids", "ids.json", "--dtype", "f64"}, 2, {"--dtype", "f16"});
   refused({"sing"}, 2, {"subcommand"});
   refused({}, 2, {"subcommand"});
   CHECK(std::filesystem::is_empty(folder.path()));

@@ -17,8 +17,8 @@ void add_demo(CLI::App& app);
 void add_search(CLI::App& app);
 void add_generate(CLI::App& app, const gpu_opener& open);
 void add_bench(CLI::App& app, const gpu_opener& open);
-void add_eval(CLI::App& app);
-void add_logits(CLI::App& app);
+void add_eval(CLI::App& app, const gpu_opener& open);
+void add_logits(CLI::App& app, const gpu_opener& open);
 void add_sweep(CLI::App& app);
 void add_report(CLI::App& app);
 

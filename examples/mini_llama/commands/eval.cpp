@@ -11,6 +11,7 @@
 #include "../interrupt.hpp"
 #include "../progress.hpp"
 #include "commands.hpp"
+#include "device_options.hpp"
 
 namespace mini_llama {
 
@@ -22,16 +23,19 @@ struct eval_arguments {
   kvsharer::index_t window = 512;
   std::size_t max_tokens = 0;
   bool json = false;
+  device_options device;
 };
 
-void run(const eval_arguments& a) {
+void run(const eval_arguments& a, const gpu_opener& open) {
+  const std::unique_ptr<gpu> card = a.device.choose(open);
   session s(a.model);
   const kvsharer::share_map map = s.map_from(a.strategy);
   std::vector<int> ids = s.words().encode(read_text_file(a.text), false);
   if (a.max_tokens && ids.size() > a.max_tokens) ids.resize(a.max_tokens);
   progress shown("eval: tokens", ids.size(), true);
-  const evaluation e = evaluate(
-      s, map, ids, a.window, [&](std::size_t done, std::size_t) { shown.update(done); }, interrupted);
+  const auto on_progress = [&](std::size_t done, std::size_t) { shown.update(done); };
+  const evaluation e = card ? card->evaluate(s, map, ids, a.window, a.device.choice, on_progress, interrupted)
+                            : evaluate(s, map, ids, a.window, on_progress, interrupted);
   if (a.json) {
     const nlohmann::json j{{"perplexity", e.perplexity},
                            {"full_perplexity", e.full_perplexity},
@@ -39,7 +43,9 @@ void run(const eval_arguments& a) {
                            {"top1_agreement", e.top1_agreement},
                            {"tokens", e.tokens},
                            {"window", a.window},
-                           {"layers_shared", map.reader_count()}};
+                           {"layers_shared", map.reader_count()},
+                           {"device", card ? card->name() : "CPU"},
+                           {"dtype", a.device.choice.type}};
     std::printf("%s\n", j.dump().c_str());
   } else {
     std::printf("perplexity %.4f", e.perplexity);
@@ -54,7 +60,7 @@ void run(const eval_arguments& a) {
 
 }  // namespace
 
-void add_eval(CLI::App& app) {
+void add_eval(CLI::App& app, const gpu_opener& open) {
   auto a = std::make_shared<eval_arguments>();
   CLI::App* c = app.add_subcommand("eval", "Perplexity on a text, and agreement with the full model");
   c->add_option("--model", a->model, "Model directory (HuggingFace format)")->required();
@@ -63,7 +69,8 @@ void add_eval(CLI::App& app) {
   c->add_option("--window", a->window, "Tokens of a window, its BOS included")->capture_default_str();
   c->add_option("--max-tokens", a->max_tokens, "Use only the first tokens of the text (0: all)")->capture_default_str();
   c->add_flag("--json", a->json, "Print one JSON object on standard output");
-  c->callback([a] { run(*a); });
+  a->device.add_to(*c);
+  c->callback([a, open] { run(*a, open); });
 }
 
 }  // namespace mini_llama

@@ -15,6 +15,7 @@
 #include "../session.hpp"
 #include "../usage_error.hpp"
 #include "commands.hpp"
+#include "device_options.hpp"
 
 namespace mini_llama {
 
@@ -24,33 +25,43 @@ struct logits_arguments {
   std::string model;
   std::filesystem::path token_ids;
   std::optional<std::filesystem::path> strategy;
+  device_options device;
 };
 
-void run(const logits_arguments& a) {
-  session s(a.model);
-  const model_config& config = s.llama.config();
-  const kvsharer::share_map map = s.map_from(a.strategy);
-  const std::vector<std::vector<int>> batch = read_token_ids(a.token_ids, config.vocab);
-  nlohmann::json rows = nlohmann::json::array(), best = nlohmann::json::array();
+std::vector<std::vector<float>> logits_on_host(const session& s, const kvsharer::share_map& map,
+                                               const token_batch& batch) {
+  std::vector<std::vector<float>> rows;
   workspace scratch;
   for (const std::vector<int>& ids : batch) {
     const auto tokens = static_cast<kvsharer::index_t>(ids.size());
-    if (tokens < 1 || tokens > config.max_position)
-      throw usage_error(a.token_ids.string() + ": a sequence of " + std::to_string(tokens) +
-                        " tokens does not fit this model; 1 to " + std::to_string(config.max_position) + " do");
     kvsharer::shared_cache<> cache(map, {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, tokens});
     const sequence_slice slice{cache.create(), 0, tokens};
     cache.append(slice.id, tokens);
     const std::span<const float> logits = forward(s.llama, cache, {&slice, 1}, ids, {}, scratch);
-    rows.push_back(std::vector<float>(logits.begin(), logits.end()));
-    best.push_back(std::max_element(logits.begin(), logits.end()) - logits.begin());
+    rows.emplace_back(logits.begin(), logits.end());
   }
+  return rows;
+}
+
+void run(const logits_arguments& a, const gpu_opener& open) {
+  const std::unique_ptr<gpu> card = a.device.choose(open);
+  session s(a.model);
+  const model_config& config = s.llama.config();
+  const kvsharer::share_map map = s.map_from(a.strategy);
+  const token_batch batch = read_token_ids(a.token_ids, config.vocab);
+  for (const std::vector<int>& ids : batch)
+    if (ids.empty() || static_cast<kvsharer::index_t>(ids.size()) > config.max_position)
+      throw usage_error(a.token_ids.string() + ": a sequence of " + std::to_string(ids.size()) +
+                        " tokens does not fit this model; 1 to " + std::to_string(config.max_position) + " do");
+  const auto rows = card ? card->logits(s, map, batch, a.device.choice) : logits_on_host(s, map, batch);
+  nlohmann::json best = nlohmann::json::array();
+  for (const std::vector<float>& row : rows) best.push_back(std::max_element(row.begin(), row.end()) - row.begin());
   std::printf("%s\n", nlohmann::json{{"logits", rows}, {"argmax", best}}.dump().c_str());
 }
 
 }  // namespace
 
-void add_logits(CLI::App& app) {
+void add_logits(CLI::App& app, const gpu_opener& open) {
   auto a = std::make_shared<logits_arguments>();
   CLI::App* c = app.add_subcommand("logits", "Logits of the last position of each sequence, as JSON");
   c->add_option("--model", a->model, "Model directory (HuggingFace format)")->required();
@@ -58,7 +69,8 @@ void add_logits(CLI::App& app) {
   c->add_option("--strategy", a->strategy, "Strategy file; without it, the full model");
   c->add_flag_callback(
       "--json", [] {}, "Accepted for uniformity: the output is JSON in any case");
-  c->callback([a] { run(*a); });
+  a->device.add_to(*c);
+  c->callback([a, open] { run(*a, open); });
 }
 
 }  // namespace mini_llama

@@ -64,10 +64,10 @@ __device__ best_number best_of_thread(const E* row, kvsharer::index_t vocab) {
   const kvsharer::index_t chunks = reinterpret_cast<std::uintptr_t>(row) % 16 == 0 ? vocab / size : 0;
   best_number best;
   for (kvsharer::index_t i = threadIdx.x; i < chunks; i += in_flight * step) {
-    chunk<E> c[in_flight];
+    numbers<E> c[in_flight];
 #pragma unroll
     for (int j = 0; j < in_flight; ++j)
-      if (i + j * step < chunks) c[j] = load_chunk(row + (i + j * step) * size);
+      if (i + j * step < chunks) c[j] = numbers<E>::load(row + (i + j * step) * size);
 #pragma unroll
     for (int j = 0; j < in_flight; ++j)
       if (i + j * step < chunks)

@@ -33,8 +33,8 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(embed_threads)
     kvsharer::cuda::report(status, kvsharer::cuda::refusal::bad_token, -1, at.sequence, at.position);
   for (int i = static_cast<int>(threadIdx.x); i < chunks; i += static_cast<int>(blockDim.x)) {
     const kvsharer::index_t column = static_cast<kvsharer::index_t>(i) * chunk_size<E>;
-    store_chunk(x + row * width + column,
-                at.sequence >= 0 && known ? load_chunk(table + id * width + column) : chunk<E>{});
+    const numbers<E> from = at.sequence >= 0 && known ? numbers<E>::load(table + id * width + column) : numbers<E>{};
+    from.store(x + row * width + column);
   }
 }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +10,7 @@
 
 #include "cuda/forward.cuh"
 #include "cuda/replay.cuh"
+#include "cuda/run_context.cuh"
 #include "kvsharer/backend/cuda/sequence_batch.cuh"
 #include "kvsharer/backend/cuda/shared_cache.cuh"
 #include "kvsharer/layout/paged.hpp"
@@ -43,18 +42,13 @@ class engine {
          engine_limits limits, std::string tag = {})
       : stream_(stream),
         config_(weights.config()),
-        device_(kvsharer::cuda::query_device()),
-        scratch_(stream, kvsharer::cuda::attention_scratch_bytes(device_, config_.head_dim)),
-        status_(stream, 1),
-        on_(stream, device_, scratch_.data(), scratch_.size(), cleared(status_)),
-        rope_(stream, config_.rope, config_.head_dim, limits.tokens),
-        products_(stream),
+        context_(stream, config_, limits.tokens),
         buffers_(stream, config_, std::max(limits.rows, limits.sequences), limits.sequences),
         cache_(map, {config_.layers, config_.kv_heads, config_.head_dim, limits.tokens},
                {.max_sequences = limits.sequences, .tag = std::move(tag)}, stream),
         batch_(stream, limits.sequences),
         ids_(stream, static_cast<std::size_t>(std::max(limits.rows, limits.sequences))),
-        model_(on_, weights, rope_.angles(), products_, buffers_) {}
+        model_(context_.on(), weights, context_.angles(), context_.products(), buffers_) {}
   engine(const engine&) = delete;
 
   cache_type& cache() noexcept { return cache_; }
@@ -63,7 +57,7 @@ class engine {
   /// Times cuBLASLt's algorithms for runs of `rows` rows in `sequences` sequences, instead of trusting its favourites.
   /// Some tenths of a second; synchronises.
   void tune(index_t rows, index_t sequences) {
-    for (const gemm_shape& shape : model_.products(rows, sequences)) products_.tune(shape);
+    for (const gemm_shape& shape : model_.products(rows, sequences)) context_.products().tune(shape);
   }
 
   /// Appends `growth` and runs its tokens' `ids`, sequence after sequence; see `logits` and `chosen` for what it
@@ -93,30 +87,18 @@ class engine {
   const std::int32_t* chosen() const noexcept { return ids_.data(); }
 
   /// Puts other tokens in their place. Waits until they are on the device.
-  void give(std::span<const int> ids) {
-    kvsharer::cuda::check(
-        cudaMemcpyAsync(ids_.data(), ids.data(), ids.size_bytes(), cudaMemcpyHostToDevice, stream_.get()),
-        "the copy of token ids");
-    stream_.synchronize();
-  }
+  void give(std::span<const int> ids) { context_.place(ids.data(), ids.size(), ids_.data()); }
 
   /// Waits for all work given so far, and throws kvsharer::error for what kernels have reported.
-  void check() { on_.check_status(); }
+  void check() const { context_.on().check_status(); }
 
   /// Brings numbers to the host, waits for them, and throws kvsharer::error for what kernels have reported.
   template <class T>
-  void fetch(const T* from, T* to, std::size_t count) {
-    kvsharer::cuda::check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDeviceToHost, stream_.get()),
-                          "the copy of results");
-    on_.check_status();
+  void fetch(const T* from, T* to, std::size_t count) const {
+    context_.fetch(from, to, count);
   }
 
  private:
-  static kvsharer::cuda::status_word* cleared(buffer<kvsharer::cuda::status_word>& word) {
-    kvsharer::cuda::check(cudaMemsetAsync(word.data(), 0, word.bytes(), word.stream().get()), "cudaMemsetAsync");
-    return word.data();
-  }
-
   void place(std::span<const kvsharer::sequence_growth> growth) {
     cache_.append(growth);
     batch_.assign(cache_, growth);
@@ -124,17 +106,12 @@ class engine {
 
   void forward() {
     model_.last_logits(cache_, batch_.batch(), ids_.data());
-    argmax(on_, buffers_.logits.data(), batch_.batch().sequences, config_.vocab, ids_.data());
+    argmax(context_.on(), buffers_.logits.data(), batch_.batch().sequences, config_.vocab, ids_.data());
   }
 
   kvsharer::cuda::stream_ref stream_;
   const model_config& config_;
-  kvsharer::cuda::device_properties device_;
-  buffer<std::byte> scratch_;
-  buffer<kvsharer::cuda::status_word> status_;
-  kvsharer::cuda::backend on_;
-  device_rope rope_;
-  gemm products_;
+  run_context context_;
   run_buffers<E> buffers_;
   cache_type cache_;
   kvsharer::cuda::sequence_batch<> batch_;

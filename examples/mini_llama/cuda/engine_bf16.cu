@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// All that runs the decoder in this type, in one file, since each such file brings all attention kernels.
+#include "cuda/evaluate.cuh"
 #include "cuda/generate.cuh"
 #include "cuda/measure.cuh"
 
@@ -14,5 +16,14 @@ template <>
 throughput_report measure_on<kvsharer::bfloat16>(kvsharer::cuda::stream_ref stream, const throughput_request& request) {
   return measure<kvsharer::bfloat16>(stream, request);
 }
+
+template evaluation evaluate_on<kvsharer::bfloat16>(kvsharer::cuda::stream_ref, const session&,
+                                                    const kvsharer::share_map&, std::span<const int>, kvsharer::index_t,
+                                                    const gpu_choice&, const evaluation_progress&,
+                                                    const std::function<bool()>&);
+
+template std::vector<std::vector<float>> logits_on<kvsharer::bfloat16>(kvsharer::cuda::stream_ref, const session&,
+                                                                       const kvsharer::share_map&, const token_batch&,
+                                                                       const gpu_choice&);
 
 }  // namespace mini_llama::cuda

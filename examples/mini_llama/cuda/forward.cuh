@@ -13,6 +13,7 @@
 #include "kvsharer/backend/cuda/backend.cuh"
 #include "kvsharer/backend/cuda/batch.cuh"
 #include "kvsharer/backend/cuda/memory.cuh"
+#include "kvsharer/backend/cuda/rope.cuh"
 #include "kvsharer/backend/cuda/store.cuh"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/types.hpp"
@@ -61,7 +62,7 @@ class run_buffers {
 template <kvsharer::CacheElement E>
 class decoder {
  public:
-  decoder(const kvsharer::cuda::backend& on, const device_weights<E>& weights, const rope_angles& rope,
+  decoder(const kvsharer::cuda::backend& on, const device_weights<E>& weights, const kvsharer::cuda::rope_angles& rope,
           gemm& by_library, run_buffers<E>& buffers)
       : on_(on),
         weights_(weights),
@@ -93,6 +94,21 @@ class decoder {
     }
     products_.normed(x, weights_.final_norm(), weights_.head(), buffers_.logits.data(), batch.sequences, c.vocab,
                      c.hidden);
+  }
+
+  /// Writes every row's final hidden state, after the last norm, to states [rows][hidden]; as last_logits otherwise.
+  template <class Cache>
+  void final_states(Cache& cache, const kvsharer::cuda::ragged_batch& batch, const std::int32_t* ids, E* states) {
+    const model_config& c = weights_.config();
+    E* const x = buffers_.x.data();
+    embed(on_, weights_.embedding(), c.vocab, c.hidden, ids, batch, x);
+    run_layers(cache, cache.map(), batch, 0, c.layers, x);
+    rms_norm(on_, x, weights_.final_norm(), c.norm_eps, batch.rows, c.hidden, states);
+  }
+
+  /// logits [rows][vocab] of final hidden states [rows][hidden].
+  void project(const E* states, kvsharer::index_t rows, float* logits) {
+    products_.plain(states, weights_.head(), logits, rows, config().vocab, config().hidden);
   }
 
   /// What cuBLASLt multiplies in a run of so many rows in so many sequences, last ones and head included.
@@ -137,7 +153,6 @@ class decoder {
   kvsharer::index_t query_width() const { return kvsharer::index_t{config().heads} * config().head_dim; }
   kvsharer::index_t key_width() const { return kvsharer::index_t{config().kv_heads} * config().head_dim; }
   const model_config& config() const { return weights_.config(); }
-  kvsharer::cuda::rope_angles key_angles() const { return {rope_.table, rope_.positions}; }
 
   static kvsharer::cuda::ragged_batch last_rows(kvsharer::cuda::ragged_batch batch) {
     batch.rows = batch.sequences;
@@ -153,11 +168,10 @@ class decoder {
     const kvsharer::index_t width = query_width() + 2 * key_width();
     E* const rows = buffers_.projected.data();
     products_.normed(x, w.attention_norm, w.query, rows, batch.rows, width, config().hidden);
-    rotate(on_, rope_, batch, config().heads, head_rows<const E>{rows, width},
+    rotate(on_, rope_, batch, config().heads, config().head_dim, head_rows<const E>{rows, width},
            head_rows<E>{buffers_.queries.data(), query_width()});
     cache.store(on_, l, batch,
-                kvsharer::cuda::new_rows<E>{rows + query_width(), rows + query_width() + key_width(), width},
-                key_angles());
+                kvsharer::cuda::new_rows<E>{rows + query_width(), rows + query_width() + key_width(), width}, rope_);
     attend(cache, batch, l, x);
   }
 
@@ -167,7 +181,7 @@ class decoder {
     const layer_matrices<E> w = weights_.layer(l.value);
     E* const rows = buffers_.projected.data();
     products_.normed(x, w.attention_norm, w.key_value, rows, batch.rows, 2 * key_width(), config().hidden);
-    cache.store(on_, l, batch, kvsharer::cuda::new_rows<E>{rows, rows + key_width(), 2 * key_width()}, key_angles());
+    cache.store(on_, l, batch, kvsharer::cuda::new_rows<E>{rows, rows + key_width(), 2 * key_width()}, rope_);
   }
 
   /// Queries alone, of a reader, or of an owner whose keys and values are stored already.
@@ -175,7 +189,7 @@ class decoder {
   void ask_and_attend(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, E* x) {
     const layer_matrices<E> w = weights_.layer(l.value);
     products_.normed(x, w.attention_norm, w.query, buffers_.queries.data(), batch.rows, query_width(), config().hidden);
-    rotate(on_, rope_, batch, config().heads, buffers_.queries.data());
+    rotate(on_, rope_, batch, config().heads, config().head_dim, buffers_.queries.data());
     attend(cache, batch, l, x);
   }
 
@@ -198,7 +212,7 @@ class decoder {
 
   const kvsharer::cuda::backend& on_;
   const device_weights<E>& weights_;
-  rope_angles rope_;
+  kvsharer::cuda::rope_angles rope_;
   layer_products<E> products_;
   run_buffers<E>& buffers_;
 };

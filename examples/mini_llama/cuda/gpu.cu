@@ -3,6 +3,9 @@
 
 #include <cuda_runtime.h>
 
+#include <string_view>
+
+#include "cuda/evaluate_on.hpp"
 #include "kvsharer/backend/cuda/device.cuh"
 #include "kvsharer/backend/cuda/status.cuh"
 #include "kvsharer/backend/cuda/stream_ref.cuh"
@@ -19,13 +22,13 @@ throughput_report measure_on(kvsharer::cuda::stream_ref stream, const throughput
 
 namespace {
 
-/// f(E) for the type of that name. Throws usage_error where there is none.
+/// f(E{}) for the type of this name.
 template <class F>
-decltype(auto) with_element(const std::string& name, F&& f) {
+auto with_type(std::string_view name, F&& f) {
   if (name == "f32") return f(float{});
   if (name == "f16") return f(kvsharer::float16{});
   if (name == "bf16") return f(kvsharer::bfloat16{});
-  throw usage_error("there is no type \"" + name + "\"; choose f32, f16 or bf16");
+  throw usage_error("a GPU does not compute in \"" + std::string(name) + "\"; choose f32, f16 or bf16");
 }
 
 class first_gpu final : public gpu {
@@ -38,12 +41,24 @@ class first_gpu final : public gpu {
   std::string name() const override { return kvsharer::cuda::device_name(); }
 
   generation generate(const session& s, const kvsharer::share_map& map, const generation_request& request) override {
-    return with_element(request.cache.type,
-                        [&](auto element) { return generate_on<decltype(element)>(stream_, s, map, request); });
+    return with_type(request.cache.type, [&]<class E>(E) { return generate_on<E>(stream_, s, map, request); });
+  }
+
+  evaluation evaluate(const session& s, const kvsharer::share_map& map, std::span<const int> ids,
+                      kvsharer::index_t window, const gpu_choice& choice, const evaluation_progress& on_progress,
+                      const std::function<bool()>& cancelled) override {
+    return with_type(choice.type, [&]<class E>(E) {
+      return evaluate_on<E>(stream_, s, map, ids, window, choice, on_progress, cancelled);
+    });
+  }
+
+  std::vector<std::vector<float>> logits(const session& s, const kvsharer::share_map& map, const token_batch& batch,
+                                         const gpu_choice& choice) override {
+    return with_type(choice.type, [&]<class E>(E) { return logits_on<E>(stream_, s, map, batch, choice); });
   }
 
   throughput_report measure(const throughput_request& request) override {
-    return with_element(request.type, [&](auto element) { return measure_on<decltype(element)>(stream_, request); });
+    return with_type(request.type, [&]<class E>(E) { return measure_on<E>(stream_, request); });
   }
 
  private:

@@ -24,7 +24,8 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(last_rows_threads)
   const kvsharer::index_t width = static_cast<kvsharer::index_t>(chunks) * chunk_size<E>;
   for (int i = static_cast<int>(threadIdx.x); i < chunks; i += static_cast<int>(blockDim.x)) {
     const kvsharer::index_t column = static_cast<kvsharer::index_t>(i) * chunk_size<E>;
-    store_chunk(out + b * width + column, rows > 0 ? load_chunk(x + last * width + column) : chunk<E>{});
+    const numbers<E> from = rows > 0 ? numbers<E>::load(x + last * width + column) : numbers<E>{};
+    from.store(out + b * width + column);
   }
 }
 

@@ -50,20 +50,20 @@ struct norm_problem {
 /// Reads a chunk of the row, and adds and keeps y's where there is one; as rounded, so that the sum is the same as by a
 /// product that accumulates.
 template <bool Add, class E>
-__device__ chunk<E> read_sum(const norm_problem<E>& p, kvsharer::index_t at) {
-  chunk<E> c = load_chunk(p.x + at);
+__device__ numbers<E> read_sum(const norm_problem<E>& p, kvsharer::index_t at) {
+  numbers<E> c = numbers<E>::load(p.x + at);
   if constexpr (Add) {
-    const chunk<E> more = load_chunk(p.y + at);
+    const numbers<E> more = numbers<E>::load(p.y + at);
 #pragma unroll
     for (int i = 0; i < chunk_size<E>; ++i)
       c.x[i] = kvsharer::cuda::ptx::to_float(kvsharer::cuda::ptx::from_float<E>(c.x[i] + more.x[i]));
-    store_chunk(p.x + at, c);
+    c.store(p.x + at);
   }
   return c;
 }
 
 template <class E>
-__device__ float squares(const chunk<E>& c) {
+__device__ float squares(const numbers<E>& c) {
   float sum = 0;
 #pragma unroll
   for (int i = 0; i < chunk_size<E>; ++i) sum += c.x[i] * c.x[i];
@@ -77,7 +77,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(norm_tuned.most_threads)
   constexpr int held = norm_tuned.held, size = chunk_size<E>;
   const int first = static_cast<int>(threadIdx.x), step = static_cast<int>(blockDim.x);
   const kvsharer::index_t row = static_cast<kvsharer::index_t>(blockIdx.x) * p.chunks * size;
-  chunk<E> kept[held];
+  numbers<E> kept[held];
   float sum = 0;
 #pragma unroll
   for (int h = 0; h < held; ++h)
@@ -88,16 +88,19 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(norm_tuned.most_threads)
   for (int i = first + held * step; i < p.chunks; i += step) sum += squares(read_sum<Add>(p, row + i * size));
 
   const float scale = rsqrtf(sum_block(sum) / static_cast<float>(p.chunks * size) + p.eps);
-  const auto write = [&](int i, chunk<E> c) {
-    const chunk<E> gain = load_floats<E>(p.gain + i * size);
+  const auto write = [&](int i, numbers<E> c) {
 #pragma unroll
-    for (int j = 0; j < size; ++j) c.x[j] *= scale * gain.x[j];
-    store_chunk(p.out + row + i * size, c);
+    for (int j = 0; j < size; j += numbers<float>::count) {
+      const auto gain = numbers<float>::load(p.gain + i * size + j);
+#pragma unroll
+      for (int k = 0; k < numbers<float>::count; ++k) c.x[j + k] *= scale * gain.x[k];
+    }
+    c.store(p.out + row + i * size);
   };
 #pragma unroll
   for (int h = 0; h < held; ++h)
     if (const int i = first + h * step; i < p.chunks) write(i, kept[h]);
-  for (int i = first + held * step; i < p.chunks; i += step) write(i, load_chunk(p.x + row + i * size));
+  for (int i = first + held * step; i < p.chunks; i += step) write(i, numbers<E>::load(p.x + row + i * size));
 }
 
 template <bool Add, class E>

@@ -30,6 +30,13 @@ class layer_products {
     by_library_(normed_, weight, out, rows, n, k);
   }
 
+  /// out [rows][n] = in [rows][k] times the transpose of weight [n][k].
+  template <kvsharer::CacheElement Out>
+  void plain(const E* in, const E* weight, Out* out, index_t rows, index_t n, index_t k) {
+    if (rows == 1) return row_product<row_result::set>(on_, in, nullptr, eps_, weight, out, n, k);
+    by_library_(in, weight, out, rows, n, k);
+  }
+
   /// x [rows][n] += in [rows][k] times the transpose of weight [n][k].
   void add(const E* in, const E* weight, E* x, index_t rows, index_t n, index_t k) {
     if (rows == 1) return row_product<row_result::add>(on_, in, nullptr, eps_, weight, x, n, k);

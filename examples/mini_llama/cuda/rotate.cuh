@@ -13,6 +13,7 @@
 #include "kvsharer/backend/cuda/batch.cuh"
 #include "kvsharer/backend/cuda/launch.cuh"
 #include "kvsharer/backend/cuda/memory.cuh"
+#include "kvsharer/backend/cuda/rope.cuh"
 #include "kvsharer/backend/cuda/status.cuh"
 #include "kvsharer/config.hpp"
 #include "kvsharer/core/element.hpp"
@@ -23,21 +24,13 @@
 /// Rotary positions on the device, in the half-split pairing of rope.hpp.
 namespace mini_llama::cuda {
 
-/// Cosines and sines as kernels read them; the memory is somebody else's.
-struct rope_angles {
-  const float* table = nullptr;  // [position][cosine, sine][head_dim / 2]
-  kvsharer::index_t positions = 0;
-  int head_dim = 0;
-};
-
 /// The angles of positions [0, positions) in device memory, copied from rope_table and so with its scaling.
 class device_rope {
  public:
   /// Synchronises: for set-up. Throws kvsharer::error (device_memory, cuda_call).
   device_rope(kvsharer::cuda::stream_ref stream, const rope_config& rope, kvsharer::index_t head_dim,
               kvsharer::index_t positions)
-      : table_(stream, static_cast<std::size_t>(positions * head_dim)),
-        angles_{table_.data(), positions, static_cast<int>(head_dim)} {
+      : table_(stream, static_cast<std::size_t>(positions * head_dim)), angles_{table_.data(), positions} {
     rope_table on_host;
     on_host.reserve(rope, head_dim, positions);
     kvsharer::cuda::check(
@@ -46,26 +39,13 @@ class device_rope {
     stream.synchronize();
   }
 
-  rope_angles angles() const noexcept { return angles_; }
+  kvsharer::cuda::rope_angles angles() const noexcept { return angles_; }
   std::size_t bytes() const noexcept { return table_.bytes(); }
 
  private:
   kvsharer::cuda::device_buffer<float> table_;
-  rope_angles angles_;
+  kvsharer::cuda::rope_angles angles_;
 };
-
-/// Turns chunks of channels [channel, channel + chunk) and of their partners half a head further by the angles of a
-/// position, `at` being the table's row of it.
-template <class E>
-__device__ void rotate_chunks(const float* at, int half, int channel, chunk<E>& low, chunk<E>& high) {
-  const chunk<E> cosine = load_floats<E>(at + channel), sine = load_floats<E>(at + half + channel);
-#pragma unroll
-  for (int i = 0; i < chunk_size<E>; ++i) {
-    const float a = low.x[i], b = high.x[i];
-    low.x[i] = a * cosine.x[i] - b * sine.x[i];
-    high.x[i] = b * cosine.x[i] + a * sine.x[i];
-  }
-}
 
 /// Heads of rows that may have other numbers between them, as the queries have in the result of a product that
 /// projects keys and values, too.
@@ -82,8 +62,8 @@ inline constexpr unsigned rotate_threads = 256;
 /// Grid: rows.
 template <class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(rotate_threads)
-    rotate_kernel(rope_angles rope, kvsharer::cuda::ragged_batch batch, int heads, head_rows<const E> in,
-                  head_rows<E> out, kvsharer::cuda::status_word* status) {
+    rotate_kernel(kvsharer::cuda::rope_angles rope, kvsharer::cuda::ragged_batch batch, int heads, int head_dim,
+                  head_rows<const E> in, head_rows<E> out, kvsharer::cuda::status_word* status) {
   kvsharer::cuda::ptx::let_next_begin();
   kvsharer::cuda::ptx::wait_for_previous();
   const kvsharer::index_t row = blockIdx.x;
@@ -91,18 +71,17 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(rotate_threads)
   if (at.position >= rope.positions && threadIdx.x == 0)
     kvsharer::cuda::report(status, kvsharer::cuda::refusal::past_capacity, -1, at.sequence, at.position);
   const bool turns = at.position >= 0 && at.position < rope.positions;
-  const float* const angles = rope.table + (turns ? at.position : 0) * rope.head_dim;
-  const int half = rope.head_dim / 2, chunks = half / chunk_size<E>;
+  const int half = head_dim / 2, chunks = half / chunk_size<E>;
   for (int i = static_cast<int>(threadIdx.x); i < heads * chunks; i += static_cast<int>(blockDim.x)) {
-    const int channel = i % chunks * chunk_size<E>, low_at = i / chunks * rope.head_dim + channel;
-    chunk<E> low{}, high{};
+    const int channel = i % chunks * chunk_size<E>, low_at = i / chunks * head_dim + channel;
+    numbers<E> low{}, high{};
     if (turns) {
-      low = load_chunk(in.data + row * in.stride + low_at);
-      high = load_chunk(in.data + row * in.stride + low_at + half);
-      rotate_chunks(angles, half, channel, low, high);
+      low = numbers<E>::load(in.data + row * in.stride + low_at);
+      high = numbers<E>::load(in.data + row * in.stride + low_at + half);
+      kvsharer::cuda::rotate_halves(rope, at.position, half, channel, low, high);
     }
-    store_chunk(out.data + row * out.stride + low_at, low);
-    store_chunk(out.data + row * out.stride + low_at + half, high);
+    low.store(out.data + row * out.stride + low_at);
+    high.store(out.data + row * out.stride + low_at + half);
   }
 }
 
@@ -113,33 +92,35 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(rotate_threads)
 /// that the table lacks, which are reported (refusal::past_capacity). Stream-ordered: neither allocates nor
 /// synchronises, and may be captured. Throws kvsharer::error (bad_shape, bad_argument, cuda_call).
 template <kvsharer::CacheElement E>
-void rotate(const kvsharer::cuda::backend& on, const rope_angles& rope, const kvsharer::cuda::ragged_batch& batch,
-            kvsharer::index_t heads, head_rows<const E> in, head_rows<E> out) {
-  require_chunks<E>(rope.head_dim / 2, "half a head");
+void rotate(const kvsharer::cuda::backend& on, const kvsharer::cuda::rope_angles& rope,
+            const kvsharer::cuda::ragged_batch& batch, kvsharer::index_t heads, kvsharer::index_t head_dim,
+            head_rows<const E> in, head_rows<E> out) {
+  require_chunks<E>(head_dim / 2, "half a head");
   const kvsharer::index_t strides[] = {in.stride, out.stride};  // nvcc 13.0 wants it named
   for (const kvsharer::index_t stride : strides) {
     require_chunks<E>(stride, "a row of heads");
-    if (stride < heads * rope.head_dim)
+    if (stride < heads * head_dim)
       throw kvsharer::error(kvsharer::errc::bad_shape, "a row of " + std::to_string(stride) + " numbers cannot hold " +
                                                            std::to_string(heads) + " heads of " +
-                                                           std::to_string(rope.head_dim));
+                                                           std::to_string(head_dim));
   }
   require_aligned(in.data, "heads");
   require_aligned(out.data, "turned heads");
   if (batch.rows == 0) return;
-  const kvsharer::index_t work = heads * (rope.head_dim / 2 / chunk_size<E>);
+  const kvsharer::index_t work = heads * (head_dim / 2 / chunk_size<E>);
   kvsharer::cuda::detail::launch("the rotation", on.stream,
                                  {dim3(static_cast<unsigned>(batch.rows)), block_threads(work, detail::rotate_threads),
                                   0, kvsharer::cuda::detail::order::overlaps},
-                                 detail::rotate_kernel<E>, rope, batch, static_cast<int>(heads), in, out, on.status);
+                                 detail::rotate_kernel<E>, rope, batch, static_cast<int>(heads),
+                                 static_cast<int>(head_dim), in, out, on.status);
 }
 
 /// The same in place, of rows [rows][heads * head_dim].
 template <kvsharer::CacheElement E>
-void rotate(const kvsharer::cuda::backend& on, const rope_angles& rope, const kvsharer::cuda::ragged_batch& batch,
-            kvsharer::index_t heads, E* rows) {
-  const kvsharer::index_t width = heads * rope.head_dim;
-  rotate(on, rope, batch, heads, head_rows<const E>{rows, width}, head_rows<E>{rows, width});
+void rotate(const kvsharer::cuda::backend& on, const kvsharer::cuda::rope_angles& rope,
+            const kvsharer::cuda::ragged_batch& batch, kvsharer::index_t heads, kvsharer::index_t head_dim, E* rows) {
+  const kvsharer::index_t width = heads * head_dim;
+  rotate(on, rope, batch, heads, head_dim, head_rows<const E>{rows, width}, head_rows<E>{rows, width});
 }
 
 }  // namespace mini_llama::cuda

@@ -27,12 +27,12 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(swiglu_threads)
   const kvsharer::index_t width = static_cast<kvsharer::index_t>(chunks) * chunk_size<E>;
   const kvsharer::index_t column = static_cast<kvsharer::index_t>(i) * chunk_size<E>;
   const E* const gates = gate_up + 2 * row * width + column;
-  chunk<E> gate = load_chunk(gates);
-  const chunk<E> up = load_chunk(gates + width);
+  numbers<E> gate = numbers<E>::load(gates);
+  const numbers<E> up = numbers<E>::load(gates + width);
 #pragma unroll
   for (int j = 0; j < chunk_size<E>; ++j)
     gate.x[j] = gate.x[j] / (1.0f + kvsharer::cuda::ptx::exp2(-log2e * gate.x[j])) * up.x[j];
-  store_chunk(out + row * width + column, gate);
+  gate.store(out + row * width + column);
 }
 
 }  // namespace detail

@@ -175,10 +175,10 @@ void compare_rotation(int head_dim, index_t heads, bool strided, unsigned seed) 
   auto in = on_device(on.stream, x);
   auto out = poisoned<E>(on.stream, static_cast<std::size_t>(ragged.count() * stride_out));
   if (strided)
-    driver::rotate(on.backend, table.angles(), ragged.batch(), heads, driver::head_rows<const E>{in.data(), stride_in},
-                   driver::head_rows<E>{out.data(), stride_out});
+    driver::rotate(on.backend, table.angles(), ragged.batch(), heads, head_dim,
+                   driver::head_rows<const E>{in.data(), stride_in}, driver::head_rows<E>{out.data(), stride_out});
   else
-    driver::rotate(on.backend, table.angles(), ragged.batch(), heads, in.data());
+    driver::rotate(on.backend, table.angles(), ragged.batch(), heads, head_dim, in.data());
   const auto got = strided ? on_host(out) : on_host(in);
   CHECK_NOTHROW(on.backend.check_status());
 
@@ -217,7 +217,7 @@ TEST_CASE("rotation: one row of each sequence, sequences at other places") {
   const auto places = on_device(on.stream, std::vector<std::int32_t>{2, 0});
   auto x = on_device(on.stream, std::vector<float>(128, 1.0f));
   driver::rotate(on.backend, table.angles(),
-                 {.sequences = 2, .rows = 2, .lengths = lengths.data(), .places = places.data()}, 1, x.data());
+                 {.sequences = 2, .rows = 2, .lengths = lengths.data(), .places = places.data()}, 1, 64, x.data());
   const auto got = on_host(x);
   CHECK(number(got[0]) == doctest::Approx(std::cos(3.0) - std::sin(3.0)).epsilon(1e-5));
   CHECK(number(got[64]) == doctest::Approx(std::cos(15.0) - std::sin(15.0)).epsilon(1e-5));
@@ -228,7 +228,7 @@ TEST_CASE("rotation: a position that the table lacks is reported, and its row is
   const driver::device_rope table(on.stream, {}, 64, 10);
   const ragged_rows ragged(on.stream, {4, 11}, {1, 2});
   auto x = on_device(on.stream, std::vector<float>(3 * 64, 1.0f));
-  driver::rotate(on.backend, table.angles(), ragged.batch(), 1, x.data());
+  driver::rotate(on.backend, table.angles(), ragged.batch(), 1, 64, x.data());
   const auto got = on_host(x);
   CHECK(std::all_of(got.begin() + 128, got.end(), [](float v) { return v == 0; }));
   CHECK(std::none_of(got.begin(), got.begin() + 128, [](float v) { return v == 0; }));
@@ -324,7 +324,7 @@ TEST_CASE("what cannot be is refused before anything runs") {
                "kvsharer E302: a row to be normed of 12 numbers"));
   CHECK(begins(refusal([&] { driver::rms_norm(on.backend, x.data() + 1, gain.data(), 1e-5f, 1, 16, x.data()); }),
                "kvsharer E303: rows to be normed"));
-  CHECK(begins(refusal([&] { driver::rotate(on.backend, table.angles(), ragged.batch(), 1, x.data()); }),
+  CHECK(begins(refusal([&] { driver::rotate(on.backend, table.angles(), ragged.batch(), 1, 24, x.data()); }),
                "kvsharer E302: half a head of 12 numbers"));
   CHECK(begins(refusal([&] { driver::swiglu(on.backend, x.data(), 1, 4, x.data()); }), "kvsharer E302"));
   CHECK(begins(refusal([&] { driver::argmax(on.backend, x.data(), 1, 0, nullptr); }), "kvsharer E302"));
@@ -347,7 +347,7 @@ TEST_CASE("a captured step follows ids and lengths") {
   cuda::check(cudaStreamBeginCapture(on.stream.get(), cudaStreamCaptureModeThreadLocal), "capture");
   driver::embed(on.backend, on_table.data(), vocab, hidden, ids.data(), batch, x.data());
   driver::rms_norm(on.backend, x.data(), gain.data(), 0.0f, 2, hidden, normed.data());
-  driver::rotate(on.backend, rope.angles(), batch, 1, normed.data());
+  driver::rotate(on.backend, rope.angles(), batch, 1, hidden, normed.data());
   driver::argmax(on.backend, normed.data(), 2, hidden, best.data());
   cuda::check(cudaStreamEndCapture(on.stream.get(), &graph), "capture");
   cuda::check(cudaGraphInstantiate(&run, graph, 0), "instantiate");

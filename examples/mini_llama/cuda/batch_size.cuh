@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstddef>
+
+#include "config.hpp"
+#include "kvsharer/backend/cuda/status.cuh"
+#include "kvsharer/core/element.hpp"
+#include "kvsharer/core/types.hpp"
+
+/// How many sequences run as one batch.
+namespace mini_llama::cuda {
+
+/// What a run takes of device memory for each sequence.
+template <kvsharer::CacheElement E>
+std::size_t sequence_bytes(const model_config& c, kvsharer::index_t tokens, kvsharer::index_t stored_layers,
+                           kvsharer::index_t extra_states) {
+  using kvsharer::index_t;
+  const index_t queries = index_t{c.heads} * c.head_dim, keys = index_t{c.kv_heads} * c.head_dim;
+  const index_t of_run = 2 * index_t{c.hidden} + 3 * queries + 2 * keys + 3 * index_t{c.intermediate};
+  const index_t of_row = of_run + extra_states * c.hidden + stored_layers * 2 * keys;
+  return static_cast<std::size_t>(tokens * of_row) * sizeof(E);
+}
+
+/// Of sequences of `tokens` tokens, as many as make up `rows` rows and fit three quarters of what memory is left; at
+/// least one and at most `most`. Throws kvsharer::error (cuda_call).
+inline kvsharer::index_t sequences_at_once(kvsharer::index_t tokens, kvsharer::index_t rows, std::size_t bytes,
+                                           kvsharer::index_t most) {
+  std::size_t free = 0, all = 0;
+  kvsharer::cuda::check(cudaMemGetInfo(&free, &all), "cudaMemGetInfo");
+  const auto fitting = static_cast<kvsharer::index_t>(free / 4 * 3 / bytes);
+  return std::clamp<kvsharer::index_t>(std::min(rows / tokens, fitting), 1, most);
+}
+
+}  // namespace mini_llama::cuda

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "gpu.hpp"
+#include "kvsharer/backend/cuda/stream_ref.cuh"
+#include "kvsharer/core/element.hpp"
+
+namespace mini_llama::cuda {
+
+// gpu::evaluate and gpu::logits in one type, choice.type being what E says. Defined in evaluate.cuh, and compiled
+// beside generation, since every file with a decoder brings all attention kernels of its type.
+
+template <kvsharer::CacheElement E>
+evaluation evaluate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_map& map,
+                       std::span<const int> ids, kvsharer::index_t window, const gpu_choice& choice,
+                       const evaluation_progress& on_progress, const std::function<bool()>& cancelled);
+
+template <kvsharer::CacheElement E>
+std::vector<std::vector<float>> logits_on(kvsharer::cuda::stream_ref stream, const session& s,
+                                          const kvsharer::share_map& map, const token_batch& batch,
+                                          const gpu_choice& choice);
+
+}  // namespace mini_llama::cuda

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "kvsharer/backend/cuda/backend.cuh"
+#include "kvsharer/core/types.hpp"
+#include "row_score.hpp"
+
+namespace mini_llama::cuda {
+
+/// Logits of rows of a text, and the token that follows each. In device memory.
+struct scored_rows {
+  const float* full = nullptr;            // [rows][vocab], the full model's
+  const float* shared = nullptr;          // [rows][vocab], or null where it is the full model that is scored
+  const std::int32_t* targets = nullptr;  // [rows]
+  kvsharer::index_t rows = 0;
+  kvsharer::index_t vocab = 0;
+};
+
+/// scores [rows], in device memory: how each token was predicted. Exponentials are taken in float, sums in double and
+/// in an order that depends on the vocabulary alone. NaN for a row that holds NaN or infinity. A target outside the
+/// vocabulary is reported (refusal::bad_token). Stream-ordered: neither allocates nor synchronises, and may be
+/// captured. Throws kvsharer::error (bad_shape, cuda_call).
+void score(const kvsharer::cuda::backend& on, const scored_rows& rows, row_score* scores);
+
+}  // namespace mini_llama::cuda

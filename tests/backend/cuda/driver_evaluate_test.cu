@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+// Evaluation and last logits on the device against a textbook Llama in float64, without a cache.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backend/cuda/device.hpp"
+#include "backend/cuda/driver_numbers.hpp"
+#include "cuda/score.cuh"
+#include "evaluation.hpp"
+#include "gpu.hpp"
+#include "mini_llama/tiny_llama.hpp"
+#include "session.hpp"
+#include "usage_error.hpp"
+
+namespace {
+
+using namespace device_test;
+using mini_llama::evaluation;
+using mini_llama::gpu_choice;
+using mini_llama::model_config;
+using mini_llama::row_score;
+using mini_llama::session;
+
+model_config small(int bos = 1) {
+  model_config c = tiny_llama::config(5);
+  c.head_dim = 64;  // the least for which there is attention
+  c.intermediate = 48;
+  c.bos = bos;
+  return c;
+}
+
+/// A model and what it was made of.
+struct tiny {
+  explicit tiny(int bos = 1) : config(small(bos)), s(tiny_llama::make(config, weights)) {}
+
+  model_config config;
+  std::shared_ptr<tiny_llama::tensors> weights = std::make_shared<tiny_llama::tensors>();
+  session s;
+};
+
+const std::vector<int> shared_owners{0, 1, 1, 0, 4};
+const std::vector<int> own_owners{0, 1, 2, 3, 4};
+share_map map_of(const std::vector<int>& owners) { return share_map::from_owners(owners).value(); }
+
+std::vector<int> text(std::size_t tokens, unsigned seed) {
+  std::mt19937 bits(seed);
+  std::vector<int> ids(tokens);
+  for (int& id : ids) id = static_cast<int>(bits() % 61);
+  return ids;
+}
+
+std::vector<double> log_probabilities(std::vector<double> row) {
+  double top = row[0], sum = 0;
+  for (const double x : row) top = std::max(top, x);
+  for (const double x : row) sum += std::exp(x - top);
+  for (double& x : row) x -= top + std::log(sum);
+  return row;
+}
+std::size_t best(const std::vector<double>& row) {
+  return static_cast<std::size_t>(std::max_element(row.begin(), row.end()) - row.begin());
+}
+double divergence(const std::vector<double>& log_p, const std::vector<double>& log_q) {
+  double kl = 0;
+  for (std::size_t v = 0; v < log_p.size(); ++v) kl += std::exp(log_p[v]) * (log_p[v] - log_q[v]);
+  return kl;
+}
+
+/// The definitions, over pieces of window - 1 tokens behind a BOS, or behind the token before them.
+evaluation by_the_book(const tiny& t, const std::vector<int>& owners, const std::vector<int>& ids, std::size_t window) {
+  double loss = 0, full_loss = 0, kl = 0, same = 0;
+  std::size_t tokens = 0;
+  for (std::size_t begin = t.config.bos < 0 ? 1 : 0; begin < ids.size(); begin += window - 1) {
+    const std::size_t end = std::min(begin + window - 1, ids.size());
+    std::vector<int> input{t.config.bos < 0 ? ids[begin - 1] : t.config.bos};
+    for (std::size_t i = begin; i + 1 < end; ++i) input.push_back(ids[i]);
+    const tiny_llama::rows full = tiny_llama::logits(t.config, *t.weights, own_owners, input),
+                           shared = tiny_llama::logits(t.config, *t.weights, owners, input);
+    for (std::size_t i = begin; i < end; ++i, ++tokens) {
+      const auto p = log_probabilities(full[i - begin]), q = log_probabilities(shared[i - begin]);
+      const auto target = static_cast<std::size_t>(ids[i]);
+      full_loss -= p[target];
+      loss -= q[target];
+      kl += divergence(p, q);
+      same += best(p) == best(q) ? 1 : 0;
+    }
+  }
+  const auto n = static_cast<double>(tokens);
+  return {std::exp(loss / n), std::exp(full_loss / n), kl / n, same / n, tokens};
+}
+
+/// `error`: what rounding to the type may cost, relative, and how often it may turn the most likely token.
+void compare(const tiny& t, const std::vector<int>& owners, const gpu_choice& choice, double error, double turned,
+             std::size_t tokens = 47, std::size_t window = 12) {
+  const std::vector<int> ids = text(tokens, 3);
+  const evaluation expected = by_the_book(t, owners, ids, window);
+  const evaluation e = mini_llama::open_gpu()->evaluate(t.s, map_of(owners), ids, static_cast<index_t>(window), choice);
+  INFO(choice.type << ", " << choice.rows_at_once << " rows at once");
+  CHECK(e.tokens == expected.tokens);
+  CHECK(e.perplexity == doctest::Approx(expected.perplexity).epsilon(error));
+  CHECK(e.full_perplexity == doctest::Approx(expected.full_perplexity).epsilon(error));
+  CHECK(e.kl == doctest::Approx(expected.kl).epsilon(4 * error));
+  CHECK(std::abs(e.top1_agreement - expected.top1_agreement) <= turned);
+}
+
+TEST_CASE("scores follow their definitions, whatever the vocabulary") {
+  device d;
+  const std::vector<index_t> sizes{1, 61, 256, 1000};
+  for (const index_t vocab : sizes) {
+    const index_t rows = 7;
+    auto full = random_numbers<float>(rows * vocab, 11), shared = random_numbers<float>(rows * vocab, 12);
+    for (index_t i = 0; i < rows * vocab; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      full[at] = 9 * full[at] + (i / vocab == 3 ? 5000.0f : 0.0f);  // a row's height does not matter
+      shared[at] = i / vocab == 2 ? full[at] : 0.5f * full[at] + 9 * shared[at];
+    }
+    std::vector<std::int32_t> targets;
+    for (index_t r = 0; r < rows; ++r) targets.push_back(static_cast<std::int32_t>((r * 37 + vocab - 1) % vocab));
+    const auto on_full = on_device(d.stream, full), on_shared = on_device(d.stream, shared);
+    const auto on_targets = on_device(d.stream, targets);
+    auto scores = poisoned<row_score>(d.stream, static_cast<std::size_t>(rows));
+    mini_llama::cuda::score(d.backend, {on_full.data(), on_shared.data(), on_targets.data(), rows, vocab},
+                            scores.data());
+    const std::vector<row_score> got = on_host(scores);
+    mini_llama::cuda::score(d.backend, {on_full.data(), nullptr, on_targets.data(), rows, vocab}, scores.data());
+    const std::vector<row_score> alone = on_host(scores);
+    for (std::size_t r = 0; r < got.size(); ++r) {
+      const auto begin = static_cast<std::ptrdiff_t>(r) * vocab;
+      const std::vector<double> p(full.begin() + begin, full.begin() + begin + vocab),
+          q(shared.begin() + begin, shared.begin() + begin + vocab);
+      const auto log_p = log_probabilities(p), log_q = log_probabilities(q);
+      const auto target = static_cast<std::size_t>(targets[r]);
+      CHECK(std::abs(got[r].full_loss + log_p[target]) < 1e-6);
+      CHECK(std::abs(got[r].loss + log_q[target]) < 1e-6);
+      CHECK(std::abs(got[r].kl - divergence(log_p, log_q)) < 1e-5);
+      CHECK(got[r].agrees == (best(p) == best(q)));
+      CHECK(alone[r].full_loss == got[r].full_loss);
+      CHECK(alone[r].loss == got[r].full_loss);
+      CHECK(alone[r].kl == 0);
+      CHECK(alone[r].agrees);
+    }
+    CHECK(got[2].kl == 0);
+    CHECK(got[2].agrees);
+  }
+}
+
+TEST_CASE("NaN is not passed over, and a target outside the vocabulary is reported") {
+  device d;
+  std::vector<float> logits(2 * 61, 0.25f);
+  logits[70] = std::numeric_limits<float>::quiet_NaN();
+  const auto on_logits = on_device(d.stream, logits);
+  const auto targets = on_device(d.stream, std::vector<std::int32_t>{5, 5});
+  auto scores = poisoned<row_score>(d.stream, 2);
+  mini_llama::cuda::score(d.backend, {on_logits.data(), nullptr, targets.data(), 2, 61}, scores.data());
+  const std::vector<row_score> got = on_host(scores);
+  CHECK(got[0].loss == doctest::Approx(std::log(61.0)));
+  CHECK(std::isnan(got[1].loss));
+  d.backend.check_status();
+
+  const auto wrong = on_device(d.stream, std::vector<std::int32_t>{5, 61});
+  mini_llama::cuda::score(d.backend, {on_logits.data(), nullptr, wrong.data(), 2, 61}, scores.data());
+  CHECK(refusal([&] { d.backend.check_status(); }).find("vocabulary") != std::string::npos);
+}
+
+TEST_CASE("figures of a text are the textbook's, in every type and however many windows run at once") {
+  const tiny t;
+  const gpu_choice f32, single{.type = "f32", .rows_at_once = 1}, two{.type = "f32", .rows_at_once = 25};
+  compare(t, shared_owners, f32, 1e-4, 0);
+  compare(t, shared_owners, single, 1e-4, 0);
+  compare(t, shared_owners, two, 1e-4, 0);
+  compare(t, own_owners, f32, 1e-4, 0);
+  compare(t, shared_owners, {.type = "f16"}, 2e-3, 0.05);
+  compare(t, shared_owners, {.type = "bf16"}, 1e-2, 0.1);
+}
+
+TEST_CASE("more rows than logits are made of at once") {
+  const tiny t;
+  compare(t, shared_owners, {}, 1e-4, 0, 530, 45);
+}
+
+TEST_CASE("without a BOS the first token is given and not scored") {
+  const tiny t(-1);
+  compare(t, shared_owners, {}, 1e-4, 0);
+}
+
+TEST_CASE("the same text gives the same bits, and the full model agrees with itself") {
+  const tiny t;
+  const auto card = mini_llama::open_gpu();
+  const std::vector<int> ids = text(30, 4);
+  const evaluation a = card->evaluate(t.s, map_of(shared_owners), ids, 9, {}),
+                   b = card->evaluate(t.s, map_of(shared_owners), ids, 9, {});
+  CHECK(a.perplexity == b.perplexity);
+  CHECK(a.kl == b.kl);
+  CHECK(a.kl > 0.01);
+  const evaluation own = card->evaluate(t.s, map_of(own_owners), ids, 9, {});
+  CHECK(own.kl == 0);
+  CHECK(own.top1_agreement == 1);
+  CHECK(own.perplexity == own.full_perplexity);
+  CHECK(own.full_perplexity == a.full_perplexity);
+}
+
+TEST_CASE("progress is told batch by batch, and a cancelled evaluation keeps what it has") {
+  const tiny t;
+  const auto card = mini_llama::open_gpu();
+  const std::vector<int> ids = text(35, 5);
+  std::vector<std::size_t> done;
+  const auto note = [&](std::size_t tokens, std::size_t all) {
+    CHECK(all == 35);
+    done.push_back(tokens);
+  };
+  const gpu_choice two_windows{.type = "f32", .rows_at_once = 20};
+  CHECK(card->evaluate(t.s, map_of(shared_owners), ids, 11, two_windows, note).tokens == 35);
+  CHECK(done == std::vector<std::size_t>{20, 35});
+  done.clear();
+  const evaluation some =
+      card->evaluate(t.s, map_of(shared_owners), ids, 11, two_windows, note, [&] { return !done.empty(); });
+  CHECK(some.tokens == 20);
+  CHECK(some.full_perplexity ==
+        doctest::Approx(by_the_book(t, own_owners, {ids.begin(), ids.begin() + 20}, 11).full_perplexity).epsilon(1e-4));
+}
+
+TEST_CASE("what cannot be evaluated is refused") {
+  const tiny t;
+  const auto card = mini_llama::open_gpu();
+  const share_map own = map_of(own_owners);
+  CHECK_THROWS_AS(card->evaluate(t.s, own, {}, 16, {}), mini_llama::usage_error);
+  CHECK_THROWS_AS(card->evaluate(t.s, own, text(4, 6), 1, {}), mini_llama::usage_error);
+  CHECK_THROWS_AS(card->evaluate(t.s, own, text(4, 6), 129, {}), mini_llama::usage_error);
+  CHECK_THROWS_AS(card->evaluate(t.s, own, text(4, 6), 8, {.type = "f64"}), mini_llama::usage_error);
+  CHECK_THROWS_AS(card->logits(t.s, own, {{1}}, {.type = "f64"}), mini_llama::usage_error);
+  CHECK_THROWS_AS(card->logits(t.s, own, {{1, 61}}, {}), kvsharer::error);
+}
+
+TEST_CASE("last logits of ragged sequences are the textbook's, however many run at once") {
+  const tiny t;
+  const auto card = mini_llama::open_gpu();
+  const mini_llama::token_batch batch{text(9, 7), text(1, 8), text(20, 9), text(17, 10), text(2, 11)};
+  const auto check = [&](const std::vector<int>& owners, const gpu_choice& choice, double allowed) {
+    const auto logits = card->logits(t.s, map_of(owners), batch, choice);
+    REQUIRE(logits.size() == batch.size());
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const std::vector<double> expected = tiny_llama::logits(t.config, *t.weights, owners, batch[i]).back();
+      REQUIRE(logits[i].size() == expected.size());
+      double difference = 0, size = 0;
+      for (std::size_t v = 0; v < expected.size(); ++v) {
+        difference += std::pow(number(logits[i][v]) - expected[v], 2);
+        size += std::pow(expected[v], 2);
+      }
+      INFO("sequence " << i << " in " << choice.type << ", " << choice.rows_at_once << " rows at once");
+      CHECK(std::sqrt(difference / size) < allowed);
+    }
+  };
+  check(own_owners, {}, 1e-4);
+  check(shared_owners, {}, 1e-4);
+  check(shared_owners, {.type = "f32", .rows_at_once = 1}, 1e-4);
+  check(shared_owners, {.type = "f32", .rows_at_once = 45}, 1e-4);
+  check(shared_owners, {.type = "f16"}, 5e-3);
+  check(shared_owners, {.type = "bf16"}, 5e-2);
+  CHECK(card->logits(t.s, map_of(own_owners), {}, {}).empty());
+}
+
+}  // namespace
