@@ -31,7 +31,8 @@ enum class row_result {
 namespace detail {
 
 struct row_product_tuning {
-  int warps = 16;     ///< of a block; a multiprocessor has room for two, this launch's and the next one's
+  int warps = 16;  ///< of a block
+  int blocks_per_multiprocessor = 2;
   int in_flight = 4;  ///< chunks of a row that a thread asks for at once, while it works on as many
 };
 inline constexpr row_product_tuning row_product_tuned{};
@@ -91,9 +92,10 @@ struct row_cursor {
   }
 };
 
-/// Grid: as many blocks as multiprocessors, which share the rows of the matrix evenly; a warp has whole rows.
+/// Grid: as many blocks as the device holds, which share the rows of the matrix evenly; a warp has whole rows.
 template <class E, class Out, bool Normed, row_result Result>
-KVSHARER_HIDDEN __global__ void __launch_bounds__(row_product_tuned.warps * 32, 2)
+KVSHARER_HIDDEN __global__ void __launch_bounds__(row_product_tuned.warps * 32,
+                                                  row_product_tuned.blocks_per_multiprocessor)
     row_product_kernel(const __grid_constant__ row_product_problem<E, Out> p) {
   using wide = kvsharer::cuda::numbers<E>;
   namespace ptx = kvsharer::cuda::ptx;
@@ -151,7 +153,8 @@ template <bool Normed, row_result Result, class E, class Out>
 void launch_row_product(const kvsharer::cuda::backend& on, const row_product_problem<E, Out>& p) {
   kvsharer::cuda::detail::launch(
       "the product of a row", on.stream,
-      {dim3(static_cast<unsigned>(on.device.multiprocessors)), row_product_tuned.warps * 32u,
+      {dim3(static_cast<unsigned>(on.device.multiprocessors * row_product_tuned.blocks_per_multiprocessor)),
+       row_product_tuned.warps * 32u,
        row_product_tuned.warps * sizeof(float) +
            static_cast<std::size_t>(p.chunks) * kvsharer::cuda::numbers<E>::count * sizeof(E),
        kvsharer::cuda::detail::order::overlaps},

@@ -29,8 +29,8 @@ struct new_rows {
 
 namespace detail {
 
-/// Stores the batch's rows at their tokens. Grid: (rows of a sequence, sequences); a thread takes numbers of one head
-/// that are half a head apart.
+/// Stores the batch's rows at their tokens. Grid: (rows of a sequence, sequences, pieces of a row by the block); a
+/// thread takes numbers of one head that are half a head apart.
 template <class In, class E, class Layout>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
     store_kernel(const __grid_constant__ pool_batch<E, Layout> keys,
@@ -48,11 +48,11 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
   const auto key_view = keys.sequence(place), value_view = values.sequence(place);
   const bool turned = rope.table != nullptr;
   if (token < 0 || token >= shape.capacity || (turned && token >= rope.positions)) {
-    if (threadIdx.x == 0) report(status, refusal::past_capacity, layer, b, token);
+    if (threadIdx.x == 0 && blockIdx.z == 0) report(status, refusal::past_capacity, layer, b, token);
     return;
   }
   const index_t pieces = half / count;
-  for (index_t i = threadIdx.x; i < shape.kv_heads * pieces; i += blockDim.x) {
+  if (const index_t i = static_cast<index_t>(blockIdx.z) * blockDim.x + threadIdx.x; i < shape.kv_heads * pieces) {
     const index_t head = i / pieces, c = i % pieces * count, at = from + head * shape.head_dim + c;
     E* const key = key_view.find(head, token);
     E* const value = value_view.find(head, token);
@@ -91,9 +91,12 @@ void store(const backend& on, const pool_batch<E, Layout>& keys, const pool_batc
                                      std::to_string(numbers<In>::count));
   if (batch.sequences == 0 || batch.rows == 0) return;
   if (rows.stride == 0) rows.stride = shape.kv_heads * shape.head_dim;
+  constexpr unsigned threads = 128;
+  const index_t pieces = shape.kv_heads * (shape.head_dim / 2 / numbers<In>::count);
+  const auto blocks = static_cast<unsigned>((pieces + threads - 1) / threads);
   detail::launch("the store of keys and values", on.stream,
-                 {dim3(static_cast<unsigned>(batch.max_rows), static_cast<unsigned>(batch.sequences)), 128, 0,
-                  detail::order::overlaps},
+                 {dim3(static_cast<unsigned>(batch.max_rows), static_cast<unsigned>(batch.sequences), blocks), threads,
+                  0, detail::order::overlaps},
                  detail::store_kernel<In, E, Layout>, keys, values, batch, rows, rope, on.status, layer.value);
 }
 
