@@ -8,6 +8,7 @@
 #include "kvsharer/adapt/local_heads.hpp"
 #include "kvsharer/adapt/pages.hpp"
 #include "kvsharer/adapt/planes.hpp"
+#include "kvsharer/adapt/read_through.hpp"
 #include "kvsharer/adapt/ring.hpp"
 #include "kvsharer/adapt/rows.hpp"
 #include "kvsharer/adapt/scales.hpp"
