@@ -3,6 +3,7 @@
 
 /// All of the library that a plain C++20 compiler takes: no backend, and no files (kvsharer/io), which need a JSON
 /// library.
+#include "kvsharer/adapt/batches.hpp"
 #include "kvsharer/adapt/cache.hpp"
 #include "kvsharer/adapt/channels.hpp"
 #include "kvsharer/adapt/local_heads.hpp"
