@@ -5,10 +5,9 @@
 
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
-#include <limits>
 #include <vector>
 
+#include "adapt/written_numbers.hpp"
 #include "kvsharer/adapt/cache.hpp"
 #include "kvsharer/adapt/planes.hpp"
 #include "kvsharer/adapt/rows.hpp"
@@ -25,30 +24,14 @@
 /// share no arithmetic with the library.
 namespace adapt_test {
 
-using namespace kvsharer;
-using adapt::half;
-
 /// Room for 11 tokens, of which 9 are there.
 inline constexpr cache_shape shape{.layers = 3, .kv_heads = 2, .head_dim = 32, .capacity = 11};
 inline constexpr index_t length = 9;
 
-/// A scattered number in [-4, 4] that every stored type has. Two places agree once in a hundred.
-inline float number(half which, index_t l, index_t h, index_t t, index_t d) {
-  std::uint32_t x = static_cast<std::uint32_t>((((static_cast<index_t>(which) * 7 + l) * 5 + h) * 131 + t) * 67 + d);
-  x = (x ^ (x >> 15)) * 0x2c1b3c6du;
-  x = (x ^ (x >> 12)) * 0x297a2d39u;
-  return static_cast<float>(static_cast<int>((x >> 13) % 129) - 64) / 16.0f;
-}
-
-/// What memory holds where no token lies: would be seen in any sum.
-template <class E>
-E nothing() {
-  return E(std::numeric_limits<float>::quiet_NaN());
-}
 /// The stored form of token t's number, or nothing for one that is not there.
 template <class E>
-E stored(half which, index_t l, index_t h, index_t t, index_t d, index_t tokens = length) {
-  return t < tokens ? E(number(which, l, h, t, d)) : nothing<E>();
+E stored(part which, index_t l, index_t h, index_t t, index_t d) {
+  return stored<E>(which, l, h, t, d, length);
 }
 
 /// f(layer) for all of them, as one allocation each and the list of these.
@@ -67,7 +50,7 @@ struct layer_list {
 template <class Cache, class Numbers>
 void check_places(const Cache& cache, Numbers&& expected) {
   const cache_shape s = cache.shape();
-  const auto check = [&](const auto& view, half which, index_t l) {
+  const auto check = [&](const auto& view, part which, index_t l) {
     for (index_t h = 0; h < s.kv_heads; ++h)
       for (index_t t = 0; t < cache.length(); ++t) {
         for (index_t d = 0; d < s.head_dim; ++d) REQUIRE(view.at(h, t, d) == expected(which, l, h, t, d));
@@ -84,8 +67,8 @@ void check_places(const Cache& cache, Numbers&& expected) {
       }
   };
   for (layer_id l{0}; l.value < s.layers; ++l.value) {
-    check(cache.keys(l), half::keys, l.value);
-    check(cache.values(l), half::values, l.value);
+    check(cache.keys(l), part::keys, l.value);
+    check(cache.values(l), part::values, l.value);
   }
 }
 
@@ -108,12 +91,12 @@ void check_attention(const Cache& cache, Numbers&& expected, layer_id l, index_t
         double score = 0;
         for (index_t d = 0; d < s.head_dim; ++d)
           score += static_cast<double>(queries[static_cast<std::size_t>(at + d)]) *
-                   static_cast<double>(expected(half::keys, l.value, q / 2, t, d));
+                   static_cast<double>(expected(part::keys, l.value, q / 2, t, d));
         const double weight = std::exp(score / std::sqrt(static_cast<double>(s.head_dim)));
         weights += weight;
         for (index_t d = 0; d < s.head_dim; ++d)
           sums[static_cast<std::size_t>(d)] +=
-              weight * static_cast<double>(expected(half::values, l.value, q / 2, t, d));
+              weight * static_cast<double>(expected(part::values, l.value, q / 2, t, d));
       }
       for (index_t d = 0; d < s.head_dim; ++d) {
         const double off = std::abs(static_cast<double>(out[static_cast<std::size_t>(at + d)]) -
@@ -130,7 +113,7 @@ void check_distances(const Cache& cache, Numbers&& expected) {
   const distance_matrix distances = cpu::layer_distances(cpu::backend{}, cache, metric::mean_row_norm{});
   for (const layer_pair p : all_pairs(static_cast<int>(s.layers))) {
     double sum = 0;
-    for (const half which : {half::keys, half::values})
+    for (const part which : {part::keys, part::values})
       for (index_t h = 0; h < s.kv_heads; ++h)
         for (index_t t = 0; t < cache.length(); ++t) {
           double squares = 0;
@@ -153,12 +136,12 @@ void check_average(const Cache& cache, Numbers&& expected) {
   calibration_average mean;
   mean.add(cache);
   mean.add(adapt::cache(s, cache.length(), adapt::flat(ones.data(), s), adapt::flat(ones.data(), s)));
-  check_places(mean, [&](half which, index_t l, index_t h, index_t t, index_t d) {
+  check_places(mean, [&](part which, index_t l, index_t h, index_t t, index_t d) {
     return doctest::Approx((expected(which, l, h, t, d) + 1.0f) / 2.0f).epsilon(1e-6);
   });
 }
 
-/// All of it. `expected(half, layer, head, token, channel)` are the numbers that were written.
+/// All of it. `expected(part, layer, head, token, channel)` are the numbers that were written.
 template <class Cache, class Numbers>
 void check_cache(const Cache& cache, Numbers&& expected) {
   static_assert(require_kv_cache<Cache>());

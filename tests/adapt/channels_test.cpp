@@ -13,7 +13,7 @@ layer_list<E> values_by_channel() {
   return layer_list<E>([](std::vector<E>& memory, index_t l) {
     for (index_t h = 0; h < shape.kv_heads; ++h)
       for (index_t d = 0; d < shape.head_dim; ++d)
-        for (index_t t = 0; t < shape.capacity; ++t) memory.push_back(stored<E>(half::values, l, h, t, d));
+        for (index_t t = 0; t < shape.capacity; ++t) memory.push_back(stored<E>(part::values, l, h, t, d));
   });
 }
 
@@ -23,7 +23,7 @@ layer_list<E> keys_in_tiles(index_t tile) {
     for (index_t h = 0; h < shape.kv_heads; ++h)
       for (index_t block = 0; block < shape.head_dim / tile; ++block)
         for (index_t t = 0; t < shape.capacity; ++t)
-          for (index_t d = 0; d < tile; ++d) memory.push_back(stored<E>(half::keys, l, h, t, block * tile + d));
+          for (index_t d = 0; d < tile; ++d) memory.push_back(stored<E>(part::keys, l, h, t, block * tile + d));
   });
 }
 
@@ -34,7 +34,7 @@ TEST_CASE("values transposed, [kv_head * head_dim][token], and keys as they are"
   for (index_t l = 0; l < shape.layers; ++l)
     for (index_t t = 0; t < shape.capacity; ++t)
       for (index_t h = 0; h < shape.kv_heads; ++h)
-        for (index_t d = 0; d < shape.head_dim; ++d) key_buffer.push_back(stored<float16>(half::keys, l, h, t, d));
+        for (index_t d = 0; d < shape.head_dim; ++d) key_buffer.push_back(stored<float16>(part::keys, l, h, t, d));
   const auto value_buffers = values_by_channel<float16>();
   const float16* k = key_buffer.data();
   const std::vector<const float16*>& v = value_buffers.list;
@@ -60,7 +60,7 @@ TEST_CASE_TEMPLATE("keys in tiles of 16 channels and values transposed", E, floa
 TEST_CASE("tiles inside pages: keys [page][kv_head][head_dim / 8][token][8], values [page][kv_head][channel][token]") {
   const std::vector<std::int32_t> table{2, 0, 3};
   const index_t page_tokens = 4;
-  const auto pages = [&](half which, index_t tile) {
+  const auto pages = [&](part which, index_t tile) {
     return layer_list<float16>([=, &table](std::vector<float16>& memory, index_t l) {
       for (index_t page = 0; page < 4; ++page)
         for (index_t h = 0; h < shape.kv_heads; ++h)
@@ -74,7 +74,7 @@ TEST_CASE("tiles inside pages: keys [page][kv_head][head_dim / 8][token][8], val
               }
     });
   };
-  const auto key_pools = pages(half::keys, 8), value_pools = pages(half::values, 1);
+  const auto key_pools = pages(part::keys, 8), value_pools = pages(part::values, 1);
   const std::vector<const float16*>&k = key_pools.list, &v = value_pools.list;
   // [tiled_pages]
   const layout::page_table blocks{table.data(), page_tokens};

@@ -13,7 +13,7 @@ constexpr cache_shape four_heads{.layers = 3, .kv_heads = 4, .head_dim = 32, .ca
 
 /// [layer][token][kv_head][channel] of all four heads.
 template <class E>
-std::vector<E> by_token(half which) {
+std::vector<E> by_token(part which) {
   std::vector<E> memory;
   for (index_t l = 0; l < four_heads.layers; ++l)
     for (index_t t = 0; t < four_heads.capacity; ++t)
@@ -25,7 +25,7 @@ std::vector<E> by_token(half which) {
 }  // namespace
 
 TEST_CASE("a device's heads are those of the whole cache, from its first on") {
-  const auto k = by_token<bfloat16>(half::keys), v = by_token<bfloat16>(half::values);
+  const auto k = by_token<bfloat16>(part::keys), v = by_token<bfloat16>(part::values);
   const auto all =
       adapt::cache(four_heads, length, adapt::flat(k.data(), four_heads), adapt::flat(v.data(), four_heads));
   const index_t device = 1, devices = 2;
@@ -36,27 +36,27 @@ TEST_CASE("a device's heads are those of the whole cache, from its first on") {
   CHECK(local.shape() == shape);
   static_assert(TokenRunView<decltype(local.keys(layer_id{}))>);
   check_cache(local,
-              [](half which, index_t l, index_t h, index_t t, index_t d) { return number(which, l, 2 + h, t, d); });
+              [](part which, index_t l, index_t h, index_t t, index_t d) { return number(which, l, 2 + h, t, d); });
 }
 
 TEST_CASE("heads of a cache whose rows are in pieces") {
-  const auto k = by_token<float>(half::keys);
+  const auto k = by_token<float>(part::keys);
   std::vector<float> v;
   for (index_t l = 0; l < four_heads.layers; ++l)
     for (index_t h = 0; h < four_heads.kv_heads; ++h)
       for (index_t d = 0; d < four_heads.head_dim; ++d)
-        for (index_t t = 0; t < four_heads.capacity; ++t) v.push_back(stored<float>(half::values, l, h, t, d));
+        for (index_t t = 0; t < four_heads.capacity; ++t) v.push_back(stored<float>(part::values, l, h, t, d));
   const index_t layer = four_heads.kv_heads * four_heads.head_dim * four_heads.capacity;
   const auto all = adapt::cache(four_heads, length, adapt::flat(k.data(), four_heads),
                                 adapt::transposed(adapt::stacked{v.data(), layer}, four_heads));
   const auto local = adapt::local_heads(all, 1, 2);
   static_assert(!RowContiguousView<decltype(local.values(layer_id{}))>);
   check_cache(local,
-              [](half which, index_t l, index_t h, index_t t, index_t d) { return number(which, l, 1 + h, t, d); });
+              [](part which, index_t l, index_t h, index_t t, index_t d) { return number(which, l, 1 + h, t, d); });
 }
 
 TEST_CASE("distances of equal parts of the heads have the distance of all as their mean") {
-  const auto k = by_token<float>(half::keys), v = by_token<float>(half::values);
+  const auto k = by_token<float>(part::keys), v = by_token<float>(part::values);
   const auto all =
       adapt::cache(four_heads, length, adapt::flat(k.data(), four_heads), adapt::flat(v.data(), four_heads));
   const auto measured = [](const auto& cache) {

@@ -13,7 +13,7 @@ const std::vector<std::int32_t> table{5, 0, 3};  // of the 6 pages of a pool
 
 /// The number that slot `slot` of page `page` holds.
 template <class E>
-E paged(half which, index_t l, index_t page, index_t slot, index_t h, index_t d) {
+E paged(part which, index_t l, index_t page, index_t slot, index_t h, index_t d) {
   for (std::size_t block = 0; block < table.size(); ++block)
     if (table[block] == page) return stored<E>(which, l, h, static_cast<index_t>(block) * page_tokens + slot, d);
   return nothing<E>();
@@ -31,13 +31,13 @@ layer_list<E> pools(index_t gap, F&& page) {
 }
 
 template <class E>
-void write_token_page(half which, std::vector<E>& memory, index_t l, index_t page) {
+void write_token_page(part which, std::vector<E>& memory, index_t l, index_t page) {
   for (index_t slot = 0; slot < page_tokens; ++slot)
     for (index_t h = 0; h < shape.kv_heads; ++h)
       for (index_t d = 0; d < shape.head_dim; ++d) memory.push_back(paged<E>(which, l, page, slot, h, d));
 }
 template <class E>
-void write_head_page(half which, std::vector<E>& memory, index_t l, index_t page) {
+void write_head_page(part which, std::vector<E>& memory, index_t l, index_t page) {
   for (index_t h = 0; h < shape.kv_heads; ++h)
     for (index_t slot = 0; slot < page_tokens; ++slot)
       for (index_t d = 0; d < shape.head_dim; ++d) memory.push_back(paged<E>(which, l, page, slot, h, d));
@@ -48,9 +48,9 @@ void write_head_page(half which, std::vector<E>& memory, index_t l, index_t page
 TEST_CASE_TEMPLATE("pools of pages [page][token][kv_head][channel], keys and values apart", E, float, float16) {
   const index_t gap = 8;
   const auto key_pools =
-      pools<E>(gap, [](auto& memory, index_t l, index_t p) { write_token_page(half::keys, memory, l, p); });
+      pools<E>(gap, [](auto& memory, index_t l, index_t p) { write_token_page(part::keys, memory, l, p); });
   const auto value_pools =
-      pools<E>(0, [](auto& memory, index_t l, index_t p) { write_token_page(half::values, memory, l, p); });
+      pools<E>(0, [](auto& memory, index_t l, index_t p) { write_token_page(part::values, memory, l, p); });
   const std::vector<const E*>&k = key_pools.list, &v = value_pools.list;
   const index_t key_page = page_tokens * shape.kv_heads * shape.head_dim + gap;
   // [token_pages]
@@ -64,9 +64,9 @@ TEST_CASE_TEMPLATE("pools of pages [page][token][kv_head][channel], keys and val
 TEST_CASE_TEMPLATE("pools of pages [page][kv_head][token][channel], keys and values apart", E, float, bfloat16) {
   const index_t gap = 24;
   const auto key_pools =
-      pools<E>(0, [](auto& memory, index_t l, index_t p) { write_head_page(half::keys, memory, l, p); });
+      pools<E>(0, [](auto& memory, index_t l, index_t p) { write_head_page(part::keys, memory, l, p); });
   const auto value_pools =
-      pools<E>(gap, [](auto& memory, index_t l, index_t p) { write_head_page(half::values, memory, l, p); });
+      pools<E>(gap, [](auto& memory, index_t l, index_t p) { write_head_page(part::values, memory, l, p); });
   const std::vector<const E*>&k = key_pools.list, &v = value_pools.list;
   const index_t value_page = page_tokens * shape.kv_heads * shape.head_dim + gap;
   // [head_pages]
@@ -80,27 +80,27 @@ TEST_CASE_TEMPLATE("pools of pages [page][kv_head][token][channel], keys and val
 TEST_CASE("a page's keys and values together") {
   SUBCASE("[page][keys, values][token][kv_head][channel]") {
     const auto memory = pools<bfloat16>(0, [](auto& m, index_t l, index_t p) {
-      for (const half which : {half::keys, half::values}) write_token_page(which, m, l, p);
+      for (const part which : {part::keys, part::values}) write_token_page(which, m, l, p);
     });
     const std::vector<const bfloat16*>& kv = memory.list;
     // [joint]
     const layout::page_table pages{table.data(), page_tokens};
-    const auto plane = [&](adapt::half which) {
+    const auto plane = [&](adapt::part which) {
       return adapt::joint_token_pages(adapt::separate{kv.data()}, shape, pages, which);
     };
-    const auto cache = adapt::cache(shape, length, plane(adapt::half::keys), plane(adapt::half::values));
+    const auto cache = adapt::cache(shape, length, plane(adapt::part::keys), plane(adapt::part::values));
     // [/joint]
     check_cache(cache);
   }
   SUBCASE("[page][keys, values][kv_head][token][channel]") {
     const auto memory = pools<float16>(0, [](auto& m, index_t l, index_t p) {
-      for (const half which : {half::keys, half::values}) write_head_page(which, m, l, p);
+      for (const part which : {part::keys, part::values}) write_head_page(which, m, l, p);
     });
     const layout::page_table pages{table.data(), page_tokens};
-    const auto plane = [&](half which) {
+    const auto plane = [&](part which) {
       return adapt::joint_head_pages(adapt::separate{memory.list.data()}, shape, pages, which);
     };
-    check_cache(adapt::cache(shape, length, plane(half::keys), plane(half::values)));
+    check_cache(adapt::cache(shape, length, plane(part::keys), plane(part::values)));
   }
 }
 

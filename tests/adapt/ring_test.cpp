@@ -37,7 +37,7 @@ struct engine {
 };
 
 template <class E>
-layer_list<E> memory_of(const engine& e, half which) {
+layer_list<E> memory_of(const engine& e, part which) {
   return layer_list<E>([&](std::vector<E>& memory, index_t l) {
     for (index_t slot = 0; slot < e.slots; ++slot)
       for (index_t h = 0; h < shape.kv_heads; ++h)
@@ -77,7 +77,7 @@ TEST_CASE_TEMPLATE("a ring buffer with sinks shows its tokens by age", E, float,
   for (const index_t seen : {2, 9, 11, 12, 19, 30}) {
     engine e{sinks, shape.capacity};
     while (e.seen < seen) e.write();
-    const layer_list<E> key_slots = memory_of<E>(e, half::keys), value_slots = memory_of<E>(e, half::values);
+    const layer_list<E> key_slots = memory_of<E>(e, part::keys), value_slots = memory_of<E>(e, part::values);
     const std::vector<const E*>&k = key_slots.list, &v = value_slots.list;
     // [ring]
     const layout::sink_ring ring{.sinks = sinks, .slots = shape.capacity, .seen = seen};
@@ -86,7 +86,7 @@ TEST_CASE_TEMPLATE("a ring buffer with sinks shows its tokens by age", E, float,
     // [/ring]
     const std::vector<index_t> order = e.by_age();
     CHECK(cache.length() == static_cast<index_t>(order.size()));
-    check_cache(cache, [&](half which, index_t l, index_t h, index_t t, index_t d) {
+    check_cache(cache, [&](part which, index_t l, index_t h, index_t t, index_t d) {
       const index_t slot = order[static_cast<std::size_t>(t)];
       return number(which, l, h, e.position[static_cast<std::size_t>(slot)], d);
     });

@@ -47,8 +47,8 @@ struct engine {
     for (index_t h = 0; h < stored_shape.kv_heads; ++h) {
       // [owners_rotate]
       if (map.owns(l)) {
-        std::copy_n(projected(half::keys, l, h, t).data(), head_dim, row(key_buffer, l, t, h));
-        std::copy_n(projected(half::values, l, h, t).data(), head_dim, row(value_buffer, l, t, h));
+        std::copy_n(projected(part::keys, l, h, t).data(), head_dim, row(key_buffer, l, t, h));
+        std::copy_n(projected(part::values, l, h, t).data(), head_dim, row(value_buffer, l, t, h));
         rotate(order, t, row(key_buffer, l, t, h));  // in place, by the one layer that stored it
       }
       // [/owners_rotate]
@@ -61,11 +61,11 @@ struct engine {
       for (layer_id l{0}; l.value < map.layers(); ++l.value) run_layer(l, t);
   }
   /// Of value rows channel t of token t is one, so that attention's result is its weights.
-  static std::vector<float> projected(half which, layer_id l, index_t h, index_t t) {
+  static std::vector<float> projected(part which, layer_id l, index_t h, index_t t) {
     std::vector<float> row(head_dim);
     for (index_t d = 0; d < head_dim; ++d)
       row[static_cast<std::size_t>(d)] =
-          which == half::keys ? number(which, l.value, h, t, d) / 4 : static_cast<float>(d == t);
+          which == part::keys ? number(which, l.value, h, t, d) / 4 : static_cast<float>(d == t);
     return row;
   }
 };
@@ -76,7 +76,7 @@ std::vector<double> weights(pairs p, layer_id owner, index_t h, const std::vecto
   std::vector<double> w;
   double sum = 0;
   for (index_t t = 0; t < tokens; ++t) {
-    const std::vector<float> key = engine::projected(half::keys, owner, h, t);
+    const std::vector<float> key = engine::projected(part::keys, owner, h, t);
     const auto pair_of = [p](const std::vector<float>& row, index_t pair) {
       return std::complex<double>(static_cast<double>(row[static_cast<std::size_t>(first_of(p, pair))]),
                                   static_cast<double>(row[static_cast<std::size_t>(second_of(p, pair))]));

@@ -13,7 +13,7 @@ using namespace adapt_test;
 namespace {
 
 /// A scattered code of magnitude below 2.
-std::uint8_t code(half which, index_t l, index_t h, index_t t, index_t d) {
+std::uint8_t code(part which, index_t l, index_t h, index_t t, index_t d) {
   const int scattered = static_cast<int>(number(which, l, h, t, d) * 16.0f) + 64 + static_cast<int>(d % 2) * 128;
   return static_cast<std::uint8_t>(scattered & 0xbf);
 }
@@ -35,7 +35,7 @@ double meaning(std::uint8_t bits) {
 
 /// [token][kv_head][channel] of each layer; 0xff is NaN in both formats.
 template <class E>
-layer_list<E> codes(half which) {
+layer_list<E> codes(part which) {
   return layer_list<E>([=](std::vector<E>& memory, index_t l) {
     for (index_t t = 0; t < shape.capacity; ++t)
       for (index_t h = 0; h < shape.kv_heads; ++h)
@@ -54,7 +54,7 @@ float scale_of(const std::vector<float>& scales, index_t i) { return scales[stat
 }  // namespace
 
 TEST_CASE_TEMPLATE("eight-bit codes with a scale of each tensor", E, float8_e4m3, float8_e5m2) {
-  const layer_list<E> key_codes = codes<E>(half::keys), value_codes = codes<E>(half::values);
+  const layer_list<E> key_codes = codes<E>(part::keys), value_codes = codes<E>(part::values);
   const std::vector<const E*>&k = key_codes.list, &v = value_codes.list;
   // [per_tensor]
   const auto keys = adapt::token_rows(adapt::separate{k.data()}, shape);
@@ -63,15 +63,15 @@ TEST_CASE_TEMPLATE("eight-bit codes with a scale of each tensor", E, float8_e4m3
                                   adapt::scaled(values, shape, {.tensor = value_scales.data()}));
   // [/per_tensor]
   static_assert(!RowContiguousView<decltype(cache.keys(layer_id{}))>);
-  check_cache(cache, [](half which, index_t l, index_t h, index_t t, index_t d) {
+  check_cache(cache, [](part which, index_t l, index_t h, index_t t, index_t d) {
     return static_cast<float>(meaning<E>(code(which, l, h, t, d))) *
-           scale_of(which == half::keys ? key_scales : value_scales, l);
+           scale_of(which == part::keys ? key_scales : value_scales, l);
   });
 }
 
 TEST_CASE_TEMPLATE("eight-bit codes with a scale of each head, and of each tensor besides", E, float8_e4m3,
                    float8_e5m2) {
-  const layer_list<E> key_codes = codes<E>(half::keys), value_codes = codes<E>(half::values);
+  const layer_list<E> key_codes = codes<E>(part::keys), value_codes = codes<E>(part::values);
   const std::vector<const E*>&k = key_codes.list, &v = value_codes.list;
   const auto keys = adapt::token_rows(adapt::separate{k.data()}, shape);
   const auto values = adapt::token_rows(adapt::separate{v.data()}, shape);
@@ -80,19 +80,19 @@ TEST_CASE_TEMPLATE("eight-bit codes with a scale of each head, and of each tenso
       adapt::cache(shape, length, adapt::scaled(keys, shape, {.heads = key_head_scales.data()}),
                    adapt::scaled(values, shape, {.tensor = value_scales.data(), .heads = value_head_scales.data()}));
   // [/per_head]
-  check_cache(cache, [](half which, index_t l, index_t h, index_t t, index_t d) {
+  check_cache(cache, [](part which, index_t l, index_t h, index_t t, index_t d) {
     const float x = static_cast<float>(meaning<E>(code(which, l, h, t, d)));
     const index_t of_head = l * shape.kv_heads + h;
-    return which == half::keys ? x * scale_of(key_head_scales, of_head)
+    return which == part::keys ? x * scale_of(key_head_scales, of_head)
                                : x * scale_of(value_scales, l) * scale_of(value_head_scales, of_head);
   });
 }
 
 TEST_CASE_TEMPLATE("eight-bit codes without a scale have rows", E, float8_e4m3, float8_e5m2) {
-  const layer_list<E> key_codes = codes<E>(half::keys), value_codes = codes<E>(half::values);
+  const layer_list<E> key_codes = codes<E>(part::keys), value_codes = codes<E>(part::values);
   const auto keys = adapt::token_rows(adapt::separate{key_codes.list.data()}, shape);
   const auto values = adapt::token_rows(adapt::separate{value_codes.list.data()}, shape);
-  const auto expected = [](half which, index_t l, index_t h, index_t t, index_t d) {
+  const auto expected = [](part which, index_t l, index_t h, index_t t, index_t d) {
     return static_cast<float>(meaning<E>(code(which, l, h, t, d)));
   };
   const auto bare = adapt::cache(shape, length, keys, values);

@@ -13,13 +13,13 @@
 namespace kvsharer::inline v0::adapt {
 namespace detail {
 
-template <KVCache C, half Half>
+template <KVCache C, part Part>
 struct sliced_planes {
   const C* cache;
   index_t first;
 
   constexpr auto operator()(layer_id l) const {
-    if constexpr (Half == half::keys)
+    if constexpr (Part == part::keys)
       return head_slice_view{cache->keys(l), first};
     else
       return head_slice_view{cache->values(l), first};
@@ -38,8 +38,8 @@ auto local_heads(const C& all, index_t first, index_t heads) {
     throw error(errc::out_of_range, "a cache of " + std::to_string(s.kv_heads) + " KV heads has no " +
                                         std::to_string(heads) + " from head " + std::to_string(first) + " on");
   s.kv_heads = heads;
-  return cache<C::space>(s, static_cast<index_t>(all.length()), detail::sliced_planes<C, half::keys>{&all, first},
-                         detail::sliced_planes<C, half::values>{&all, first});
+  return cache<C::space>(s, static_cast<index_t>(all.length()), detail::sliced_planes<C, part::keys>{&all, first},
+                         detail::sliced_planes<C, part::values>{&all, first});
 }
 template <KVCache C>
 void local_heads(const C&& all, index_t first, index_t heads) = delete;  // `all` would be gone

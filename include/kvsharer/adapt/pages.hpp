@@ -41,7 +41,7 @@ constexpr auto head_pages(Layers layers, cache_shape s, layout::page_table table
 
 /// [page][keys, values][token][kv_head][channel] of each layer: a page's keys and values together.
 template <class Layers>
-constexpr auto joint_token_pages(Layers layers, cache_shape s, layout::page_table table, half which) {
+constexpr auto joint_token_pages(Layers layers, cache_shape s, layout::page_table table, part which) {
   const index_t plane = detail::plane_of_page(table, s);
   return detail::pages(layers, table, 2 * plane, s.head_dim, s.kv_heads * s.head_dim,
                        static_cast<index_t>(which) * plane);
@@ -49,7 +49,7 @@ constexpr auto joint_token_pages(Layers layers, cache_shape s, layout::page_tabl
 
 /// [page][keys, values][kv_head][token][channel] of each layer.
 template <class Layers>
-constexpr auto joint_head_pages(Layers layers, cache_shape s, layout::page_table table, half which) {
+constexpr auto joint_head_pages(Layers layers, cache_shape s, layout::page_table table, part which) {
   const index_t plane = detail::plane_of_page(table, s);
   return detail::pages(layers, table, 2 * plane, table.page_tokens * s.head_dim, s.head_dim,
                        static_cast<index_t>(which) * plane);

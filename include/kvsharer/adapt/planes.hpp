@@ -46,7 +46,7 @@ struct planes {
 template <class Layers, class Index>
 planes(Layers, Index) -> planes<Layers, Index>;
 
-/// Which half of memory that holds keys and values side by side, keys first.
-enum class half : unsigned char { keys, values };
+/// Which part of memory that holds keys and values side by side, keys first.
+enum class part : unsigned char { keys, values };
 
 }  // namespace kvsharer::inline v0::adapt

@@ -13,14 +13,14 @@
 namespace kvsharer::inline v0::adapt {
 namespace detail {
 
-template <KVCache C, half Half>
+template <KVCache C, part Part>
 struct mapped_planes {
   const share_map* map;
   const C* stored;
 
   auto operator()(layer_id l) const {
     const layer_id place{map->slot(l)};
-    if constexpr (Half == half::keys)
+    if constexpr (Part == part::keys)
       return stored->keys(place);
     else
       return stored->values(place);
@@ -41,8 +41,8 @@ auto read_through(const share_map& map, const C& stored) {
                                    " owners cannot be read from a cache that stores " + std::to_string(s.layers) +
                                    " layers");
   s.layers = map.layers();
-  return cache<C::space>(s, static_cast<index_t>(stored.length()), detail::mapped_planes<C, half::keys>{&map, &stored},
-                         detail::mapped_planes<C, half::values>{&map, &stored});
+  return cache<C::space>(s, static_cast<index_t>(stored.length()), detail::mapped_planes<C, part::keys>{&map, &stored},
+                         detail::mapped_planes<C, part::values>{&map, &stored});
 }
 template <KVCache C>
 void read_through(const share_map&& map, const C& stored) = delete;  // the map would be gone

@@ -30,7 +30,7 @@ constexpr auto batched(Layers layers, cache_shape s, index_t sequence) {
 
 /// [token][layer][keys, values][kv_head][channel]: a token's row of all layers in one piece.
 template <class E>
-constexpr auto interleaved(const E* data, cache_shape s, half which) {
+constexpr auto interleaved(const E* data, cache_shape s, part which) {
   const index_t plane = s.kv_heads * s.head_dim;
   return planes{stacked{data, 2 * plane},
                 layout::strided_index{
