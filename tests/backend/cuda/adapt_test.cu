@@ -161,11 +161,15 @@ TEST_CASE("attention over pages that hold keys and values, [page][keys, values][
   device on;
   const auto kv = on_device(on.stream, memory);
   const auto table = on_device(on.stream, tables);
-  const auto plane = [&](part which) {
+  // [tables]
+  const index_t blocks = 3;  // entries of each sequence's block table; table: [place][blocks], on the device
+  const auto plane = [&](adapt::part which) {
     return adapt::table_by_table{
-        adapt::joint_token_pages(adapt::stacked{kv.data(), 0}, shape, {table.data(), page_tokens}, which)({0}), 3};
+        adapt::joint_token_pages(adapt::stacked{kv.data(), 0}, shape, {table.data(), page_tokens}, which)({0}), blocks};
   };
-  check_attention(on, plane(part::keys), plane(part::values), lengths, [](index_t, index_t t) { return t; });
+  const auto keys = plane(adapt::part::keys), values = plane(adapt::part::values);
+  // [/tables]
+  check_attention(on, keys, values, lengths, [](index_t, index_t t) { return t; });
 }
 
 TEST_CASE("attention over rings with sinks, of which some have wrapped") {
@@ -195,11 +199,13 @@ TEST_CASE("attention over rings with sinks, of which some have wrapped") {
   device on;
   const auto k = on_device(on.stream, written(part::keys)), v = on_device(on.stream, written(part::values));
   const auto counts = on_device(on.stream, seen);
-  const auto rings = [&](const E* data) {
-    return adapt::ring_by_ring{
-        adapt::ring_rows(adapt::stacked{data, 0}, shape, {.sinks = sinks, .slots = capacity})({0}),
-        capacity * kv_heads * head_dim, counts.data()};
+  const index_t distance = capacity * kv_heads * head_dim;
+  // [rings]
+  const layout::sink_ring empty{.sinks = sinks, .slots = capacity};
+  const auto rings = [&](const bfloat16* data) {  // counts: [place], on the device, how many tokens each has seen
+    return adapt::ring_by_ring{adapt::ring_rows(adapt::stacked{data, 0}, shape, empty)({0}), distance, counts.data()};
   };
+  // [/rings]
   check_attention(on, rings(k.data()), rings(v.data()), lengths, [&](index_t b, index_t t) {
     return by_age[static_cast<std::size_t>(b)][static_cast<std::size_t>(t)];
   });
