@@ -4,6 +4,8 @@
 
 #include "adapt/cache_checks.hpp"
 #include "kvsharer/adapt/read_through.hpp"
+#include "kvsharer/adapt/ring.hpp"
+#include "kvsharer/adapt/rotated.hpp"
 #include "kvsharer/adapt/rows.hpp"
 #include "kvsharer/core/share_map.hpp"
 
@@ -11,14 +13,14 @@ using namespace adapt_test;
 
 namespace {
 
-enum class pairs { interleaved, half_split };
+using pairs = rotary_pairs;
 
 constexpr index_t tokens = 7, head_dim = 8;
 constexpr cache_shape stored_shape{.layers = 2, .kv_heads = 2, .head_dim = head_dim, .capacity = tokens};
 
 double angle(index_t pair) { return std::pow(10000.0, -2.0 * static_cast<double>(pair) / head_dim); }
-index_t first_of(pairs p, index_t pair) { return p == pairs::interleaved ? 2 * pair : pair; }
-index_t second_of(pairs p, index_t pair) { return p == pairs::interleaved ? 2 * pair + 1 : pair + head_dim / 2; }
+index_t first_of(pairs p, index_t pair) { return p == pairs::neighbours ? 2 * pair : pair; }
+index_t second_of(pairs p, index_t pair) { return p == pairs::neighbours ? 2 * pair + 1 : pair + head_dim / 2; }
 
 /// What an engine does to a head's row in its place.
 void rotate(pairs p, index_t position, float* row) {
@@ -70,13 +72,15 @@ struct engine {
   }
 };
 
-/// The weights of a query of layer l at the last position, from numbers that were never rotated: a pair of channels is
-/// a complex number, and its part of the score depends on the distance of the two positions alone.
-std::vector<double> weights(pairs p, layer_id owner, index_t h, const std::vector<float>& query) {
+/// The weights of a query at the last position, from numbers that were never rotated: a pair of channels is a complex
+/// number, and its part of the score depends on the distance of the two positions alone. `written(t)` is the token
+/// whose key stands at position t.
+template <class Written>
+std::vector<double> weights(pairs p, layer_id owner, index_t h, const std::vector<float>& query, Written&& written) {
   std::vector<double> w;
   double sum = 0;
   for (index_t t = 0; t < tokens; ++t) {
-    const std::vector<float> key = engine::projected(part::keys, owner, h, t);
+    const std::vector<float> key = engine::projected(part::keys, owner, h, written(t));
     const auto pair_of = [p](const std::vector<float>& row, index_t pair) {
       return std::complex<double>(static_cast<double>(row[static_cast<std::size_t>(first_of(p, pair))]),
                                   static_cast<double>(row[static_cast<std::size_t>(second_of(p, pair))]));
@@ -93,17 +97,9 @@ std::vector<double> weights(pairs p, layer_id owner, index_t h, const std::vecto
   return w;
 }
 
-/// The largest error of the weights that layer l comes to through the cache's views.
-double worst_weight(pairs order, bool asks_the_map, layer_id l) {
-  engine e{order, share_map::from_owners(std::vector<int>{0, 1, 1}).value(), asks_the_map};
-  e.run();
-  const share_map& map = e.map;
-  const float *k = e.key_buffer.data(), *v = e.value_buffer.data();
-  // [read_through]
-  const auto stored = adapt::cache(stored_shape, tokens, adapt::flat(k, stored_shape), adapt::flat(v, stored_shape));
-  const auto cache = adapt::read_through(map, stored);  // of all layers, from what the owners stored
-  // [/read_through]
-  CHECK(cache.shape().layers == map.layers());
+/// The largest error of the weights that layer l of a cache comes to, `owner` having projected what it reads.
+template <class Cache, class Written>
+double worst_error(pairs order, const Cache& cache, layer_id l, layer_id owner, Written&& written) {
   std::vector<float> queries, rotated, out(stored_shape.kv_heads * head_dim);
   for (index_t i = 0; i < stored_shape.kv_heads * head_dim; ++i)
     queries.push_back(std::cos(static_cast<float>(i + l.value)));
@@ -114,7 +110,7 @@ double worst_weight(pairs order, bool asks_the_map, layer_id l) {
   double worst = 0;
   for (index_t h = 0; h < stored_shape.kv_heads; ++h) {
     const auto from = queries.begin() + h * head_dim;
-    const auto expected = weights(order, map.owner(l), h, {from, from + head_dim});
+    const auto expected = weights(order, owner, h, {from, from + head_dim}, written);
     for (index_t t = 0; t < tokens; ++t)
       worst = std::max(worst, std::abs(static_cast<double>(out[static_cast<std::size_t>(h * head_dim + t)]) -
                                        expected[static_cast<std::size_t>(t)]));
@@ -122,18 +118,65 @@ double worst_weight(pairs order, bool asks_the_map, layer_id l) {
   return worst;
 }
 
+/// That of layer l of an engine which shares.
+double worst_weight(pairs order, bool asks_the_map, layer_id l) {
+  engine e{order, share_map::from_owners(std::vector<int>{0, 1, 1}).value(), asks_the_map};
+  e.run();
+  const share_map& map = e.map;
+  const float *k = e.key_buffer.data(), *v = e.value_buffer.data();
+  // [read_through]
+  const auto stored = adapt::cache(stored_shape, tokens, adapt::flat(k, stored_shape), adapt::flat(v, stored_shape));
+  const auto cache = adapt::read_through(map, stored);  // of all layers, from what the owners stored
+  // [/read_through]
+  CHECK(cache.shape().layers == map.layers());
+  return worst_error(order, cache, l, map.owner(l), [](index_t t) { return t; });
+}
+
 }  // namespace
 
 TEST_CASE("a reader reads rows that its owner rotated, once") {
-  for (const pairs order : {pairs::interleaved, pairs::half_split})
+  for (const pairs order : {pairs::neighbours, pairs::halves})
     for (layer_id l{0}; l.value < 3; ++l.value) CHECK(worst_weight(order, true, l) < 1e-6);
 }
 
 TEST_CASE("a reader that rotates its owner's rows again is seen, in its own attention and in the owner's") {
-  for (const pairs order : {pairs::interleaved, pairs::half_split}) {
+  for (const pairs order : {pairs::neighbours, pairs::halves}) {
     CHECK(worst_weight(order, false, {0}) < 1e-6);  // nobody reads this layer
     CHECK(worst_weight(order, false, {1}) > 1e-2);
     CHECK(worst_weight(order, false, {2}) > 1e-2);
+  }
+}
+
+TEST_CASE("keys that are stored before rotation are turned by their age as they are read") {
+  const layout::sink_ring ring{.sinks = 2, .slots = tokens, .seen = 19};
+  std::vector<float> angles;  // [position][cosines, sines][head_dim / 2]
+  for (index_t t = 0; t < tokens; ++t) {
+    for (index_t i = 0; i < head_dim / 2; ++i)
+      angles.push_back(static_cast<float>(std::cos(static_cast<double>(t) * angle(i))));
+    for (index_t i = 0; i < head_dim / 2; ++i)
+      angles.push_back(static_cast<float>(std::sin(static_cast<double>(t) * angle(i))));
+  }
+  // Positions 0 and 1, and of 2 to 18 the last five, each where (p - 2) % 5 puts it.
+  const std::vector<index_t> in_slots{0, 1, 17, 18, 14, 15, 16}, by_age{0, 1, 14, 15, 16, 17, 18};
+  const layer_list<float> key_slots([&](std::vector<float>& memory, index_t l) {
+    for (const index_t p : in_slots)
+      for (index_t h = 0; h < stored_shape.kv_heads; ++h)
+        for (const float x : engine::projected(part::keys, {static_cast<int>(l)}, h, p)) memory.push_back(x);
+  });
+  std::vector<float> ones;  // of the t-th token, channel t
+  for (index_t t = 0; t < tokens; ++t)
+    for (index_t i = 0; i < stored_shape.kv_heads * head_dim; ++i)
+      ones.push_back(static_cast<float>(i % head_dim == t));
+  const std::vector<const float*>& k = key_slots.list;
+  const auto values = adapt::token_rows(adapt::stacked{ones.data(), 0}, stored_shape);
+  for (const pairs order : {pairs::neighbours, pairs::halves}) {
+    // [rotated]
+    const auto keys = adapt::ring_rows(adapt::separate{k.data()}, stored_shape, ring);
+    const auto cache =
+        adapt::cache(stored_shape, ring.length(), adapt::rotated(keys, stored_shape, angles.data(), order), values);
+    // [/rotated]
+    for (const layer_id l : {layer_id{0}, layer_id{1}})
+      CHECK(worst_error(order, cache, l, l, [&](index_t t) { return by_age[static_cast<std::size_t>(t)]; }) < 1e-6);
   }
 }
 

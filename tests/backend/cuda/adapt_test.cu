@@ -17,6 +17,7 @@
 #include "kvsharer/adapt/local_heads.hpp"
 #include "kvsharer/adapt/pages.hpp"
 #include "kvsharer/adapt/ring.hpp"
+#include "kvsharer/adapt/rotated.hpp"
 #include "kvsharer/adapt/rows.hpp"
 #include "kvsharer/adapt/scales.hpp"
 #include "kvsharer/backend/cuda/calibration_average.cuh"
@@ -231,6 +232,17 @@ TEST_CASE("averages and distances over keys in tiles and values transposed, and 
   check_distances(on, cache, number);
   const auto upper = [](part which, index_t l, index_t, index_t t, index_t d) { return number(which, l, 1, t, d); };
   check_average(on, adapt::local_heads(cache, 1, 1), upper);
+
+  // A quarter turn: of two channels the first becomes the second, negated, and the second the first.
+  std::vector<float> quarter;
+  for (index_t i = 0; i < length * s.head_dim; ++i) quarter.push_back(i % s.head_dim < s.head_dim / 2 ? 0.0f : 1.0f);
+  const auto angles = on_device(on.stream, quarter);
+  const auto turned =
+      adapt::rotated(adapt::tiled(adapt::stacked{k.data(), layer}, s, 16), s, angles.data(), rotary_pairs::neighbours);
+  check_average(on, adapt::cache<memory_space::device>(s, length, turned, turned),
+                [](part, index_t l, index_t h, index_t t, index_t d) {
+                  return d % 2 == 0 ? -number(part::keys, l, h, t, d + 1) : number(part::keys, l, h, t, d - 1);
+                });
 }
 
 TEST_CASE_TEMPLATE("averages and distances over eight-bit codes with a scale of each head", Code, float8_e4m3,
