@@ -16,6 +16,8 @@ struct cache_shape;
 struct sequence_id;
 struct float16;
 struct bfloat16;
+struct float8_e4m3;
+struct float8_e5m2;
 
 class error;
 class share_map;

@@ -33,6 +33,24 @@ concept TokenRunLayout = IndexLayout<L> && L::rows_contiguous && requires(const 
   { l.run(i, i) } -> std::same_as<index_t>;
 };
 
+/// Where a token lies: `token` is its number within a piece of memory that begins `base` elements further on.
+struct token_place {
+  index_t base = 0;
+  index_t token = 0;
+};
+
+/// Which tokens of memory a sequence's tokens are, in the order of their age: a block table, or a ring. Together with
+/// an IndexLayout for the piece (`layout::reordered_index`) it makes another.
+///
+/// Required of `const O o`:
+///   o.place(token) -> token_place
+///   o.run(token, tokens) -> index_t      how many of the `tokens` from `token` on lie one behind the other; at least 1
+template <class O>
+concept TokenOrder = std::is_trivially_copyable_v<O> && requires(const O o, index_t i) {
+  { o.place(i) } -> std::same_as<token_place>;
+  { o.run(i, i) } -> std::same_as<index_t>;
+};
+
 /// How `shared_cache` lays out the pool that holds one layer's keys (or values): fixed-size pages, and inside each an
 /// order of heads and tokens. A contiguous layout is one page per sequence.
 ///

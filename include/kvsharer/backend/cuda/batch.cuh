@@ -4,9 +4,11 @@
 #include <concepts>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/config.hpp"
+#include "kvsharer/core/element.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::cuda {
@@ -42,6 +44,29 @@ concept BatchView = std::is_trivially_copyable_v<B> && requires(const B b, index
 
 template <BatchView B>
 using stored_type = typename std::remove_cvref_t<decltype(std::declval<const B&>().sequence(0))>::value_type;
+
+/// Keys and values that the device's attention can read: rows of one type that caches store.
+template <class K, class V>
+concept AttendedViews =
+    BatchView<K> && BatchView<V> && CacheElement<stored_type<K>> && std::same_as<stored_type<K>, stored_type<V>>;
+
+/// Are they? If not, says why.
+template <class K, class V>
+consteval bool require_attended_views() {
+  constexpr bool rows = BatchView<K> && BatchView<V>;
+  static_assert(rows,
+                "kvsharer E212: the device's attention reads whole rows: of keys and of values, `sequence(place)` must "
+                "return a RowContiguousView; transposed, tiled and scaled memory is for the CPU backend");
+  if constexpr (rows) {
+    constexpr bool numbers = AttendedViews<K, V>;
+    static_assert(numbers,
+                  "kvsharer E213: the device's attention reads float, kvsharer::float16 or kvsharer::bfloat16, keys "
+                  "and values alike");
+    return numbers;
+  } else {
+    return false;
+  }
+}
 
 /// The row of a token, or null where the view knows that there is none.
 template <RowContiguousView V>

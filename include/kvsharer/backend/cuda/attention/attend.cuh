@@ -3,7 +3,6 @@
 
 #include <cuda_runtime.h>
 
-#include <concepts>
 #include <cstddef>
 #include <string>
 
@@ -14,7 +13,6 @@
 #include "kvsharer/backend/cuda/batch.cuh"
 #include "kvsharer/backend/cuda/launch.cuh"
 #include "kvsharer/core/attention_shape.hpp"
-#include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
 
@@ -105,8 +103,8 @@ auto make_problem(const backend& on, const attention_shape& shape, const K& keys
 /// block tables change, and `batch.sequences` and `max_rows` do not. Rows of a sequence of length 0 become 0. `layer`
 /// names the layer in the status word only. Throws errc::bad_shape, errc::bad_argument, errc::short_scratch (see
 /// attention_scratch_bytes) and errc::cuda_call. O(rows x tokens x heads x head_dim).
-template <int HeadDim, BatchView K, BatchView V>
-requires CacheElement<stored_type<K>> && std::same_as<stored_type<K>, stored_type<V>>
+template <int HeadDim, class K, class V>
+requires AttendedViews<K, V>
 void attend(const backend& on, const attention_shape& shape, const K& keys, const V& values, const ragged_batch& batch,
             const stored_type<K>* queries, stored_type<K>* out, const attention_extras& extras = {},
             layer_id layer = {-1}) {
@@ -130,7 +128,8 @@ void attend(const backend& on, const attention_shape& shape, const K& keys, cons
 
 /// The same for a head_dim that is known at run time: one of attention_head_dims, else errc::bad_shape. Compiles the
 /// kernels of all of them; engines that know theirs call the form above.
-template <BatchView K, BatchView V>
+template <class K, class V>
+requires AttendedViews<K, V>
 void attend(const backend& on, const attention_shape& shape, const K& keys, const V& values, const ragged_batch& batch,
             const stored_type<K>* queries, stored_type<K>* out, const attention_extras& extras = {},
             layer_id layer = {-1}) {
@@ -147,6 +146,14 @@ void attend(const backend& on, const attention_shape& shape, const K& keys, cons
       throw error(errc::bad_shape, "there are attention kernels for a head_dim of 64, 96, 128 and 256, not " +
                                        std::to_string(shape.head_dim));
   }
+}
+
+/// Both, of views that cannot be attended to: says why.
+template <int... HeadDim, class K, class V>
+requires(!AttendedViews<K, V>) void attend(const backend&, const attention_shape&, const K&, const V&,
+                                           const ragged_batch&, const void*, void*, const attention_extras& = {},
+                                           layer_id = {-1}) {
+  [[maybe_unused]] constexpr bool attended = require_attended_views<K, V>();
 }
 
 }  // namespace kvsharer::inline v0::cuda

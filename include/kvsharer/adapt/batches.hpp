@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "kvsharer/concepts/layouts.hpp"
+#include "kvsharer/config.hpp"
+#include "kvsharer/core/types.hpp"
+#include "kvsharer/layout/layer_view.hpp"
+#include "kvsharer/layout/paged_index.hpp"
+#include "kvsharer/layout/reordered_index.hpp"
+#include "kvsharer/layout/sink_ring.hpp"
+
+/// One layer's views of many sequences, as the device's attention takes them (cuda::BatchView): made of the view of
+/// one.
+namespace kvsharer::inline v0::adapt {
+
+/// Sequences one behind the other: that of place p begins p * distance elements after `first`. With any distance, a
+/// single one at place 0.
+template <class E, IndexLayout Index>
+struct side_by_side {
+  layer_view<E, Index> first{};
+  index_t distance = 0;
+
+  KVSHARER_HD constexpr auto sequence(index_t place) const noexcept {
+    return layer_view{first.data + place * distance, first.layout};
+  }
+};
+template <class E, class Index>
+side_by_side(layer_view<E, Index>, index_t) -> side_by_side<E, Index>;
+
+/// Sequences in the pages of one pool: `first` has the block table of place 0, and those of the others follow it,
+/// `blocks` entries each, in the memory of the pool.
+template <class E>
+struct table_by_table {
+  layer_view<E, layout::paged_index> first{};
+  index_t blocks = 0;
+
+  KVSHARER_HD constexpr auto sequence(index_t place) const noexcept {
+    auto view = first;
+    view.layout.pages += place * blocks;
+    return view;
+  }
+};
+template <class E>
+table_by_table(layer_view<E, layout::paged_index>, index_t) -> table_by_table<E>;
+
+/// Rings one behind the other, like `side_by_side`. How many tokens each has seen lies in the memory of the rings, so
+/// that a captured graph follows it; a batch's lengths must be `layout::sink_ring::length()` of the same numbers.
+template <class E, IndexLayout Index>
+struct ring_by_ring {
+  layer_view<E, layout::reordered_index<layout::sink_ring, Index>> first{};
+  index_t distance = 0;
+  const std::int32_t* seen = nullptr;  // [place]
+
+  KVSHARER_HD constexpr auto sequence(index_t place) const noexcept {
+    auto view = first;
+    view.data += place * distance;
+    view.layout.order.seen = seen[place];
+    return view;
+  }
+};
+template <class E, class Index>
+ring_by_ring(layer_view<E, layout::reordered_index<layout::sink_ring, Index>>, index_t, const std::int32_t*)
+    -> ring_by_ring<E, Index>;
+
+}  // namespace kvsharer::inline v0::adapt

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kvsharer/concepts/layouts.hpp"
+#include "kvsharer/config.hpp"
+#include "kvsharer/core/types.hpp"
+#include "kvsharer/layout/layer_view.hpp"
+
+/// Ready adapters over memory that is borrowed and never copied: functions that are named by an engine's memory order
+/// and make the views of all its layers, its keys and its values apart. `adapt::cache` makes a KVCache of two.
+namespace kvsharer::inline v0::adapt {
+
+/// Layers in one allocation, `distance` elements from each to the next.
+template <class E>
+struct stacked {
+  const E* data = nullptr;
+  index_t distance = 0;
+
+  KVSHARER_HD constexpr const E* operator()(layer_id l) const noexcept { return data + l.value * distance; }
+};
+template <class E>
+stacked(const E*, index_t) -> stacked<E>;
+
+/// An allocation for each layer. The list of them lies in host memory, is borrowed, and is asked when a view is made.
+template <class E>
+struct separate {
+  const E* const* layers = nullptr;
+
+  constexpr const E* operator()(layer_id l) const noexcept { return layers[l.value]; }
+};
+template <class E>
+separate(const E* const*) -> separate<E>;
+template <class E>
+separate(E* const*) -> separate<E>;
+
+/// The keys, or the values, of all layers: where each begins, and the order inside, which is the same in all.
+///
+/// planes(l) -> layer_view
+template <class Layers, IndexLayout Index>
+struct planes {
+  Layers layers{};
+  Index index{};
+
+  constexpr auto operator()(layer_id l) const noexcept { return layer_view{layers(l), index}; }
+};
+template <class Layers, class Index>
+planes(Layers, Index) -> planes<Layers, Index>;
+
+/// Which part of memory that holds keys and values side by side, keys first.
+enum class part : unsigned char { keys, values };
+
+}  // namespace kvsharer::inline v0::adapt

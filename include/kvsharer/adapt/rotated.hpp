@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kvsharer/core/types.hpp"
+#include "kvsharer/layout/rotated_view.hpp"
+
+namespace kvsharer::inline v0::adapt {
+
+/// Planes of keys from before rotation, read as attention reads them. See rotated_view.
+template <class Planes>
+struct rotated_planes {
+  Planes stored;
+  const float* angles = nullptr;
+  index_t half = 0;
+  rotary_pairs pairs = rotary_pairs::halves;
+
+  constexpr auto operator()(layer_id l) const noexcept { return rotated_view{stored(l), angles, half, pairs}; }
+};
+
+/// `stored` turned by `angles`, [position][cosines, sines][head_dim / 2] in the memory of the keys, of as many
+/// positions as there are tokens.
+template <class Planes>
+constexpr rotated_planes<Planes> rotated(Planes stored, cache_shape s, const float* angles, rotary_pairs pairs) {
+  return {stored, angles, s.head_dim / 2, pairs};
+}
+
+}  // namespace kvsharer::inline v0::adapt

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kvsharer/core/types.hpp"
+#include "kvsharer/layout/scaled_view.hpp"
+
+namespace kvsharer::inline v0::adapt {
+
+/// The scales of stored codes: a number means its code times these. Either may be null, which stands for ones.
+struct scales {
+  const float* tensor = nullptr;  ///< [layer], in host memory, asked when a view is made
+  const float* heads = nullptr;   ///< [layer][kv_head], in the memory of the codes
+};
+
+/// Planes of codes, read as what they mean. See scaled_view.
+template <class Planes>
+struct scaled_planes {
+  Planes codes;
+  scales by;
+  index_t kv_heads = 0;
+
+  constexpr auto operator()(layer_id l) const noexcept {
+    return scaled_view{codes(l), by.tensor != nullptr ? by.tensor[l.value] : 1.0f,
+                       by.heads != nullptr ? by.heads + l.value * kv_heads : nullptr};
+  }
+};
+
+/// `codes` with their scales.
+template <class Planes>
+constexpr scaled_planes<Planes> scaled(Planes codes, cache_shape s, scales by) {
+  return {codes, by, s.kv_heads};
+}
+
+}  // namespace kvsharer::inline v0::adapt

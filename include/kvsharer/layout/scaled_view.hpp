@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kvsharer/concepts/kv_cache.hpp"
+#include "kvsharer/config.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0 {
+
+/// A view's numbers times a scale: one for all, times one of each KV head where there are such. It has no rows, since
+/// what is stored is not what is meant.
+template <LayerView View>
+struct scaled_view {
+  using value_type = typename View::value_type;
+
+  View view{};
+  float scale = 1.0f;
+  const float* head_scales = nullptr;  // [kv_head], where the view's numbers are; or null
+
+  KVSHARER_HD constexpr float at(index_t head, index_t token, index_t channel) const noexcept {
+    const float of_head = head_scales != nullptr ? scale * head_scales[head] : scale;
+    return static_cast<float>(view.at(head, token, channel)) * of_head;
+  }
+};
+template <class View>
+scaled_view(View, float, const float*) -> scaled_view<View>;
+
+}  // namespace kvsharer::inline v0

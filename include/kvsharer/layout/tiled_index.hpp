@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kvsharer/concepts/layouts.hpp"
+#include "kvsharer/config.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::layout {
+
+/// Rows cut into tiles of `tile` neighbouring channels, `block` elements from tile to tile: [head][channel / tile]
+/// [token][channel % tile] and the like. With a tile of one channel it is a transposed plane, [head][channel][token].
+/// All distances are in elements.
+struct tiled_index {
+  index_t tile = 1;
+  index_t block = 0;
+  index_t head = 0;
+  index_t token = 0;
+  index_t base = 0;
+
+  static constexpr bool rows_contiguous = false;
+
+  KVSHARER_HD constexpr index_t offset(index_t h, index_t t, index_t channel) const noexcept {
+    return base + h * head + channel / tile * block + t * token + channel % tile;
+  }
+};
+static_assert(IndexLayout<tiled_index>);
+
+}  // namespace kvsharer::inline v0::layout
