@@ -57,11 +57,12 @@ if(HOW STREQUAL "debian")
 elseif(HOW STREQUAL "vcpkg")
   set(package_folder share/kvsharer)
   set(prefix ${WORK}/installed)
-  run(${CMAKE_COMMAND} -DSOURCE=${SOURCE} -DWORK=${WORK} -DCOMPILER=${COMPILER} -P
+  run(${CMAKE_COMMAND} -DSOURCE=${SOURCE} -DWORK=${WORK} -DCOMPILER=${COMPILER} -DVERSION=${VERSION} -P
       ${CMAKE_CURRENT_LIST_DIR}/vcpkg_tool.cmake)
 elseif(HOW STREQUAL "conan")
   set(prefix ${WORK}/package)
-  run(${PYTHON} ${CMAKE_CURRENT_LIST_DIR}/conan_tool.py ${SOURCE}/packaging/conan/conanfile.py ${WORK}/exported ${prefix})
+  run(${PYTHON} ${CMAKE_CURRENT_LIST_DIR}/conan_tool.py ${SOURCE}/packaging/conan/conanfile.py ${WORK}/exported ${prefix}
+      ${VERSION})
 elseif(HOW STREQUAL "install")
   file(REMOVE_RECURSE ${PREFIX})
   run(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK}/library ${generator} ${only_the_library} -DCMAKE_INSTALL_PREFIX=${prefix})
@@ -87,6 +88,9 @@ endif()
 
 if(HOW STREQUAL "install")
   return()
+elseif(HOW STREQUAL "conan")
+  compile_and_run(core -I${prefix}/include)  # Conan itself writes what CMake reads
+  return()
 elseif(HOW STREQUAL "pkg_config")
   file(COPY ${prefix}/ DESTINATION ${WORK}/moved)  # files find each other wherever they are put
   set(ENV{PKG_CONFIG_PATH} ${WORK}/moved/share/pkgconfig)
@@ -107,7 +111,7 @@ elseif(HOW STREQUAL "pkg_config")
 endif()
 
 set(consumer_how ${HOW})
-if(HOW MATCHES "debian|vcpkg|conan")
+if(HOW MATCHES "debian|vcpkg")
   set(consumer_how find_package_core)
 endif()
 set(configure ${CMAKE_COMMAND} -S ${consumer} -B ${WORK}/consumer ${generator} -DHOW=${consumer_how} -DKVSHARER_SOURCE=${SOURCE}
