@@ -76,6 +76,9 @@ inline std::string line_violation(const headers& all, const std::string& path, c
   const std::string here = room(path);
   if (std::regex_match(line, condition) && !may_decide.contains(path))
     return "decides by the preprocessor; only config.hpp and the like may";
+  if (line.find("__global__") != line.npos && !line.starts_with("#") && line.find("KVSHARER_HIDDEN") == line.npos &&
+      line.find("static") == line.npos)
+    return "has a kernel that is neither KVSHARER_HIDDEN nor static; two shared objects would mix up theirs";
   if (std::regex_match(line, found, other)) {
     const std::string name = found[1];
     if (!std::regex_match(name, standard) && !permits(third_parties, here, name))
