@@ -53,6 +53,7 @@ inline const std::set<std::string> may_decide{
     "kvsharer/config.hpp",
     "kvsharer/backend/cpu/parallel.hpp",
     "kvsharer/backend/cpu/simd.hpp",
+    "kvsharer/backend/cuda/ptx.cuh",
 };
 
 /// The room of "kvsharer/...".

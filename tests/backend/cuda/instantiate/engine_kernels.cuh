@@ -6,6 +6,7 @@
 #include "kvsharer/metric/mean_row_norm.hpp"
 
 /// What all files of an engine include: the kernels that it uses, which engine_kernels.cu makes.
+// [declare]
 namespace engine {
 using layout = kvsharer::layout::paged<16>;
 using view = kvsharer::cuda::pool_batch<const kvsharer::float16, layout>;
@@ -16,3 +17,4 @@ using metric = kvsharer::metric::mean_row_norm;
 KVSHARER_DECLARE_ATTENTION(64, engine::view);
 KVSHARER_DECLARE_CACHE(kvsharer::float16, engine::layout);
 KVSHARER_DECLARE_DISTANCES(engine::metric, engine::average);
+// [/declare]
