@@ -4,15 +4,17 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <string>
-#include <vector>
+#include <filesystem>
 
 namespace {
 
-/// A library with all its symbols offered to those that are loaded later, as an engine's plugins may be.
+/// A library beside this program, with all its symbols offered to those that are loaded later, as an engine's plugins
+/// may be.
 class plugin {
  public:
-  explicit plugin(const char* file) : handle_(dlopen(file, RTLD_NOW | RTLD_GLOBAL)) {
+  explicit plugin(const char* name)
+      : handle_(dlopen((std::filesystem::read_symlink("/proc/self/exe").parent_path() / name).c_str(),
+                       RTLD_NOW | RTLD_GLOBAL)) {
     if (handle_ == nullptr) FAIL(dlerror());
     similarity = reinterpret_cast<double (*)(int)>(dlsym(handle_, "kvsharer_test_similarity"));
     if (similarity == nullptr) FAIL(dlerror());
