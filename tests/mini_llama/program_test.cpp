@@ -29,14 +29,42 @@ arguments with(arguments a, const arguments& more) {
 TEST_CASE("every command explains itself") {
   const program_run all = run_program({"--help"});
   CHECK(all.exit_code == 0);
-  for (const std::string command : {"search", "generate", "eval", "logits", "demo", "sweep", "report"}) {
+  for (const std::string command : {"search", "generate", "eval", "logits", "demo", "sweep", "report", "bench"}) {
     CHECK(has(all.out, command));
     const program_run one = run_program({command, "--help"});
     CHECK(one.exit_code == 0);
-    CHECK(has(one.out, command == "report" ? "--out" : "--model"));
+    CHECK(has(one.out, command == "report" ? "--out" : command == "bench" ? "--shape" : "--model"));
     CHECK(one.err.empty());
   }
   CHECK(has(run_program({"--version"}).out, "0.1.0"));
+}
+
+TEST_CASE("bench measures a shape under several maps") {
+  const scratch_directory folder;
+  const auto shape = folder.write("tiny.json", R"({"model_type": "llama", "num_hidden_layers": 4, "hidden_size": 64,
+    "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100,
+    "max_position_embeddings": 128})");
+  const arguments tiny{"bench",        "--shape", shape.string(), "--backend", "cpu", "--context", "24",
+                       "--new-tokens", "4",       "--repeats",    "1"};
+  const program_run timed = run_program(with(tiny, {"--share", "0,25%", "--batch", "2", "--json"}));
+  REQUIRE(timed.exit_code == 0);
+  const json j = json::parse(timed.out);
+  REQUIRE(j["runs"].size() == 2);
+  CHECK(j["runs"][0]["layer_map"] == json({0, 1, 2, 3}));
+  CHECK(j["runs"][1]["layer_map"] == json({0, 1, 2, 2}));
+  CHECK(j["runs"][0]["decode_step_seconds"].get<double>() > 0);
+
+  // 32 tokens are two pages: 4 layers x 2 planes x 32 tokens x 32 channels x 2 bytes.
+  const program_run budget =
+      run_program(with(tiny, {"--share", "0,50%", "--order", "spread", "--kv-budget", "0.000034", "--json"}));
+  REQUIRE(budget.exit_code == 0);
+  const json b = json::parse(budget.out);
+  CHECK(b["runs"][0]["batch"] == 2);
+  CHECK(b["runs"][1]["batch"] == 4);
+  CHECK(b["runs"][1]["layer_map"] == json({0, 0, 2, 2}));
+  CHECK(has(run_program(tiny).out, "tokens/s"));
+  CHECK(has(run_program(with(tiny, {"--context", "125"})).err, "this shape knows 128 positions"));
+  CHECK(has(run_program(with(tiny, {"--map", "0,1"})).err, "this shape has 4 layers"));
 }
 
 TEST_CASE("search writes a strategy that generate, eval and logits follow") {
