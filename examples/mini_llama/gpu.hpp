@@ -7,6 +7,7 @@
 
 #include "generation.hpp"
 #include "kvsharer/kvsharer.hpp"
+#include "probe_request.hpp"
 #include "session.hpp"
 
 namespace mini_llama {
@@ -22,6 +23,10 @@ class gpu {
   /// As mini_llama::generate, with the cache's type also that of weights and activations, and pages of 16 tokens.
   /// Throws kvsharer::error for what the device refuses.
   virtual generation generate(const session& s, const kvsharer::share_map& map, const generation_request& request) = 0;
+
+  /// A probe that runs the samples here, as search_probe does on the host. It borrows this object. Throws
+  /// kvsharer::error for what the device refuses.
+  virtual made_probe make_probe(const weight_source& source, const probe_request& wanted) = 0;
 };
 
 /// The first GPU. Throws kvsharer::error (no_device) where none can be used, or the program was built without CUDA.

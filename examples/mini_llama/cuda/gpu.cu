@@ -14,6 +14,8 @@ namespace cuda {
 template <kvsharer::CacheElement E>
 generation generate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_map& map,
                        const generation_request& request);
+template <kvsharer::CacheElement E>
+made_probe probe_on(kvsharer::cuda::stream_ref stream, const weight_source& source, const probe_request& wanted);
 
 namespace {
 
@@ -32,6 +34,18 @@ class first_gpu final : public gpu {
     if (request.cache.type == "f16") return generate_on<kvsharer::float16>(stream, s, map, request);
     if (request.cache.type == "bf16") return generate_on<kvsharer::bfloat16>(stream, s, map, request);
     throw usage_error("there is no cache type \"" + request.cache.type + "\"; choose f32, f16 or bf16");
+  }
+
+  made_probe make_probe(const weight_source& source, const probe_request& wanted) override {
+    const kvsharer::cuda::stream_ref stream(stream_);
+    switch (type_of(source, wanted)) {
+      case dtype::f16:
+        return probe_on<kvsharer::float16>(stream, source, wanted);
+      case dtype::bf16:
+        return probe_on<kvsharer::bfloat16>(stream, source, wanted);
+      default:
+        return probe_on<float>(stream, source, wanted);
+    }
   }
 
  private:
