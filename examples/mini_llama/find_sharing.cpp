@@ -40,7 +40,8 @@ kvsharer::search_report search_best_first(const kvsharer::distance_matrix& dista
 
 search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request, gpu* card) {
   const weight_source source{s.llama.config(), &s.llama};
-  const probe_request wanted{samples, request.objective, similarity_named(request.similarity)};
+  probe_request wanted{samples, request.objective, similarity_named(request.similarity)};
+  if (card) wanted.type = dtype::f32;
   const made_probe made = card ? card->make_probe(source, wanted) : host_probe(source, wanted);
   search_outcome outcome = find_sharing(s.identity, samples, request, *made.runs);
   outcome.calibration_seconds = made.calibration_seconds;

@@ -40,7 +40,8 @@ struct search_outcome {
   double seconds = 0;  ///< all of it
 };
 
-/// Calibrates, measures, ranks and searches, on the samples as one batch; on a GPU if one is given.
+/// Calibrates, measures, ranks and searches, on the samples as one batch; on a GPU if one is given, and then
+/// in float, as on the host.
 search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request,
                             gpu* card = nullptr);
 

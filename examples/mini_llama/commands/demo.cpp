@@ -165,9 +165,9 @@ void run(const demo_arguments& a, const gpu_opener& open) {
 
   const model_config& c = s.llama.config();
   const kvsharer::search_report& found = paper.found.strategy.report;
-  std::printf("%s, %d layers, %d query and %d KV heads of %d; %d calibration samples of %d tokens; on %s\n\n",
+  std::printf("%s, %d layers, %d query and %d KV heads of %d; %d calibration samples of %d tokens%s\n\n",
               c.architecture.c_str(), c.layers, c.heads, c.kv_heads, c.head_dim, a.samples, a.sample_tokens,
-              device.c_str());
+              card ? ("; on " + device).c_str() : "");
   std::printf("How different the layers' caches are, and what KVSharer shares at 25%%:\n\n%s\n%s\n",
               draw_distances(paper.found.strategy.distances, found.map).c_str(), draw_map(found.map).c_str());
   std::printf("%s\n", table(rows, s).c_str());

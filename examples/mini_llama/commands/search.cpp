@@ -85,7 +85,7 @@ void print_text(const found_sharing& found, const search_arguments& a) {
       o.layer_evaluations, r.map.layers() + r.layer_evaluations_without_resume);
   const candidate_cost total = total_cost(found.costs);
   if (total.seconds > 0)
-    std::printf("on %s: %.4f s a candidate, %.3f TFLOP in all at %.3f TFLOP/s\n", found.device.c_str(),
+    std::printf("on %s: %.4f s a candidate, %.4g TFLOP in all at %.4g TFLOP/s\n", found.device.c_str(),
                 total.seconds / static_cast<double>(found.costs.size()), total.operations / tera,
                 total.operations / tera / total.seconds);
 }

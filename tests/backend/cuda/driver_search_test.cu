@@ -49,7 +49,7 @@ const kvsharer::model_identity identity{layers, 2, 64, llama().config().rope.ide
 
 /// One probe of either kind.
 struct both {
-  token_batch batch = samples(3, 7);
+  token_batch batch = samples(2, 6);
   std::unique_ptr<gpu> card = open_gpu();
   made_probe here, there;
 
@@ -98,7 +98,7 @@ TEST_CASE("after any history of candidates, resuming scores the bits of a whole 
     index_t run = layers;
     share_map accepted = share_map::identity(layers);
     int changes = 0;
-    for (int i = 0; i < 16; ++i) {
+    for (int i = 0; i < 9; ++i) {
       const int reader = 1 + static_cast<int>(bits() % (layers - 1)), owner = static_cast<int>(bits() >> 1) % reader;
       if (!accepted.owns({reader})) continue;
       const share_map proposed = accepted.with({{reader}, {owner}}).value();
@@ -144,7 +144,7 @@ TEST_CASE("searches by rank and best first find on the device what they find on 
   const search_request requests[] = {
       {.share = 2},
       {.share = 2, .threshold = 0.9, .order = "similar", .resume = false},
-      {.share = 3, .threshold = -1e300, .order = "best", .objective = "kl"},
+      {.share = 2, .threshold = -1e300, .order = "best", .objective = "kl"},
       {.share = 2, .order = "best-suffix", .beam = 2},
   };
   int rejected = 0;
