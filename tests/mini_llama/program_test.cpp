@@ -176,7 +176,7 @@ TEST_CASE("the cost of a search is known of a shape alone") {
                                                           {"num_hidden_layers", 6},
                                                           {"num_attention_heads", 4},
                                                           {"num_key_value_heads", 2},
-                                                          {"head_dim", 16},
+                                                          {"head_dim", 64},
                                                           {"hidden_act", "silu"},
                                                           {"max_position_embeddings", 64},
                                                           {"rope_theta", 10000.0},
@@ -211,6 +211,14 @@ TEST_CASE("the cost of a search is known of a shape alone") {
   CHECK(has(text.out, "on CPU: "));
   CHECK(has(text.out, "TFLOP/s"));
   CHECK(json::parse(run_program(with(search, {"--share", "0", "--json"})).out).at("candidate_seconds").is_null());
+
+  // On a GPU where there is one, else refused: never on the host by stealth.
+  const program_run insisting = run_program({"search", "--shape", shape, "--samples", "3", "--sample-tokens", "8",
+                                             "--share", "2", "--backend", "cuda", "--json"});
+  if (insisting.exit_code == 0)
+    CHECK(json::parse(insisting.out).at("device") != "CPU");
+  else
+    CHECK(has(insisting.err, "kvsharer E701: "));
 
   refused(with(search, {"--share", "2", "--model", model}), 2, {"--model", "--shape"});
   refused(with(search, {"--share", "2", "--token-ids", shape}), 2, {"--shape", "--token-ids"});

@@ -143,8 +143,8 @@ class search_probe final : public probe {
     return (*score_)(buffers_.normed.data());
   }
 
-  /// Layers add to their input in place, so each one's is copied first: two bytes of memory traffic for every some
-  /// thousand operations.
+  /// Layers add to their input in place, so each one's is copied first: at 7 billion parameters 10 us of a layer's
+  /// millisecond.
   void run(const kvsharer::share_map& map, kvsharer::layer_id first) {
     first_ = first;
     store_.begin_candidate(map, first);
