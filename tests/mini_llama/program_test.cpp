@@ -195,6 +195,68 @@ void refused(const arguments& a, int code, const std::vector<std::string>& words
   for (const std::string& w : words) CHECK_MESSAGE(has(r.err, w), w);
 }
 
+TEST_CASE("the cost of a search is known of a shape alone") {
+  const scratch_directory folder;
+  const std::string shape = folder
+                                .write("shape.json", json{{"architectures", {"LlamaForCausalLM"}},
+                                                          {"model_type", "llama"},
+                                                          {"vocab_size", 97},
+                                                          {"hidden_size", 32},
+                                                          {"intermediate_size", 48},
+                                                          {"num_hidden_layers", 6},
+                                                          {"num_attention_heads", 4},
+                                                          {"num_key_value_heads", 2},
+                                                          {"head_dim", 64},
+                                                          {"hidden_act", "silu"},
+                                                          {"max_position_embeddings", 64},
+                                                          {"rope_theta", 10000.0},
+                                                          {"rms_norm_eps", 1e-5},
+                                                          {"tie_word_embeddings", true},
+                                                          {"bos_token_id", 1},
+                                                          {"eos_token_id", 2},
+                                                          {"torch_dtype", "float32"}}
+                                                         .dump())
+                                .string();
+  const arguments search{"search", "--shape", shape, "--samples", "3", "--sample-tokens", "8", "--backend", "cpu"};
+  const program_run r = run_program(with(search, {"--share", "2", "--threshold", "-1", "--json"}));
+  REQUIRE(r.exit_code == 0);
+  const json j = json::parse(r.out);
+  CHECK(j.at("accepted") == 2);
+  CHECK(j.at("device") == "CPU");
+  CHECK(j.at("weights_seconds") > 0);
+  REQUIRE(j.at("candidate_costs").size() == 2);
+  double seconds = 0, teraflop = 0;
+  for (const json& c : j.at("candidate_costs")) {
+    CHECK(c.at("first_layer") > 0);
+    seconds += c.at("seconds").get<double>();
+    teraflop += c.at("teraflop").get<double>();
+  }
+  CHECK(j.at("candidate_seconds").get<double>() == doctest::Approx(seconds / 2));
+  CHECK(j.at("teraflop").get<double>() == doctest::Approx(teraflop));
+  CHECK(j.at("teraflop_per_second").get<double>() == doctest::Approx(teraflop / seconds));
+  CHECK(json::parse(run_program(with(search, {"--share", "2", "--threshold", "-1", "--json"})).out).at("score") ==
+        j.at("score"));
+  const program_run text = run_program(with(search, {"--share", "1", "--dtype", "f16"}));
+  CHECK(text.exit_code == 0);
+  CHECK(has(text.out, "on CPU: "));
+  CHECK(has(text.out, "TFLOP/s"));
+  CHECK(json::parse(run_program(with(search, {"--share", "0", "--json"})).out).at("candidate_seconds").is_null());
+
+  // On a GPU where there is one, else refused: never on the host by stealth.
+  const program_run insisting = run_program({"search", "--shape", shape, "--samples", "3", "--sample-tokens", "8",
+                                             "--share", "2", "--backend", "cuda", "--json"});
+  if (insisting.exit_code == 0)
+    CHECK(json::parse(insisting.out).at("device") != "CPU");
+  else
+    CHECK(has(insisting.err, "kvsharer E701: "));
+
+  refused(with(search, {"--share", "2", "--model", model}), 2, {"--model", "--shape"});
+  refused(with(search, {"--share", "2", "--token-ids", shape}), 2, {"--shape", "--token-ids"});
+  refused({"search", "--shape", shape, "--share", "2", "--sample-tokens", "65"}, 2, {"--sample-tokens", "64"});
+  refused({"search", "--shape", "llama2-8b", "--share", "2"}, 2, {"llama2-8b", "llama2-7b"});
+  refused({"search", "--calibration", calibration, "--share", "2"}, 2, {"--model", "--shape"});
+}
+
 TEST_CASE("wrong use is refused with exit code 2, and nothing is written") {
   const scratch_directory folder;
   const std::string out = (folder.path() / "never.json").string();
@@ -210,6 +272,10 @@ TEST_CASE("wrong use is refused with exit code 2, and nothing is written") {
   refused(with(search, {"--share", "6", "--objective", "mse"}), 2, {"--objective", "cosine"});
   refused(with(search, {"--share", "6", "--sample-tokens", "1"}), 2, {"--sample-tokens"});
   refused({"search", "--model", model, "--share", "6", "--out", out}, 2, {"--calibration", "--token-ids"});
+  refused(with(search, {"--share", "6", "--backend", "tpu"}), 2, {"--backend", "cuda"});
+  refused(
+      with(search, {"--share", "6", "--samples", "2", "--sample-tokens", "8", "--backend", "cpu", "--dtype", "f32"}), 2,
+      {"--dtype"});
   refused({"generate", "--model", model, "--prompt", ""}, 2, {"empty"});
   refused({"generate", "--model", model}, 2, {"--prompt"});
   refused({"generate", "--model", model, "--prompt", "a", "--max-new-tokens", "0"}, 2, {"--max-new-tokens"});

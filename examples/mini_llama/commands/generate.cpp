@@ -127,7 +127,7 @@ void add_generate(CLI::App& app, const gpu_opener& open) {
       ->check(CLI::PositiveNumber);
   c->add_option("--backend", a->backend, "Where to run: auto takes a GPU where there is one; cuda insists on it")
       ->capture_default_str()
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+      ->check(CLI::IsMember(std::vector<std::string>(backend_names.begin(), backend_names.end())));
   c->add_flag("--json", a->json, "Print one JSON object on standard output");
   c->callback([a, open] { run(*a, open); });
 }
