@@ -140,14 +140,14 @@ TEST_CASE("scores follow their definitions, whatever the vocabulary") {
       CHECK(std::abs(got[r].full_loss + log_p[target]) < 1e-6);
       CHECK(std::abs(got[r].loss + log_q[target]) < 1e-6);
       CHECK(std::abs(got[r].kl - divergence(log_p, log_q)) < 1e-5);
-      CHECK(got[r].agrees == (best(p) == best(q)));
+      CHECK(got[r].agrees == static_cast<int>(best(p) == best(q)));
       CHECK(alone[r].full_loss == got[r].full_loss);
       CHECK(alone[r].loss == got[r].full_loss);
       CHECK(alone[r].kl == 0);
-      CHECK(alone[r].agrees);
+      CHECK(alone[r].agrees == 1);
     }
     CHECK(got[2].kl == 0);
-    CHECK(got[2].agrees);
+    CHECK(got[2].agrees == 1);
   }
 }
 
