@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,6 +12,7 @@
 #include "../draw.hpp"
 #include "../files.hpp"
 #include "../find_sharing.hpp"
+#include "../fit_alignment.hpp"
 #include "../interrupt.hpp"
 #include "../progress.hpp"
 #include "commands.hpp"
@@ -25,8 +28,9 @@ struct search_arguments {
   std::vector<int> map;
   int samples = 30, sample_tokens = 64;
   std::optional<double> threshold;
-  bool json = false, no_resume = false, strict = false, skip_mismatched = false;
+  bool json = false, no_resume = false, strict = false, skip_mismatched = false, align = false;
   search_request request;
+  alignment_request alignment;
 };
 
 token_batch samples_of(const search_arguments& a, session& s) {
@@ -40,19 +44,51 @@ token_batch samples_of(const search_arguments& a, session& s) {
   return read_calibration(*a.calibration, s.words(), a.samples, a.sample_tokens);
 }
 
-void print_json(const search_outcome& o) {
+/// Fits what brings the map's readers nearer, writes it beside the strategy and names it there.
+std::optional<alignment_outcome> align(search_arguments& a, const session& s, const token_batch& samples,
+                                       search_outcome& o) {
+  if (!a.align || o.strategy.report.map.reader_count() == 0) return std::nullopt;
+  a.alignment.cancelled = interrupted;
+  alignment_outcome fitted = fit_alignment(s.llama, samples, o.strategy.report.map, a.alignment);
+  if (static_cast<int>(fitted.readers.size()) < o.strategy.report.map.reader_count()) {
+    std::fprintf(stderr, "mini_llama: stopped by Ctrl-C before the readers were aligned\n");
+    return std::nullopt;
+  }
+  const std::filesystem::path file = alignment_beside(*a.out);
+  const std::string bytes = alignment_bytes(fitted.readers);
+  write_file_atomically(file, bytes);
+  o.strategy.alignment = {file.filename().string(), alignment_hash(bytes), a.alignment.activations, a.alignment.ridge,
+                          a.alignment.offset};
+  return fitted;
+}
+
+nlohmann::json to_json(const alignment_outcome& fitted) {
+  nlohmann::json readers = nlohmann::json::array();
+  for (const auto& [l, e] : fitted.explained)
+    readers.push_back({{"layer", l}, {"keys_explained", e.keys}, {"values_explained", e.values}});
+  return {{"seconds", fitted.seconds}, {"readers", readers}};
+}
+
+void print_text(const alignment_outcome& fitted) {
+  for (const auto& [l, e] : fitted.explained)
+    std::printf("layer %d aligned: %.1f %% of its keys and %.1f %% of its values follow from its owner's\n", l,
+                100 * e.keys, 100 * e.values);
+}
+
+void print_json(const search_outcome& o, const std::optional<alignment_outcome>& fitted) {
   const kvsharer::search_report& r = o.strategy.report;
-  const nlohmann::json j{{"layer_map", std::vector<int>(r.map.owners().begin(), r.map.owners().end())},
-                         {"score", r.score},
-                         {"status", kvsharer::detail::name_of(kvsharer::detail::status_names, r.status)},
-                         {"accepted", r.accepted()},
-                         {"candidates_tried", r.candidates.size()},
-                         {"distance_matrix", kvsharer::distance_matrix_json(o.strategy.distances)},
-                         {"seconds", o.seconds},
-                         {"calibration_seconds", o.calibration_seconds},
-                         {"distance_seconds", o.distance_seconds},
-                         {"layer_evaluations", o.layer_evaluations},
-                         {"layer_evaluations_without_resume", r.map.layers() + r.layer_evaluations_without_resume}};
+  nlohmann::json j{{"layer_map", std::vector<int>(r.map.owners().begin(), r.map.owners().end())},
+                   {"score", r.score},
+                   {"status", kvsharer::detail::name_of(kvsharer::detail::status_names, r.status)},
+                   {"accepted", r.accepted()},
+                   {"candidates_tried", r.candidates.size()},
+                   {"distance_matrix", kvsharer::distance_matrix_json(o.strategy.distances)},
+                   {"seconds", o.seconds},
+                   {"calibration_seconds", o.calibration_seconds},
+                   {"distance_seconds", o.distance_seconds},
+                   {"layer_evaluations", o.layer_evaluations},
+                   {"layer_evaluations_without_resume", r.map.layers() + r.layer_evaluations_without_resume}};
+  if (fitted) j["alignment"] = to_json(*fitted);
   std::printf("%s\n", j.dump().c_str());
 }
 
@@ -100,6 +136,7 @@ void run(search_arguments& a) {
   if (a.request.order == "explicit" && a.map.empty()) throw usage_error("--order explicit needs --map");
   if (!is_best_first(a.request.order) && (a.request.beam != 1 || a.request.exact))
     throw usage_error("--beam and --exact are of --order best and best-suffix; " + a.request.order + " ranks");
+  if (a.align && !a.out) throw usage_error("--align writes its file beside the strategy's; name that with --out");
   session s(a.model);
   a.request.threshold = a.threshold.value_or(default_threshold(a.request.objective));
   a.request.share = parse_share(a.share, s.llama.config().layers);
@@ -115,11 +152,13 @@ void run(search_arguments& a) {
   a.request.resume = !a.no_resume;
   a.request.cancelled = interrupted;
   a.request.progress = [&](const kvsharer::search_progress& p) { shown.update(p); };
-  const search_outcome o = find_sharing(s, samples, a.request);
+  search_outcome o = find_sharing(s, samples, a.request);
+  const std::optional<alignment_outcome> fitted = align(a, s, samples, o);
   const kvsharer::search_report& r = o.strategy.report;
   if (a.out) write_file_atomically(*a.out, kvsharer::write_strategy(o.strategy));
   if (a.python_out) write_file_atomically(*a.python_out, kvsharer::python_map(r.map) + "\n");
-  a.json ? print_json(o) : print_text(o, a);
+  a.json ? print_json(o, fitted) : print_text(o, a);
+  if (fitted && !a.json) print_text(*fitted);
   if (r.status == kvsharer::search_status::cancelled)
     std::fprintf(stderr, "mini_llama: stopped by Ctrl-C; the map found so far is valid but shares fewer layers\n");
   if (r.status == kvsharer::search_status::ranking_exhausted) {
@@ -173,6 +212,18 @@ void add_search(CLI::App& app) {
   c->add_flag("--no-resume", a->no_resume, "Run every candidate from the first layer (same result, more work)");
   c->add_flag("--skip-mismatched", a->skip_mismatched,
               "With --token-ids: leave out samples of another length than the first instead of refusing them");
+  c->add_flag("--align", a->align,
+              "Fit what brings readers nearer to their own keys and values, and write it beside the strategy");
+  c->add_option("--align-on", a->alignment.activations,
+                "Whose activations that is fitted on: the full model's, or layer by layer the sharing model's own")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"full", "shared"}));
+  c->add_option("--align-ridge", a->alignment.ridge, "Ridge of that fit, as a share of the mean variance")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  c->add_flag(
+      "--align-no-offset", [a](std::int64_t) { a->alignment.offset = false; },
+      "Fit without an offset of values, which becomes an output bias");
   c->add_flag("--strict", a->strict, "Fail when fewer layers than asked for can share");
   c->add_option("--out", a->out, "Strategy file to write");
   c->add_option("--python-map", a->python_out, "Also write the map as a Python dictionary {layer: source}");
