@@ -16,7 +16,7 @@ struct alignment_request {
   /// "full": the model's without sharing, all readers at once. "shared": those of the model that shares, layer by
   /// layer, each reader when those below it are aligned, so that it also makes up for what they changed.
   std::string activations = "full";
-  double ridge = 1e-3;  ///< kvsharer::cpu::fit_options
+  double ridge = 0.1;  ///< kvsharer::cpu::fit_options
   bool offset = true;
   std::function<bool()> cancelled = {};
 };

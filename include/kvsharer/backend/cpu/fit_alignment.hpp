@@ -21,7 +21,7 @@ struct fit_options {
   /// Added to the diagonal of the owner's covariance, as a share of its mean: 0 is plain least squares, and the larger,
   /// the nearer the fit is to 0 (values to the reader's mean). Needs to be greater than 0 where there are fewer tokens
   /// than channels.
-  double ridge = 1e-3;
+  double ridge = 0.1;
   bool offset = true;  ///< may values have one?
   rope_pairing pairing = rope_pairing::half_split;
 };
