@@ -56,6 +56,13 @@ std::vector<layer_id> readers_of(const share_map& map) {
   return readers;
 }
 
+kvsharer::cpu::key_length key_length_named(const std::string& name) {
+  using kvsharer::cpu::key_length;
+  if (name == "least-squares") return key_length::least_squares;
+  if (name == "one") return key_length::one;
+  throw usage_error("there is no length \"" + name + "\" of key gains; choose least-squares or one");
+}
+
 class fitter {
  public:
   fitter(const model& m, const alignment_request& request)
@@ -64,7 +71,8 @@ class fitter {
   pair_moments moments() const { return {heads_, dim_}; }
 
   const kvsharer::layer_alignment& fit(layer_id reader, const pair_moments& moments) {
-    auto fitted = kvsharer::cpu::fit_alignment(moments, {.ridge = request_.ridge, .offset = request_.offset});
+    auto fitted = kvsharer::cpu::fit_alignment(
+        moments, {.ridge = request_.ridge, .offset = request_.offset, .keys = key_length_named(request_.keys)});
     out.explained[reader.value] = {fitted.keys_explained, fitted.values_explained};
     return out.readers[reader.value] = std::move(fitted.alignment);
   }

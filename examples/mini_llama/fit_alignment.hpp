@@ -18,6 +18,7 @@ struct alignment_request {
   std::string activations = "full";
   double ridge = 0.1;  ///< kvsharer::cpu::fit_options
   bool offset = true;
+  std::string keys = "one";  ///< how long gains are: "least-squares" or "one"
   std::function<bool()> cancelled = {};
 };
 

@@ -24,6 +24,7 @@ using kvsharer::layer_id;
 using kvsharer::pair_moments;
 using kvsharer::rope_pairing;
 using kvsharer::cpu::fit_alignment;
+using kvsharer::cpu::key_length;
 
 constexpr index_t heads = 2, dim = 6, tokens = 50;
 constexpr std::size_t plane = static_cast<std::size_t>(heads * tokens * dim);
@@ -128,7 +129,8 @@ errc refused(Action&& action) {
 TEST_CASE("what was planted is found, in both pairings") {
   for (const rope_pairing pairing : {rope_pairing::half_split, rope_pairing::interleaved}) {
     const layer_alignment a = planted(pairing);
-    const auto fit = fit_alignment(moments_of(layers_of(a)), {.ridge = 0, .offset = true, .pairing = pairing});
+    const auto fit =
+        fit_alignment(moments_of(layers_of(a)), {.ridge = 0, .keys = key_length::least_squares, .pairing = pairing});
     CHECK(largest_difference(fit.alignment.values, a.values) < 1e-6);
     CHECK(largest_difference(fit.alignment.offset, a.offset) < 1e-6);
     CHECK(largest_difference(fit.alignment.key_gain, a.key_gain) < 1e-6);
@@ -136,7 +138,8 @@ TEST_CASE("what was planted is found, in both pairings") {
     CHECK(fit.keys_explained == doctest::Approx(1).epsilon(1e-12));
     // The other pairing mixes channels that do not belong together.
     const auto other = pairing == rope_pairing::half_split ? rope_pairing::interleaved : rope_pairing::half_split;
-    const auto wrong = fit_alignment(moments_of(layers_of(a)), {.ridge = 0, .offset = true, .pairing = other});
+    const auto wrong =
+        fit_alignment(moments_of(layers_of(a)), {.ridge = 0, .keys = key_length::least_squares, .pairing = other});
     CHECK(wrong.keys_explained < 0.9);
   }
 }
@@ -169,7 +172,7 @@ std::pair<double, double> distances(const two_layers& c, const layer_alignment& 
 
 TEST_CASE("no other alignment comes nearer to noisy layers, and the explained share is that of the samples") {
   const two_layers c = layers_of(planted(rope_pairing::half_split), 0.7);
-  const auto fit = fit_alignment(moments_of(c), {.ridge = 0});
+  const auto fit = fit_alignment(moments_of(c), {.ridge = 0, .keys = key_length::least_squares});
   const auto [keys, values] = distances(c, fit.alignment);
   CHECK(keys > 0.1);
   CHECK(values > 0.1);
@@ -195,7 +198,8 @@ TEST_CASE("a ridge draws the fit towards nothing, and values towards the reader'
   const two_layers c = layers_of(planted(rope_pairing::half_split), 0.3);
   double size = std::numeric_limits<double>::infinity();
   for (const double ridge : {0.0, 1e-2, 1.0, 1e2, 1e8}) {
-    const layer_alignment a = fit_alignment(moments_of(c), {.ridge = ridge}).alignment;
+    const layer_alignment a =
+        fit_alignment(moments_of(c), {.ridge = ridge, .keys = key_length::least_squares}).alignment;
     double now = 0;
     for (const float x : a.values) now += static_cast<double>(x) * static_cast<double>(x);
     for (const float x : a.key_gain) now += static_cast<double>(x) * static_cast<double>(x);
@@ -227,8 +231,31 @@ TEST_CASE("a ridge draws the fit towards nothing, and values towards the reader'
         cross += k(1) * std::conj(k(0));
       }
     }
-  const layer_alignment a = fit_alignment(moments_of(c), {.ridge = 0.25}).alignment;
+  const layer_alignment a = fit_alignment(moments_of(c), {.ridge = 0.25, .keys = key_length::least_squares}).alignment;
   CHECK(std::abs(gain(a, 1, 2) - cross / (of_x + 0.25 * power)) < 1e-6);
+}
+
+TEST_CASE("gains of length 1 have the angle of least squares") {
+  const two_layers c = layers_of(planted(rope_pairing::half_split), 0.7);
+  const layer_alignment nearest = fit_alignment(moments_of(c), {.keys = key_length::least_squares}).alignment;
+  const auto turned = fit_alignment(moments_of(c), {.keys = key_length::one});
+  CHECK(fit_alignment(moments_of(c)).alignment == turned.alignment);  // the default
+  double left = 0, all = 0;
+  for (index_t h = 0; h < heads; ++h)
+    for (index_t f = 0; f < dim / 2; ++f) {
+      const auto g = gain(nearest, h, f);
+      CHECK(std::abs(gain(turned.alignment, h, f) - g / std::abs(g)) < 1e-6);
+      CHECK(std::abs(std::abs(g) - 1) > 1e-3);
+      for (index_t t = 0; t < tokens; ++t) {
+        const auto k = [&](std::size_t layer) {
+          return std::complex<double>(static_cast<double>(c.key_numbers[layer * plane + at(h, t, f)]),
+                                      static_cast<double>(c.key_numbers[layer * plane + at(h, t, f + dim / 2)]));
+        };
+        left += std::norm(k(1) - g / std::abs(g) * k(0));
+        all += std::norm(k(1));
+      }
+    }
+  CHECK(turned.keys_explained == doctest::Approx(1 - left / all).epsilon(1e-5));
 }
 
 TEST_CASE("moments of several sequences are those of all their tokens") {
@@ -260,7 +287,9 @@ TEST_CASE("without an offset there is none, and a constant owner gives the mean 
   std::fill_n(flat.key_numbers.begin(), plane, 0.0f);
   const auto none = fit_alignment(moments_of(flat));
   for (const float x : none.alignment.values) CHECK(x == 0);
-  for (const float x : none.alignment.key_gain) CHECK(x == 0);
+  CHECK(none.alignment.key_gain == layer_alignment::identity(heads, dim).key_gain);
+  for (const float x : fit_alignment(moments_of(flat), {.keys = key_length::least_squares}).alignment.key_gain)
+    CHECK(x == 0);
   CHECK(none.values_explained == doctest::Approx(0).epsilon(1e-9));
 }
 

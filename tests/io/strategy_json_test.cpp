@@ -54,7 +54,7 @@ TEST_CASE("an alignment is named where there is one, and lies beside the strateg
   strategy s = example();
   CHECK_FALSE(read_strategy(write_strategy(s)).alignment.has_value());
   CHECK(write_strategy(s).find("alignment") == std::string::npos);
-  s.alignment = {"found.align.safetensors", "0123456789abcdef", "shared", 1.0 / 3, false};
+  s.alignment = {"found.align.safetensors", "0123456789abcdef", "shared", 1.0 / 3, false, "one"};
   const std::string text = write_strategy(s);
   CHECK(read_strategy(text).alignment == s.alignment);
   CHECK(write_strategy(read_strategy(text)) == text);

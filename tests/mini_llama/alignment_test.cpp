@@ -188,8 +188,8 @@ TEST_CASE("where keys and values follow from their owner's exactly, an aligned m
   const auto full = tiny_llama::logits(m.llama.config(), *m.weights, {0, 1, 2, 3, 4, 5}, ids);
   CHECK(largest_difference(all_logits(m.llama, shares, ids), full) > 0.05);
   for (const std::string on : {"full", "shared"}) {
-    const alignment_outcome fitted =
-        fit_alignment(m.llama, samples(5, 20), shares, {.activations = on, .ridge = 0, .offset = false});
+    const alignment_outcome fitted = fit_alignment(
+        m.llama, samples(5, 20), shares, {.activations = on, .ridge = 0, .offset = false, .keys = "least-squares"});
     REQUIRE(fitted.readers.size() == 2);
     CHECK(fitted.explained.at(3).keys == doctest::Approx(1).epsilon(1e-9));
     CHECK(fitted.explained.at(5).values == doctest::Approx(1).epsilon(1e-9));
@@ -254,7 +254,15 @@ TEST_CASE("an offset is made only where it is wanted, and a map without readers 
     CHECK(fit_alignment(m.llama, batch, map, {.activations = on, .cancelled = [] { return true; }}).readers.empty());
   }
   CHECK_THROWS_AS(fit_alignment(m.llama, batch, map, {.activations = "both"}), usage_error);
+  CHECK_THROWS_AS(fit_alignment(m.llama, batch, map, {.keys = "short"}), usage_error);
   CHECK_THROWS_AS(fit_alignment(m.llama, batch, map, {.ridge = -1}), kvsharer::error);
+  const alignment one = fit_alignment(m.llama, batch, map, {.keys = "one"}).readers;
+  const alignment nearest = fit_alignment(m.llama, batch, map, {.keys = "least-squares"}).readers;
+  for (const int l : {2, 4, 5})
+    for (std::size_t i = 0; i < 20; i += 2) {
+      CHECK(std::hypot(one.at(l).key_gain[i], one.at(l).key_gain[i + 1]) == doctest::Approx(1).epsilon(1e-6));
+      CHECK(one.at(l).key_gain[i] != nearest.at(l).key_gain[i]);
+    }
 }
 
 TEST_CASE("a session runs the aligned model under its map and the model itself under any other") {
@@ -297,7 +305,7 @@ TEST_CASE("an alignment file comes back as it was written, and no other is taken
   const std::string bytes = alignment_bytes(readers);
   const auto write = [&](const std::string& content) {
     const std::string name = folder.write("found.align.safetensors", content).filename().string();
-    return kvsharer::alignment_record{name, alignment_hash(content), "full", 1e-3, true};
+    return kvsharer::alignment_record{name, alignment_hash(content), "full", 1e-3, true, "one"};
   };
   const kvsharer::alignment_record named = write(bytes);
   CHECK(read_alignment(strategy, named, map, config) == readers);

@@ -57,8 +57,8 @@ std::optional<alignment_outcome> align(search_arguments& a, const session& s, co
   const std::filesystem::path file = alignment_beside(*a.out);
   const std::string bytes = alignment_bytes(fitted.readers);
   write_file_atomically(file, bytes);
-  o.strategy.alignment = {file.filename().string(), alignment_hash(bytes), a.alignment.activations, a.alignment.ridge,
-                          a.alignment.offset};
+  o.strategy.alignment = {file.filename().string(), alignment_hash(bytes), a.alignment.activations,
+                          a.alignment.ridge,        a.alignment.offset,    a.alignment.keys};
   return fitted;
 }
 
@@ -221,6 +221,9 @@ void add_search(CLI::App& app) {
   c->add_option("--align-ridge", a->alignment.ridge, "Ridge of that fit, as a share of the mean variance")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
+  c->add_option("--align-keys", a->alignment.keys, "How long the gains of keys are made")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"least-squares", "one"}));
   c->add_flag(
       "--align-no-offset", [a](std::int64_t) { a->alignment.offset = false; },
       "Fit without an offset of values, which becomes an output bias");

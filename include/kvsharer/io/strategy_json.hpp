@@ -79,12 +79,14 @@ inline candidate candidate_from(const nlohmann::json& j, const std::string& file
 }
 
 inline nlohmann::json alignment_json(const alignment_record& a) {
-  return {{"file", a.file}, {"hash", a.hash}, {"activations", a.activations}, {"ridge", a.ridge}, {"offset", a.offset}};
+  return {{"file", a.file},   {"hash", a.hash},     {"activations", a.activations},
+          {"ridge", a.ridge}, {"offset", a.offset}, {"keys", a.keys}};
 }
 
 inline alignment_record alignment_from(const nlohmann::json& j, const std::string& file) {
-  alignment_record a{j.at("file").get<std::string>(), j.at("hash").get<std::string>(),
-                     j.at("activations").get<std::string>(), j.at("ridge").get<double>(), j.at("offset").get<bool>()};
+  alignment_record a{
+      j.at("file").get<std::string>(), j.at("hash").get<std::string>(), j.at("activations").get<std::string>(),
+      j.at("ridge").get<double>(),     j.at("offset").get<bool>(),      j.at("keys").get<std::string>()};
   // A strategy that somebody sent must not make a program read files elsewhere.
   if (a.file.empty() || a.file.find_first_of("/\\") != std::string::npos || a.file == "." || a.file == "..")
     throw error(errc::strategy_syntax, file + " names \"" + a.file + "\" as its alignment, which is no file beside it");

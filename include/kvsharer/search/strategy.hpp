@@ -46,6 +46,7 @@ struct alignment_record {
   std::string activations;  ///< on whose it was fitted: "full", the model's without sharing, or "shared"
   double ridge = 0;
   bool offset = true;  ///< may values have one?
+  std::string keys;    ///< how long the gains of keys are
   friend bool operator==(const alignment_record&, const alignment_record&) = default;
 };
 

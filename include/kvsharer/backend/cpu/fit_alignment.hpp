@@ -16,6 +16,14 @@
 
 namespace kvsharer::inline v0::cpu {
 
+/// How long the gain of a frequency is made. Its angle is in every case that of the sum of y conj(x), which no other
+/// angle beats. Least squares makes gains the shorter, the less the owner's keys tell of the reader's, and so draws
+/// scores together and attention out flat; with length 1 attention stays as sharp as it was.
+enum class key_length {
+  least_squares,  ///< as long as brings keys nearest
+  one             ///< of length 1: nothing but the angle
+};
+
 /// How an alignment is fitted.
 struct fit_options {
   /// Added to the diagonal of the owner's covariance, as a share of its mean: 0 is plain least squares, and the larger,
@@ -23,6 +31,7 @@ struct fit_options {
   /// than channels.
   double ridge = 0.1;
   bool offset = true;  ///< may values have one?
+  key_length keys = key_length::one;
   rope_pairing pairing = rope_pairing::half_split;
 };
 
@@ -67,6 +76,12 @@ inline void fit_values(const second_moments& m, const fit_options& o, float* val
   Eigen::Map<Eigen::VectorXf>(offset, d) = (mean_y - b * mean_x).cast<float>();
 }
 
+inline std::complex<double> gain_of(std::complex<double> cross, double regular, key_length length) {
+  if (length == key_length::least_squares) return regular > 0 ? cross / regular : std::complex<double>{};
+  const double size = std::abs(cross);
+  return size == 0 ? std::complex<double>(1) : cross / size;  // NaN goes on
+}
+
 inline void fit_keys(const second_moments& m, const fit_options& o, float* gain, residual& r) {
   const index_t d = m.width;
   const auto at = [d](index_t row, index_t column) { return static_cast<std::size_t>(row * d + column); };
@@ -78,8 +93,8 @@ inline void fit_keys(const second_moments& m, const fit_options& o, float* gain,
     // The sums of y conj(x) and of |x|^2, as complex numbers.
     const std::complex<double> cross(m.yx[at(re, re)] + m.yx[at(im, im)], m.yx[at(im, re)] - m.yx[at(re, im)]);
     const double of_x = m.xx[at(re, re)] + m.xx[at(im, im)];
-    const std::complex<double> g = of_x + extra > 0 ? cross / (of_x + extra) : std::complex<double>{};
     const double of_y = m.yy[static_cast<std::size_t>(re)] + m.yy[static_cast<std::size_t>(im)];
+    const std::complex<double> g = gain_of(cross, of_x + extra, o.keys);
     r.all += of_y;
     r.left += of_y - 2 * (std::conj(g) * cross).real() + std::norm(g) * of_x;
     gain[2 * f] = static_cast<float>(g.real());
