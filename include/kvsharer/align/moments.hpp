@@ -78,16 +78,20 @@ class pair_moments {
           throw error(errc::bad_shape, "moments of " + std::to_string(kv_heads_) + " heads of " +
                                            std::to_string(head_dim_) + " channels cannot take a cache of " +
                                            std::to_string(s.kv_heads) + " of " + std::to_string(s.head_dim));
-        for (const layer_id l : {pair.owner, pair.reader})
-          if (l.value < 0 || l.value >= s.layers)
-            throw error(errc::out_of_range, "there is no layer " + std::to_string(l.value) + " in a cache of " +
-                                                std::to_string(s.layers) + " layers");
+        check_layer(s, pair.owner);
+        check_layer(s, pair.reader);
         add(keys_, cache.keys(pair.owner), cache.keys(pair.reader), cache.length());
         add(values_, cache.values(pair.owner), cache.values(pair.reader), cache.length());
       }
   }
 
  private:
+  static void check_layer(const cache_shape& s, layer_id l) {
+    if (l.value < 0 || l.value >= s.layers)
+      throw error(errc::out_of_range, "there is no layer " + std::to_string(l.value) + " in a cache of " +
+                                          std::to_string(s.layers) + " layers");
+  }
+
   template <LayerView X, LayerView Y>
   void add(std::vector<second_moments>& to, const X& x, const Y& y, index_t tokens) {
     std::vector<double> of_x(static_cast<std::size_t>(head_dim_)), of_y(of_x);
