@@ -4,10 +4,12 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "fold_metrics.hpp"
 #include "kvsharer/cpu.hpp"
 #include "objective.hpp"
 #include "usage_error.hpp"
@@ -22,17 +24,14 @@ inline constexpr std::array objective_names{"cosine", "kl"};
 inline constexpr std::array similarity_names{"mean-of-cosines", "cosine-of-mean"};
 inline constexpr std::array key_names{"post-rope", "pre-rope"};
 inline constexpr std::array kv_type_names{"f32", "f16", "bf16"};
+inline constexpr std::array type_names{"auto", "f32", "f16", "bf16"};
+inline constexpr std::array backend_names{"auto", "cpu", "cuda"};
 inline constexpr std::array kv_layout_names{"contiguous", "paged"};
 
 template <class F>
 decltype(auto) with_metric(std::string_view name, F&& f) {
-  if (name == "mean-row-norm") return f(kvsharer::metric::mean_row_norm{});
-  if (name == "flat") return f(kvsharer::metric::flat_euclidean{});
-  if (name == "cosine") return f(kvsharer::metric::cosine{});
-  if (name == "scaled-euclidean") return f(kvsharer::metric::scaled_euclidean{});
   if (name == "cka") return f(kvsharer::cpu::linear_cka{});
-  throw usage_error("there is no metric \"" + std::string(name) +
-                    "\"; choose mean-row-norm, flat, cosine, scaled-euclidean or cka");
+  return with_fold_metric(name, std::forward<F>(f));
 }
 
 /// Does this order ask the probe about every move, instead of ranking pairs by their distances?
@@ -56,11 +55,23 @@ inline kvsharer::similarity similarity_named(std::string_view name) {
   throw usage_error("there is no similarity \"" + std::string(name) + "\"; choose mean-of-cosines or cosine-of-mean");
 }
 
-/// What the search is to keep. `similarity` is that of the cosines.
-inline objective objective_named(std::string_view name, std::string_view similarity) {
-  if (name == "cosine") return cosine_objective(similarity_named(similarity));
+/// What the search is to keep. `mode` is that of the cosines.
+inline objective objective_named(std::string_view name, kvsharer::similarity mode) {
+  if (name == "cosine") return cosine_objective(mode);
   if (name == "kl") return kl_objective();
   throw usage_error("there is no objective \"" + std::string(name) + "\"; choose cosine or kl");
+}
+inline objective objective_named(std::string_view name, std::string_view similarity) {
+  return objective_named(name, similarity_named(similarity));
+}
+
+/// A type of weights; nothing for "auto".
+inline std::optional<dtype> type_named(std::string_view name) {
+  if (name == "auto") return std::nullopt;
+  if (name == "f32") return dtype::f32;
+  if (name == "f16") return dtype::f16;
+  if (name == "bf16") return dtype::bf16;
+  throw usage_error("there is no type \"" + std::string(name) + "\"; choose auto, f32, f16 or bf16");
 }
 
 /// The score that a step must exceed unless something else is asked for: the paper's of cosines, none of divergences,

@@ -1,34 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "find_sharing.hpp"
 
-#include <chrono>
 #include <utility>
 
 #include "choices.hpp"
-#include "pre_rope_average.hpp"
+#include "stopwatch.hpp"
 
 namespace mini_llama {
 namespace {
 
-using clock = std::chrono::steady_clock;
-
-double since(clock::time_point start) { return std::chrono::duration<double>(clock::now() - start).count(); }
-
 kvsharer::search_report search_by_rank(const kvsharer::distance_matrix& distances, const search_request& request,
-                                       search_probe& probe) {
+                                       probe& runs) {
   const kvsharer::search_options options{.share = request.share,
                                          .threshold = request.threshold,
                                          .resume = request.resume,
                                          .progress = request.progress,
                                          .cancelled = request.cancelled};
   return with_order(request.order, request.seed, request.explicit_map,
-                    [&](const auto& policy) { return kvsharer::find_share_map(distances, policy, probe, options); });
+                    [&](const auto& policy) { return kvsharer::find_share_map(distances, policy, runs, options); });
 }
 
 /// Distances have no say in it; they stand beside the scores for comparison.
 kvsharer::search_report search_best_first(const kvsharer::distance_matrix& distances, const search_request& request,
-                                          search_probe& probe) {
-  kvsharer::search_report report = kvsharer::find_best_share_map(distances.layers(), probe,
+                                          probe& runs) {
+  kvsharer::search_report report = kvsharer::find_best_share_map(distances.layers(), runs,
                                                                  {.share = request.share,
                                                                   .threshold = request.threshold,
                                                                   .beam = request.beam,
@@ -43,44 +38,40 @@ kvsharer::search_report search_best_first(const kvsharer::distance_matrix& dista
 
 }  // namespace
 
-kvsharer::distance_matrix distances_for(const session& s, const search_probe& probe, const search_request& request) {
-  return with_metric(request.metric, [&](auto metric) {
-    const auto distances_of = [&](const auto& averages) {
-      return layer_distances(kvsharer::cpu::backend{}, averages, metric);
-    };
-    if (request.keys == "post-rope") return distances_of(probe.average());
-    if (request.keys == "pre-rope") return distances_of(pre_rope_average(probe.average(), s.llama.config().rope));
-    throw usage_error("there are no \"" + request.keys + "\" keys; choose post-rope or pre-rope");
-  });
-}
-
-search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request) {
-  const auto start = clock::now();
-  search_probe probe(s.llama, samples, objective_named(request.objective, request.similarity));
-  const double calibration_seconds = since(start);
-  const auto measuring = clock::now();
-  kvsharer::distance_matrix distances = distances_for(s, probe, request);
-  const double distance_seconds = since(measuring);
-
-  search_outcome outcome = find_sharing(s, samples, request, probe, std::move(distances));
-  outcome.calibration_seconds = calibration_seconds;
-  outcome.distance_seconds = distance_seconds;
-  outcome.seconds = since(start);
+search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request, gpu* card) {
+  const weight_source source{s.llama.config(), &s.llama};
+  probe_request wanted{samples, request.objective, similarity_named(request.similarity)};
+  if (card) wanted.type = dtype::f32;
+  const made_probe made = card ? card->make_probe(source, wanted) : host_probe(source, wanted);
+  search_outcome outcome = find_sharing(s.identity, samples, request, *made.runs);
+  outcome.calibration_seconds = made.calibration_seconds;
+  outcome.seconds += made.calibration_seconds;
   return outcome;
 }
 
-search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request,
-                            search_probe& probe, kvsharer::distance_matrix distances) {
-  const auto start = clock::now();
-  const kvsharer::index_t evaluated_before = probe.layer_evaluations();
+search_outcome find_sharing(const kvsharer::model_identity& model, const token_batch& samples,
+                            const search_request& request, probe& runs) {
+  const stopwatch running;
+  kvsharer::distance_matrix distances = runs.distances(request.metric, request.keys);
+  const double distance_seconds = running.seconds();
+  search_outcome outcome = find_sharing(model, samples, request, runs, std::move(distances));
+  outcome.distance_seconds = distance_seconds;
+  outcome.seconds = running.seconds();
+  return outcome;
+}
+
+search_outcome find_sharing(const kvsharer::model_identity& model, const token_batch& samples,
+                            const search_request& request, probe& runs, kvsharer::distance_matrix distances) {
+  const stopwatch running;
+  const kvsharer::index_t evaluated_before = runs.layer_evaluations();
   search_outcome outcome;
   kvsharer::strategy& found = outcome.strategy;
   found.distances = std::move(distances);
 
   const bool best = is_best_first(request.order);
   found.report =
-      best ? search_best_first(found.distances, request, probe) : search_by_rank(found.distances, request, probe);
-  found.model = s.identity;
+      best ? search_best_first(found.distances, request, runs) : search_by_rank(found.distances, request, runs);
+  found.model = model;
   found.settings = {.share = request.share,
                     .threshold = request.threshold,
                     .metric = request.metric,
@@ -92,8 +83,8 @@ search_outcome find_sharing(const session& s, const token_batch& samples, const 
                     .keys = request.keys,
                     .beam = best ? request.beam : 0,
                     .exact = best && request.exact};
-  outcome.layer_evaluations = s.identity.layers + probe.layer_evaluations() - evaluated_before;
-  outcome.seconds = since(start);
+  outcome.layer_evaluations = model.layers + runs.layer_evaluations() - evaluated_before;
+  outcome.seconds = running.seconds();
   return outcome;
 }
 

@@ -6,8 +6,9 @@
 #include <string>
 
 #include "calibration.hpp"
+#include "gpu.hpp"
 #include "kvsharer/kvsharer.hpp"
-#include "search_probe.hpp"
+#include "probe.hpp"
 #include "session.hpp"
 
 namespace mini_llama {
@@ -39,16 +40,19 @@ struct search_outcome {
   double seconds = 0;  ///< all of it
 };
 
-/// Calibrates, measures, ranks and searches, on the samples as one batch.
-search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request);
-
-/// How different the layers' caches are on the probe's samples, by the request's metric and keys.
-kvsharer::distance_matrix distances_for(const session& s, const search_probe& probe, const search_request& request);
-
-/// The same search, where the samples were run and the distances measured before: ranks and searches alone. The probe
-/// must have been made of these samples with the request's objective, and have accepted nothing that shares;
-/// afterwards it holds the run of the map that was found. Layer evaluations count one calibration.
+/// Calibrates, measures, ranks and searches, on the samples as one batch; on a GPU if one is given, and then
+/// in float, as on the host.
 search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request,
-                            search_probe& probe, kvsharer::distance_matrix distances);
+                            gpu* card = nullptr);
+
+/// The same search where the samples were run before: measures, ranks and searches alone, wherever the probe runs. The
+/// probe must have been made of these samples with the request's objective, and have accepted nothing that shares;
+/// afterwards it holds the run of the map that was found. Layer evaluations count one calibration.
+search_outcome find_sharing(const kvsharer::model_identity& model, const token_batch& samples,
+                            const search_request& request, probe& runs);
+
+/// And where the distances were measured before, too.
+search_outcome find_sharing(const kvsharer::model_identity& model, const token_batch& samples,
+                            const search_request& request, probe& runs, kvsharer::distance_matrix distances);
 
 }  // namespace mini_llama

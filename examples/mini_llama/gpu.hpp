@@ -10,6 +10,7 @@
 #include "evaluation.hpp"
 #include "generation.hpp"
 #include "kvsharer/kvsharer.hpp"
+#include "probe_request.hpp"
 #include "session.hpp"
 #include "throughput.hpp"
 
@@ -47,6 +48,10 @@ class gpu {
 
   /// As mini_llama::measure_throughput, in pages of 16 tokens. Throws kvsharer::error for what the device refuses.
   virtual throughput_report measure(const throughput_request& request) = 0;
+
+  /// A probe that runs the samples here, as search_probe does on the host. It borrows this object. Throws
+  /// kvsharer::error for what the device refuses.
+  virtual made_probe make_probe(const weight_source& source, const probe_request& wanted) = 0;
 };
 
 /// The first GPU. Throws kvsharer::error (no_device) where none can be used, or the program was built without CUDA.

@@ -15,8 +15,8 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", mini_llama::version_text());
   app.require_subcommand(1);
   app.fallthrough(false);
-  mini_llama::add_demo(app);
-  mini_llama::add_search(app);
+  mini_llama::add_demo(app, mini_llama::open_gpu);
+  mini_llama::add_search(app, mini_llama::open_gpu);
   mini_llama::add_generate(app, mini_llama::open_gpu);
   mini_llama::add_bench(app, mini_llama::open_gpu);
   mini_llama::add_eval(app, mini_llama::open_gpu);

@@ -5,6 +5,8 @@
 #include <span>
 #include <utility>
 
+#include "average_distances.hpp"
+
 namespace mini_llama {
 
 using kvsharer::index_t;
@@ -43,6 +45,10 @@ void search_probe::accept() {
   // The first layer's input is the accepted run's already; those above are the candidate's.
   for (auto l = static_cast<std::size_t>(first_.value) + 1; l < accepted_inputs_.size(); ++l)
     std::swap(accepted_inputs_[l], candidate_inputs_[l]);
+}
+
+kvsharer::distance_matrix search_probe::distances(const std::string& metric, const std::string& keys) {
+  return average_distances(average_, model_.config().rope, metric, keys);
 }
 
 void search_probe::run(const share_map& map, layer_id first) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "calibration.hpp"
@@ -9,15 +10,16 @@
 #include "kvsharer/kvsharer.hpp"
 #include "model.hpp"
 #include "objective.hpp"
+#include "probe.hpp"
 
 namespace mini_llama {
 
-/// The mini-Llama as the search sees it: runs the calibration samples, as one batch, under a map and scores what an
+/// The probe of the host: runs the calibration samples, as one batch, under a map and scores what an
 /// objective makes of the final hidden states. It keeps, of the accepted map's run, what went into every layer and what
 /// every owner stored, and so can start at the first changed layer.
 ///
 /// Memory: 2 * layers * samples * tokens * (hidden + 2 * kv_heads * head_dim) floats, and the objective's.
-class search_probe {
+class search_probe final : public probe {
  public:
   /// Runs the full model once, which is both the calibration and the reference.
   search_probe(const model& m, const token_batch& samples, const objective& wanted);
@@ -27,15 +29,12 @@ class search_probe {
   /// The layers' mean keys and values over the samples.
   const kvsharer::calibration_average& average() const noexcept { return average_; }
 
-  double operator()(const kvsharer::share_map& map) { return score(map, {0}); }
-  double resume(const kvsharer::share_map& map, kvsharer::layer_id first) { return score(map, first); }
-  void accept();
-
-  /// Layers run so far over the whole batch, the reference run included.
-  kvsharer::index_t layer_evaluations() const noexcept { return layer_evaluations_; }
+  void accept() override;
+  kvsharer::distance_matrix distances(const std::string& metric, const std::string& keys) override;
+  kvsharer::index_t layer_evaluations() const noexcept override { return layer_evaluations_; }
 
  private:
-  double score(const kvsharer::share_map& map, kvsharer::layer_id first);
+  double score(const kvsharer::share_map& map, kvsharer::layer_id first) override;
   void run(const kvsharer::share_map& map, kvsharer::layer_id first);
 
   const model& model_;
@@ -50,6 +49,5 @@ class search_probe {
   kvsharer::calibration_average average_;
   kvsharer::index_t layer_evaluations_ = 0;
 };
-static_assert(kvsharer::ResumableProbe<search_probe>);
 
 }  // namespace mini_llama

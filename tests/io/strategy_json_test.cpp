@@ -50,6 +50,20 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 
 }  // namespace
 
+TEST_CASE("an alignment is named where there is one, and lies beside the strategy") {
+  strategy s = example();
+  CHECK_FALSE(read_strategy(write_strategy(s)).alignment.has_value());
+  CHECK(write_strategy(s).find("alignment") == std::string::npos);
+  s.alignment = {"found.align.safetensors", "0123456789abcdef", "shared", 1.0 / 3, false, "one"};
+  const std::string text = write_strategy(s);
+  CHECK(read_strategy(text).alignment == s.alignment);
+  CHECK(write_strategy(read_strategy(text)) == text);
+  for (const char* elsewhere : {"", "/etc/passwd", "../x", "a/b", "..", "a\\\\b"})
+    CHECK(refusal(replaced(text, "found.align.safetensors", elsewhere)) == errc::strategy_syntax);
+  CHECK(refusal(replaced(text, "\"0123456789abcdef\"", "7")) == errc::strategy_syntax);
+  CHECK(refusal(replaced(text, "\"ridge\"", "\"bridge\"")) == errc::strategy_syntax);
+}
+
 TEST_CASE("a strategy comes back as it was written, to the last bit") {
   const strategy s = example(), back = read_strategy(write_strategy(s));
   CHECK(back.model == s.model);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Who is asked to run, by GPUs that are absent, broken, or played by the host.
 #include "gpu.hpp"
 
 #include <doctest/doctest.h>
@@ -6,7 +7,9 @@
 #include <memory>
 #include <string>
 
+#include "find_sharing.hpp"
 #include "mini_llama/scratch_directory.hpp"
+#include "mini_llama/tiny_checkpoint.hpp"
 #include "usage_error.hpp"
 
 namespace {
@@ -33,16 +36,81 @@ std::string usage(const std::string& backend, const gpu_choice& choice) {
   return "(nothing was refused)";
 }
 
-TEST_CASE("auto goes to the host where there is no GPU, and cuda insists on one") {
+class played_gpu final : public gpu {
+ public:
+  explicit played_gpu(int& asked) : asked_(asked) {}
+  std::string name() const override { return "a player"; }
+  generation generate(const session& s, const kvsharer::share_map& map, const generation_request& request) override {
+    return mini_llama::generate(s, map, request);
+  }
+  evaluation evaluate(const session& s, const kvsharer::share_map& map, std::span<const int> ids,
+                      kvsharer::index_t window, const gpu_choice&, const evaluation_progress& on_progress,
+                      const std::function<bool()>& cancelled) override {
+    return mini_llama::evaluate(s, map, ids, window, on_progress, cancelled);
+  }
+  std::vector<std::vector<float>> logits(const session&, const kvsharer::share_map&, const token_batch&,
+                                         const gpu_choice&) override {
+    return {};
+  }
+  throughput_report measure(const throughput_request& request) override { return measure_throughput(request); }
+  made_probe make_probe(const weight_source& source, const probe_request& wanted) override {
+    ++asked_;
+    CHECK(type_of(source, wanted) == dtype::f32);
+    return host_probe(source, wanted);
+  }
+
+ private:
+  int& asked_;
+};
+
+TEST_CASE("auto takes a GPU where there is one, and nothing but its absence is forgiven") {
   int asked = 0;
-  CHECK(choose_backend("cpu", failing(errc::no_device, asked)) == nullptr);
-  CHECK(asked == 0);
-  CHECK(choose_backend("auto", failing(errc::no_device, asked)) == nullptr);
+  const gpu_opener there = [&] { return std::make_unique<played_gpu>(asked); };
+  const gpu_opener absent = []() -> std::unique_ptr<gpu> {
+    throw kvsharer::error(kvsharer::errc::no_device, "there is none");
+  };
+  const gpu_opener broken = []() -> std::unique_ptr<gpu> {
+    throw kvsharer::error(kvsharer::errc::cuda_call, "it fell off");
+  };
+  CHECK(choose_backend("auto", there)->name() == "a player");
+  CHECK(choose_backend("cuda", there)->name() == "a player");
+  CHECK(choose_backend("cpu", there) == nullptr);
+  CHECK(choose_backend("auto", absent) == nullptr);
+  CHECK(choose_backend("cpu", broken) == nullptr);
+  CHECK_THROWS_AS(choose_backend("cuda", absent), kvsharer::error);
+  CHECK_THROWS_AS(choose_backend("auto", broken), kvsharer::error);
+  CHECK_THROWS_AS(choose_backend("tpu", there), usage_error);
+}
+
+TEST_CASE("a search asks the GPU that it is given for its probe, and no other") {
+  const tiny_checkpoint files;
+  const session s(files.directory());
+  const token_batch samples{{1, 5, 9, 13}, {1, 6, 11, 16}};
+  int asked = 0;
+  played_gpu card(asked);
+  const search_outcome there = find_sharing(s, samples, {.share = 3}, &card);
   CHECK(asked == 1);
-  CHECK_THROWS_AS(choose_backend("auto", failing(errc::cuda_call, asked)), kvsharer::error);
-  CHECK_THROWS_AS(choose_backend("cuda", failing(errc::no_device, asked)), kvsharer::error);
-  CHECK_THROWS_AS(choose_backend("tpu", failing(errc::no_device, asked)), usage_error);
-  CHECK(asked == 3);
+  const search_outcome here = find_sharing(s, samples, {.share = 3});
+  CHECK(asked == 1);
+  CHECK(there.strategy.report.map == here.strategy.report.map);
+  CHECK(there.strategy.report.score == here.strategy.report.score);
+  CHECK(there.layer_evaluations == here.layer_evaluations);
+}
+
+TEST_CASE("the host runs a checkpoint in its own type, and random weights in any") {
+  const tiny_checkpoint files;
+  const session s(files.directory());
+  const token_batch samples{{1, 5, 9, 13}, {1, 6, 11, 16}};
+  const weight_source stored{s.llama.config(), &s.llama}, random{s.llama.config()};
+  CHECK_THROWS_AS(host_probe(stored, {.samples = samples, .type = dtype::bf16}), usage_error);
+  CHECK(type_of(random, {samples}) == dtype::bf16);
+  CHECK(type_of(stored, {samples}) == dtype::f32);
+  const auto shared = kvsharer::share_map::identity(8).with({{5}, {2}}).value();
+  const made_probe rounded = host_probe(random, {samples}),
+                   exact = host_probe(random, {.samples = samples, .type = dtype::f32});
+  const double a = (*rounded.runs)(shared), b = (*exact.runs)(shared);
+  CHECK(a != b);
+  CHECK(a == doctest::Approx(b).epsilon(0.01));
 }
 
 TEST_CASE("the host computes in f32 and says so") {

@@ -11,6 +11,7 @@
 
 #include "golden/golden.hpp"
 #include "mini_llama/program.hpp"
+#include "mini_llama/tiny_checkpoint.hpp"
 
 /// The program as users meet it: streams, exit codes, files.
 namespace {
@@ -29,14 +30,42 @@ arguments with(arguments a, const arguments& more) {
 TEST_CASE("every command explains itself") {
   const program_run all = run_program({"--help"});
   CHECK(all.exit_code == 0);
-  for (const std::string command : {"search", "generate", "eval", "logits", "demo", "sweep", "report"}) {
+  for (const std::string command : {"search", "generate", "eval", "logits", "demo", "sweep", "report", "bench"}) {
     CHECK(has(all.out, command));
     const program_run one = run_program({command, "--help"});
     CHECK(one.exit_code == 0);
-    CHECK(has(one.out, command == "report" ? "--out" : "--model"));
+    CHECK(has(one.out, command == "report" ? "--out" : command == "bench" ? "--shape" : "--model"));
     CHECK(one.err.empty());
   }
   CHECK(has(run_program({"--version"}).out, "0.1.0"));
+}
+
+TEST_CASE("bench measures a shape under several maps") {
+  const scratch_directory folder;
+  const auto shape = folder.write("tiny.json", R"({"model_type": "llama", "num_hidden_layers": 4, "hidden_size": 64,
+    "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100,
+    "max_position_embeddings": 128})");
+  const arguments tiny{"bench",        "--shape", shape.string(), "--backend", "cpu", "--context", "24",
+                       "--new-tokens", "4",       "--repeats",    "1"};
+  const program_run timed = run_program(with(tiny, {"--share", "0,25%", "--batch", "2", "--json"}));
+  REQUIRE(timed.exit_code == 0);
+  const json j = json::parse(timed.out);
+  REQUIRE(j["runs"].size() == 2);
+  CHECK(j["runs"][0]["layer_map"] == json({0, 1, 2, 3}));
+  CHECK(j["runs"][1]["layer_map"] == json({0, 1, 2, 2}));
+  CHECK(j["runs"][0]["decode_step_seconds"].get<double>() > 0);
+
+  // 32 tokens are two pages: 4 layers x 2 planes x 32 tokens x 32 channels x 2 bytes.
+  const program_run budget =
+      run_program(with(tiny, {"--share", "0,50%", "--order", "spread", "--kv-budget", "0.000034", "--json"}));
+  REQUIRE(budget.exit_code == 0);
+  const json b = json::parse(budget.out);
+  CHECK(b["runs"][0]["batch"] == 2);
+  CHECK(b["runs"][1]["batch"] == 4);
+  CHECK(b["runs"][1]["layer_map"] == json({0, 0, 2, 2}));
+  CHECK(has(run_program(tiny).out, "tokens/s"));
+  CHECK(has(run_program(with(tiny, {"--context", "125"})).err, "this shape knows 128 positions"));
+  CHECK(has(run_program(with(tiny, {"--map", "0,1"})).err, "this shape has 4 layers"));
 }
 
 TEST_CASE("search writes a strategy that generate, eval and logits follow") {
@@ -167,6 +196,68 @@ void refused(const arguments& a, int code, const std::vector<std::string>& words
   for (const std::string& w : words) CHECK_MESSAGE(has(r.err, w), w);
 }
 
+TEST_CASE("the cost of a search is known of a shape alone") {
+  const scratch_directory folder;
+  const std::string shape = folder
+                                .write("shape.json", json{{"architectures", {"LlamaForCausalLM"}},
+                                                          {"model_type", "llama"},
+                                                          {"vocab_size", 97},
+                                                          {"hidden_size", 32},
+                                                          {"intermediate_size", 48},
+                                                          {"num_hidden_layers", 6},
+                                                          {"num_attention_heads", 4},
+                                                          {"num_key_value_heads", 2},
+                                                          {"head_dim", 64},
+                                                          {"hidden_act", "silu"},
+                                                          {"max_position_embeddings", 64},
+                                                          {"rope_theta", 10000.0},
+                                                          {"rms_norm_eps", 1e-5},
+                                                          {"tie_word_embeddings", true},
+                                                          {"bos_token_id", 1},
+                                                          {"eos_token_id", 2},
+                                                          {"torch_dtype", "float32"}}
+                                                         .dump())
+                                .string();
+  const arguments search{"search", "--shape", shape, "--samples", "3", "--sample-tokens", "8", "--backend", "cpu"};
+  const program_run r = run_program(with(search, {"--share", "2", "--threshold", "-1", "--json"}));
+  REQUIRE(r.exit_code == 0);
+  const json j = json::parse(r.out);
+  CHECK(j.at("accepted") == 2);
+  CHECK(j.at("device") == "CPU");
+  CHECK(j.at("weights_seconds") > 0);
+  REQUIRE(j.at("candidate_costs").size() == 2);
+  double seconds = 0, teraflop = 0;
+  for (const json& c : j.at("candidate_costs")) {
+    CHECK(c.at("first_layer") > 0);
+    seconds += c.at("seconds").get<double>();
+    teraflop += c.at("teraflop").get<double>();
+  }
+  CHECK(j.at("candidate_seconds").get<double>() == doctest::Approx(seconds / 2));
+  CHECK(j.at("teraflop").get<double>() == doctest::Approx(teraflop));
+  CHECK(j.at("teraflop_per_second").get<double>() == doctest::Approx(teraflop / seconds));
+  CHECK(json::parse(run_program(with(search, {"--share", "2", "--threshold", "-1", "--json"})).out).at("score") ==
+        j.at("score"));
+  const program_run text = run_program(with(search, {"--share", "1", "--dtype", "f16"}));
+  CHECK(text.exit_code == 0);
+  CHECK(has(text.out, "on CPU: "));
+  CHECK(has(text.out, "TFLOP/s"));
+  CHECK(json::parse(run_program(with(search, {"--share", "0", "--json"})).out).at("candidate_seconds").is_null());
+
+  // On a GPU where there is one, else refused: never on the host by stealth.
+  const program_run insisting = run_program({"search", "--shape", shape, "--samples", "3", "--sample-tokens", "8",
+                                             "--share", "2", "--backend", "cuda", "--json"});
+  if (insisting.exit_code == 0)
+    CHECK(json::parse(insisting.out).at("device") != "CPU");
+  else
+    CHECK(has(insisting.err, "kvsharer E701: "));
+
+  refused(with(search, {"--share", "2", "--model", model}), 2, {"--model", "--shape"});
+  refused(with(search, {"--share", "2", "--token-ids", shape}), 2, {"--shape", "--token-ids"});
+  refused({"search", "--shape", shape, "--share", "2", "--sample-tokens", "65"}, 2, {"--sample-tokens", "64"});
+  refused({"search", "--shape", "llama2-8b", "--share", "2"}, 2, {"llama2-8b", "llama2-7b"});
+  refused({"search", "--calibration", calibration, "--share", "2"}, 2, {"--model", "--shape"});
+}
+
 TEST_CASE("wrong use is refused with exit code 2, and nothing is written") {
   const scratch_directory folder;
   const std::string out = (folder.path() / "never.json").string();
@@ -182,6 +273,10 @@ TEST_CASE("wrong use is refused with exit code 2, and nothing is written") {
   refused(with(search, {"--share", "6", "--objective", "mse"}), 2, {"--objective", "cosine"});
   refused(with(search, {"--share", "6", "--sample-tokens", "1"}), 2, {"--sample-tokens"});
   refused({"search", "--model", model, "--share", "6", "--out", out}, 2, {"--calibration", "--token-ids"});
+  refused(with(search, {"--share", "6", "--backend", "tpu"}), 2, {"--backend", "cuda"});
+  refused(
+      with(search, {"--share", "6", "--samples", "2", "--sample-tokens", "8", "--backend", "cpu", "--dtype", "f32"}), 2,
+      {"--dtype"});
   refused({"generate", "--model", model, "--prompt", ""}, 2, {"empty"});
   refused({"generate", "--model", model}, 2, {"--prompt"});
   refused({"generate", "--model", model, "--prompt", "a", "--max-new-tokens", "0"}, 2, {"--max-new-tokens"});
@@ -242,6 +337,75 @@ TEST_CASE("what cannot be read or does not fit is refused with exit code 1, and 
   j = json::parse(slurp(good));
   j["layer_map"][3] = 9;
   refused(strategy(j.dump()), 1, {"E"});
+}
+
+TEST_CASE("search aligns readers on request, and the other commands follow unless told not to") {
+  const tiny_checkpoint tiny;
+  const scratch_directory folder;
+  const std::string plain = (folder.path() / "plain.json").string(), out = (folder.path() / "found.json").string();
+  const std::string text = folder.write("text.txt", "The river flows through the town and into the sea.\n").string();
+  const arguments search{"search",
+                         "--model",
+                         tiny.directory(),
+                         "--calibration",
+                         calibration,
+                         "--samples",
+                         "8",
+                         "--sample-tokens",
+                         "16",
+                         "--share",
+                         "3",
+                         "--threshold",
+                         "-1",
+                         "--json",
+                         "--out"};
+  CHECK_FALSE(json::parse(run_program(with(search, {plain})).out).contains("alignment"));
+  const arguments eval{"eval", "--model", tiny.directory(), "--text", text, "--window", "8", "--json", "--strategy"};
+  const json unaligned = json::parse(run_program(with(eval, {plain})).out);
+  const std::string ids = folder.write("ids.json", "[[1, 5, 9], [1, 7]]").string();
+  const arguments logits{"logits", "--model", tiny.directory(), "--token-ids", ids, "--strategy"};
+  const std::string unaligned_logits = run_program(with(logits, {plain})).out;
+
+  std::vector<json> perplexities;
+  for (const std::string on : {"full", "shared"}) {
+    const program_run found = run_program(with(search, {out, "--align", "--align-on", on, "--align-ridge", "0.5"}));
+    REQUIRE(found.exit_code == 0);
+    const json readers = json::parse(found.out).at("alignment").at("readers");
+    REQUIRE(readers.size() == 3);
+    CHECK(readers[0].at("keys_explained") <= 1);
+    const json strategy = json::parse(slurp(out));
+    CHECK(strategy.at("alignment").at("file") == "found.align.safetensors");
+    CHECK(strategy.at("alignment").at("activations") == on);
+    CHECK(strategy.at("alignment").at("ridge") == 0.5);
+    const json aligned = json::parse(run_program(with(eval, {out})).out);
+    CHECK(aligned.at("full_perplexity") == unaligned.at("full_perplexity"));
+    CHECK(aligned.at("perplexity") != unaligned.at("perplexity"));
+    CHECK(json::parse(run_program(with(eval, {out, "--no-align"})).out).at("perplexity") == unaligned.at("perplexity"));
+    CHECK(run_program(with(logits, {out})).out != unaligned_logits);
+    CHECK(run_program(with(logits, {out, "--no-align"})).out == unaligned_logits);
+    perplexities.push_back(aligned.at("perplexity"));
+  }
+  CHECK(perplexities[0] != perplexities[1]);
+
+  const arguments generate{"generate",         "--model", tiny.directory(), "--prompt",   "In 1914",
+                           "--max-new-tokens", "5",       "--json",         "--strategy", out};
+  CHECK(run_program(generate).exit_code == 0);
+  const std::string file = (folder.path() / "found.align.safetensors").string();
+  std::string bytes = slurp(file);
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  folder.write("found.align.safetensors", bytes);
+  refused(generate, 1, {"E605", "found.align.safetensors", "hash", "--no-align"});
+  refused(with(logits, {out}), 1, {"E605"});
+  CHECK(run_program(with(generate, {"--no-align"})).exit_code == 0);
+  std::filesystem::remove(file);
+  refused(with(eval, {out}), 1, {"E605", "cannot be read"});
+  refused({"search", "--model", tiny.directory(), "--calibration", calibration, "--share", "3", "--align"}, 2,
+          {"--align", "--out"});
+
+  // Without readers there is nothing to align.
+  CHECK(run_program(with(search, {out, "--align", "--order", "explicit", "--map", "0,1,2,3,4,5,6,7"})).exit_code == 0);
+  CHECK_FALSE(json::parse(slurp(out)).contains("alignment"));
+  CHECK_FALSE(std::filesystem::exists(file));
 }
 
 TEST_CASE("a strategy file that exists is replaced whole or kept") {

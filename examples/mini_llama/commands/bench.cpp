@@ -44,8 +44,8 @@ kvsharer::share_map map_of(const std::string& order, int layers, int share, std:
     std::reverse(readers.begin(), readers.end());
   }
   for (int i = 0; i < share; ++i) {
-    const int l = order == "spread" ? (i + 1) * layers / share - 1 : readers[static_cast<std::size_t>(i)];
-    owners[static_cast<std::size_t>(std::max(l, 1))] = -1;
+    const int evenly = 1 + (2 * i + 1) * (layers - 1) / (2 * share);
+    owners[static_cast<std::size_t>(order == "spread" ? evenly : readers[static_cast<std::size_t>(i)])] = -1;
   }
   // Every reader reads the last owner below it.
   for (std::size_t l = 1; l < owners.size(); ++l)

@@ -13,8 +13,8 @@ class App;
 /// output carries one JSON object and nothing else; progress and remarks go to standard error.
 namespace mini_llama {
 
-void add_demo(CLI::App& app);
-void add_search(CLI::App& app);
+void add_demo(CLI::App& app, const gpu_opener& open);
+void add_search(CLI::App& app, const gpu_opener& open);
 void add_generate(CLI::App& app, const gpu_opener& open);
 void add_bench(CLI::App& app, const gpu_opener& open);
 void add_eval(CLI::App& app, const gpu_opener& open);

@@ -15,6 +15,7 @@
 #include "../files.hpp"
 #include "../find_sharing.hpp"
 #include "../generation.hpp"
+#include "../gpu.hpp"
 #include "../interrupt.hpp"
 #include "../progress.hpp"
 #include "commands.hpp"
@@ -28,6 +29,7 @@ struct demo_arguments {
   std::string prompt = "The history of the city begins in";
   int samples = 30, sample_tokens = 64;
   kvsharer::index_t max_new_tokens = 64;
+  std::string backend = "auto";
   bool json = false;
 };
 
@@ -63,10 +65,11 @@ kvsharer::share_map map_of(const demo_row& row, const session& s) {
 
 std::string file_name(const demo_row& row) { return "strategy-" + row.order + "-" + row.share + ".json"; }
 
-void measure(demo_row& row, session& s, const std::vector<int>& unseen, const demo_arguments& a) {
+void measure(demo_row& row, session& s, const std::vector<int>& unseen, const demo_arguments& a, gpu* card) {
   const kvsharer::share_map map = map_of(row, s);
   row.quality = evaluate(s, map, unseen, 512);
-  row.run = generate(s, map, {.prompts = {s.words().encode(a.prompt)}, .max_new_tokens = a.max_new_tokens});
+  const generation_request wanted{.prompts = {s.words().encode(a.prompt)}, .max_new_tokens = a.max_new_tokens};
+  row.run = card ? card->generate(s, map, wanted) : generate(s, map, wanted);
 }
 
 std::string table(const std::vector<demo_row>& rows, const session& s) {
@@ -106,7 +109,9 @@ nlohmann::json row_json(const demo_row& row, session& s) {
           {"text", s.words().decode(row.run.token_ids.at(0))}};
 }
 
-void run(const demo_arguments& a) {
+void run(const demo_arguments& a, const gpu_opener& open) {
+  const std::unique_ptr<gpu> card = choose_backend(a.backend, open);
+  const std::string device = card ? card->name() : "CPU";
   std::fprintf(stderr, "opening %s\n", a.model.string().c_str());
   session s(a.model);
   const token_batch samples = read_calibration(a.text, s.words(), a.samples, a.sample_tokens);
@@ -136,8 +141,9 @@ void run(const demo_arguments& a) {
     if (row.order != "none")
       row.found = find_sharing(
           s, samples,
-          {.share = parse_share(row.share, s.identity.layers), .order = row.order, .cancelled = interrupted});
-    measure(row, s, unseen, a);
+          {.share = parse_share(row.share, s.identity.layers), .order = row.order, .cancelled = interrupted},
+          card.get());
+    measure(row, s, unseen, a, card.get());
     if (interrupted()) throw std::runtime_error("stopped by Ctrl-C; nothing was written");
   }
   shown.update(rows.size());
@@ -149,7 +155,7 @@ void run(const demo_arguments& a) {
   for (const demo_row& row : rows)
     if (row.order != "none")
       write_file_atomically(a.out / file_name(row), kvsharer::write_strategy(row.found.strategy));
-  const nlohmann::json report{{"model", a.model.string()}, {"prompt", a.prompt}, {"rows", all}};
+  const nlohmann::json report{{"model", a.model.string()}, {"device", device}, {"prompt", a.prompt}, {"rows", all}};
   write_file_atomically(a.out / "demo.json",
                         report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   if (a.json) {
@@ -159,8 +165,9 @@ void run(const demo_arguments& a) {
 
   const model_config& c = s.llama.config();
   const kvsharer::search_report& found = paper.found.strategy.report;
-  std::printf("%s, %d layers, %d query and %d KV heads of %d; %d calibration samples of %d tokens\n\n",
-              c.architecture.c_str(), c.layers, c.heads, c.kv_heads, c.head_dim, a.samples, a.sample_tokens);
+  std::printf("%s, %d layers, %d query and %d KV heads of %d; %d calibration samples of %d tokens%s\n\n",
+              c.architecture.c_str(), c.layers, c.heads, c.kv_heads, c.head_dim, a.samples, a.sample_tokens,
+              card ? ("; on " + device).c_str() : "");
   std::printf("How different the layers' caches are, and what KVSharer shares at 25%%:\n\n%s\n%s\n",
               draw_distances(paper.found.strategy.distances, found.map).c_str(), draw_map(found.map).c_str());
   std::printf("%s\n", table(rows, s).c_str());
@@ -181,7 +188,7 @@ void run(const demo_arguments& a) {
 
 }  // namespace
 
-void add_demo(CLI::App& app) {
+void add_demo(CLI::App& app, const gpu_opener& open) {
   auto a = std::make_shared<demo_arguments>();
   CLI::App* c = app.add_subcommand("demo", "The whole story on the shipped model: search, compare, generate");
   c->add_option("--model", a->model, "Model directory (HuggingFace format)")->capture_default_str();
@@ -194,8 +201,11 @@ void add_demo(CLI::App& app) {
       ->check(CLI::Range(2, 1 << 20));
   c->add_option("--max-new-tokens", a->max_new_tokens, "Tokens to generate")->capture_default_str();
   c->add_option("--out", a->out, "Folder for strategies and figures")->capture_default_str();
+  c->add_option("--backend", a->backend, "Where to search and generate: auto takes a GPU where there is one")
+      ->capture_default_str()
+      ->check(CLI::IsMember(std::vector<std::string>(backend_names.begin(), backend_names.end())));
   c->add_flag("--json", a->json, "Print one JSON object on standard output");
-  c->callback([a] { run(*a); });
+  c->callback([a, open] { run(*a, open); });
 }
 
 }  // namespace mini_llama

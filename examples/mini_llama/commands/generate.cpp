@@ -20,9 +20,10 @@ namespace {
 
 struct generate_arguments {
   std::string model, backend = "auto";
-  std::optional<std::string> prompt;
+  std::vector<std::string> prompts;
+  std::size_t copies = 1;
   std::optional<std::filesystem::path> token_ids, strategy;
-  bool json = false, ignore_eos = false;
+  bool json = false, no_align = false, ignore_eos = false;
   generation_request request;
 };
 
@@ -45,18 +46,20 @@ void print_json(const generation& g, const std::vector<std::string>& texts) {
 }
 
 void run(generate_arguments& a, const gpu_opener& open) {
-  if (a.prompt.has_value() == a.token_ids.has_value())
+  if (a.prompts.empty() != a.token_ids.has_value())
     throw usage_error("generate needs either --prompt TEXT or --token-ids FILE");
-  if (a.prompt && a.prompt->find_first_not_of(" \t\r\n") == std::string::npos)
-    throw usage_error("the prompt is empty; give --prompt some text");
+  for (const std::string& prompt : a.prompts)
+    if (prompt.find_first_not_of(" \t\r\n") == std::string::npos)
+      throw usage_error("the prompt is empty; give --prompt some text");
   const std::unique_ptr<gpu> card = choose_backend(a.backend, open);
   session s(a.model);
-  const kvsharer::share_map map = s.map_from(a.strategy);
-  if (a.prompt)
-    a.request.prompts = {s.words().encode(*a.prompt)};
-  else
-    a.request.prompts = read_token_ids(*a.token_ids, s.llama.config().vocab);
-  const bool has_words = a.prompt || std::filesystem::exists(s.directory / "tokenizer.model");
+  const kvsharer::share_map map = s.follow(a.strategy, !a.no_align);
+  token_batch prompts;
+  for (const std::string& prompt : a.prompts) prompts.push_back(s.words().encode(prompt));
+  if (a.token_ids) prompts = read_token_ids(*a.token_ids, s.llama.config().vocab);
+  for (std::size_t copy = 0; copy < a.copies; ++copy)
+    a.request.prompts.insert(a.request.prompts.end(), prompts.begin(), prompts.end());
+  const bool has_words = !a.prompts.empty() || std::filesystem::exists(s.directory / "tokenizer.model");
 
   // One sequence streams as it grows; several would interleave, and JSON comes at the end.
   const bool streams = !a.json && has_words && a.request.prompts.size() == 1;
@@ -95,9 +98,14 @@ void add_generate(CLI::App& app, const gpu_opener& open) {
   auto a = std::make_shared<generate_arguments>();
   CLI::App* c = app.add_subcommand("generate", "Continue a prompt, with or without a strategy");
   c->add_option("--model", a->model, "Model directory (HuggingFace format)")->required();
-  c->add_option("--prompt", a->prompt, "Text to continue");
+  c->add_option("--prompt", a->prompts, "Text to continue; given more than once, all run as one ragged batch")
+      ->allow_extra_args(false);
+  c->add_option("--batch", a->copies, "Sequences of each prompt; with --temperature every one goes its own way")
+      ->capture_default_str()
+      ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 16));
   c->add_option("--token-ids", a->token_ids, "JSON array of arrays of token ids to continue, as one batch");
   c->add_option("--strategy", a->strategy, "Strategy file; without it, the full model");
+  c->add_flag("--no-align", a->no_align, "Leave out the alignment that the strategy names");
   c->add_option("--max-new-tokens", a->request.max_new_tokens, "Tokens to generate")->capture_default_str();
   c->add_option("--temperature", a->request.temperature, "0 is greedy")
       ->capture_default_str()
@@ -120,7 +128,7 @@ void add_generate(CLI::App& app, const gpu_opener& open) {
       ->check(CLI::PositiveNumber);
   c->add_option("--backend", a->backend, "Where to run: auto takes a GPU where there is one; cuda insists on it")
       ->capture_default_str()
-      ->check(CLI::IsMember({"auto", "cpu", "cuda"}));
+      ->check(CLI::IsMember(std::vector<std::string>(backend_names.begin(), backend_names.end())));
   c->add_flag("--json", a->json, "Print one JSON object on standard output");
   c->callback([a, open] { run(*a, open); });
 }

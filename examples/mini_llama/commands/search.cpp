@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,55 +12,76 @@
 #include "../draw.hpp"
 #include "../files.hpp"
 #include "../find_sharing.hpp"
+#include "../gpu.hpp"
 #include "../interrupt.hpp"
+#include "../metered_probe.hpp"
 #include "../progress.hpp"
+#include "align_readers.hpp"
 #include "commands.hpp"
 #include "kvsharer/io/python_map.hpp"
+#include "search_subject.hpp"
 
 namespace mini_llama {
 
 namespace {
 
 struct search_arguments {
-  std::string model, share;
-  std::optional<std::string> calibration, token_ids, out, python_out;
+  subject_arguments subject;
+  std::string share, backend = "auto", type = "auto";
+  std::optional<std::string> out, python_out;
   std::vector<int> map;
-  int samples = 30, sample_tokens = 64;
   std::optional<double> threshold;
-  bool json = false, no_resume = false, strict = false, skip_mismatched = false;
+  bool json = false, no_resume = false, strict = false;
   search_request request;
+  alignment_arguments alignment;
 };
 
-token_batch samples_of(const search_arguments& a, session& s) {
-  if (a.token_ids) {
-    const token_batch all = read_token_ids(*a.token_ids, s.llama.config().vocab);
-    token_batch used = trim_calibration(all, a.samples, a.sample_tokens, a.skip_mismatched);
-    if (a.skip_mismatched)
-      std::fprintf(stderr, "mini_llama: calibrating on %zu of %zu samples\n", used.size(), all.size());
-    return used;
-  }
-  return read_calibration(*a.calibration, s.words(), a.samples, a.sample_tokens);
+/// A search's outcome, where it ran, and what its candidates cost.
+struct found_sharing {
+  search_outcome outcome;
+  std::string device;
+  double weights_seconds = 0;
+  std::vector<candidate_cost> costs;
+  std::optional<alignment_outcome> alignment = {};
+};
+
+constexpr double tera = 1e12;
+
+nlohmann::json cost_json(const candidate_cost& c) {
+  return {{"first_layer", c.first.value}, {"seconds", c.seconds}, {"teraflop", c.operations / tera}};
 }
 
-void print_json(const search_outcome& o) {
+void print_json(const found_sharing& found) {
+  const search_outcome& o = found.outcome;
   const kvsharer::search_report& r = o.strategy.report;
-  const nlohmann::json j{{"layer_map", std::vector<int>(r.map.owners().begin(), r.map.owners().end())},
-                         {"score", r.score},
-                         {"status", kvsharer::detail::name_of(kvsharer::detail::status_names, r.status)},
-                         {"accepted", r.accepted()},
-                         {"candidates_tried", r.candidates.size()},
-                         {"distance_matrix", kvsharer::distance_matrix_json(o.strategy.distances)},
-                         {"seconds", o.seconds},
-                         {"calibration_seconds", o.calibration_seconds},
-                         {"distance_seconds", o.distance_seconds},
-                         {"layer_evaluations", o.layer_evaluations},
-                         {"layer_evaluations_without_resume", r.map.layers() + r.layer_evaluations_without_resume}};
+  nlohmann::json j{{"layer_map", std::vector<int>(r.map.owners().begin(), r.map.owners().end())},
+                   {"score", r.score},
+                   {"status", kvsharer::detail::name_of(kvsharer::detail::status_names, r.status)},
+                   {"accepted", r.accepted()},
+                   {"candidates_tried", r.candidates.size()},
+                   {"distance_matrix", kvsharer::distance_matrix_json(o.strategy.distances)},
+                   {"device", found.device},
+                   {"seconds", o.seconds},
+                   {"weights_seconds", found.weights_seconds},
+                   {"calibration_seconds", o.calibration_seconds},
+                   {"distance_seconds", o.distance_seconds},
+                   {"layer_evaluations", o.layer_evaluations},
+                   {"layer_evaluations_without_resume", r.map.layers() + r.layer_evaluations_without_resume}};
+  const candidate_cost total = total_cost(found.costs);
+  const bool ran = total.seconds > 0;
+  j["candidate_seconds"] = ran ? nlohmann::json(total.seconds / static_cast<double>(found.costs.size())) : nullptr;
+  j["teraflop"] = total.operations / tera;
+  j["teraflop_per_second"] = ran ? nlohmann::json(total.operations / tera / total.seconds) : nullptr;
+  j["candidate_costs"] = nlohmann::json::array();
+  for (const candidate_cost& c : found.costs) j["candidate_costs"].push_back(cost_json(c));
+  if (found.alignment) j["alignment"] = to_json(*found.alignment);
   std::printf("%s\n", j.dump().c_str());
 }
 
 const char* score_name(const search_request& r) { return r.objective == "kl" ? "minus KL" : "similarity"; }
 
-void print_text(const search_outcome& o, const search_arguments& a) {
+void print_text(const found_sharing& found, const search_arguments& a) {
+  const search_outcome& o = found.outcome;
   const kvsharer::search_report& r = o.strategy.report;
   std::printf("%s\n%s\n", draw_distances(o.strategy.distances, r.map).c_str(), draw_map(r.map).c_str());
   std::printf(
@@ -66,6 +89,11 @@ void print_text(const search_outcome& o, const search_arguments& a) {
       "resuming)\n",
       r.accepted(), a.request.share, score_name(a.request), r.score, r.candidates.size(), o.seconds,
       o.layer_evaluations, r.map.layers() + r.layer_evaluations_without_resume);
+  const candidate_cost total = total_cost(found.costs);
+  if (total.seconds > 0)
+    std::printf("on %s: %.4f s a candidate, %.4g TFLOP in all at %.4g TFLOP/s\n", found.device.c_str(),
+                total.seconds / static_cast<double>(found.costs.size()), total.operations / tera,
+                total.operations / tera / total.seconds);
 }
 
 /// Progress by layers that share; of best-first searches, whose first step is most of the work, by the candidates left
@@ -94,32 +122,56 @@ class search_display {
   std::optional<progress> shown_;
 };
 
-void run(search_arguments& a) {
-  if (a.calibration.has_value() == a.token_ids.has_value())
-    throw usage_error("search needs its samples from either --calibration FILE or --token-ids FILE");
+/// Makes the probe where it is to run, and searches.
+found_sharing search(const search_arguments& a, search_subject& subject, gpu* card) {
+  const token_batch samples = subject.samples();
+  const probe_request wanted{samples, a.request.objective, similarity_named(a.request.similarity), type_named(a.type)};
+  const made_probe made = card ? card->make_probe(subject.weights(), wanted) : host_probe(subject.weights(), wanted);
+  metered_probe runs(*made.runs, subject.config(),
+                     {static_cast<kvsharer::index_t>(samples.size()), static_cast<kvsharer::index_t>(samples[0].size()),
+                      a.request.objective == "kl"});
+  found_sharing found{find_sharing(subject.identity(), samples, a.request, runs), card ? card->name() : "CPU",
+                      made.weights_seconds, runs.costs()};
+  found.outcome.calibration_seconds = made.calibration_seconds;
+  found.outcome.seconds += made.calibration_seconds;
+  return found;
+}
+
+void run(search_arguments& a, const gpu_opener& open) {
   if (a.request.order == "explicit" && a.map.empty()) throw usage_error("--order explicit needs --map");
   if (!is_best_first(a.request.order) && (a.request.beam != 1 || a.request.exact))
     throw usage_error("--beam and --exact are of --order best and best-suffix; " + a.request.order + " ranks");
-  session s(a.model);
+  if (a.alignment.wanted && (!a.out || !a.subject.model))
+    throw usage_error(
+        "--align fits a checkpoint's layers and writes its file beside the strategy's; name both with --model and "
+        "--out");
+  a.subject.seed = a.request.seed;
+  search_subject subject(a.subject);
+  const int layers = subject.config().layers;
   a.request.threshold = a.threshold.value_or(default_threshold(a.request.objective));
-  a.request.share = parse_share(a.share, s.llama.config().layers);
+  a.request.share = parse_share(a.share, layers);
   if (a.request.order == "explicit") {
     a.request.explicit_map = kvsharer::share_map::from_owners(a.map).value();
-    if (a.request.explicit_map.layers() != s.llama.config().layers)
+    if (a.request.explicit_map.layers() != layers)
       throw usage_error("--map has " + std::to_string(a.map.size()) + " entries; this model has " +
-                        std::to_string(s.llama.config().layers) + " layers");
+                        std::to_string(layers) + " layers");
   }
-  const token_batch samples = samples_of(a, s);
+  const std::unique_ptr<gpu> card = choose_backend(a.backend, open);
 
   search_display shown(a.request);
   a.request.resume = !a.no_resume;
   a.request.cancelled = interrupted;
   a.request.progress = [&](const kvsharer::search_progress& p) { shown.update(p); };
-  const search_outcome o = find_sharing(s, samples, a.request);
+  found_sharing found = search(a, subject, card.get());
+  search_outcome& o = found.outcome;
+  if (a.alignment.wanted && o.strategy.report.map.reader_count() > 0)
+    found.alignment =
+        align_readers(*subject.weights().stored, subject.samples(), a.alignment.request, *a.out, o.strategy);
   const kvsharer::search_report& r = o.strategy.report;
   if (a.out) write_file_atomically(*a.out, kvsharer::write_strategy(o.strategy));
   if (a.python_out) write_file_atomically(*a.python_out, kvsharer::python_map(r.map) + "\n");
-  a.json ? print_json(o) : print_text(o, a);
+  a.json ? print_json(found) : print_text(found, a);
+  if (found.alignment && !a.json) print_text(*found.alignment);
   if (r.status == kvsharer::search_status::cancelled)
     std::fprintf(stderr, "mini_llama: stopped by Ctrl-C; the map found so far is valid but shares fewer layers\n");
   if (r.status == kvsharer::search_status::ranking_exhausted) {
@@ -132,16 +184,19 @@ void run(search_arguments& a) {
 
 }  // namespace
 
-void add_search(CLI::App& app) {
+void add_search(CLI::App& app, const gpu_opener& open) {
   auto a = std::make_shared<search_arguments>();
   CLI::App* c = app.add_subcommand("search", "Find layers that can share a KV cache, and write a strategy file");
-  c->add_option("--model", a->model, "Model directory (HuggingFace format)")->required();
-  c->add_option("--calibration", a->calibration, "Text to calibrate on, one passage a line");
-  c->add_option("--token-ids", a->token_ids, "JSON array of arrays of token ids to calibrate on");
-  c->add_option("--samples", a->samples, "Calibration samples to use")
+  c->add_option("--model", a->subject.model, "Model directory (HuggingFace format)");
+  c->add_option("--shape", a->subject.shape,
+                "Instead of a model, to measure cost: random weights and samples of llama2-7b, llama2-13b, llama3-8b, "
+                "mistral-7b or a config.json");
+  c->add_option("--calibration", a->subject.calibration, "Text to calibrate on, one passage a line");
+  c->add_option("--token-ids", a->subject.token_ids, "JSON array of arrays of token ids to calibrate on");
+  c->add_option("--samples", a->subject.samples, "Calibration samples to use")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  c->add_option("--sample-tokens", a->sample_tokens, "Tokens a sample is cut to")
+  c->add_option("--sample-tokens", a->subject.sample_tokens, "Tokens a sample is cut to")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
   c->add_option("--share", a->share, "Layers that are to share: a count (6) or a percentage (25%)")->required();
@@ -169,15 +224,23 @@ void add_search(CLI::App& app) {
   c->add_option("--keys", a->request.keys, "Keys that are compared: as the cache stores them, or before rotation")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(key_names.begin(), key_names.end())));
-  c->add_option("--seed", a->request.seed, "Seed of --order random")->capture_default_str();
+  c->add_option("--seed", a->request.seed, "Seed of --order random, and of what --shape makes")->capture_default_str();
   c->add_flag("--no-resume", a->no_resume, "Run every candidate from the first layer (same result, more work)");
-  c->add_flag("--skip-mismatched", a->skip_mismatched,
+  c->add_flag("--skip-mismatched", a->subject.skip_mismatched,
               "With --token-ids: leave out samples of another length than the first instead of refusing them");
+  c->add_option("--backend", a->backend, "Where to run: auto takes a GPU where there is one; cuda insists on it")
+      ->capture_default_str()
+      ->check(CLI::IsMember(std::vector<std::string>(backend_names.begin(), backend_names.end())));
+  c->add_option("--dtype", a->type,
+                "Type of weights on a GPU, and of those of --shape; auto is the checkpoint's own, and bf16 of a shape")
+      ->capture_default_str()
+      ->check(CLI::IsMember(std::vector<std::string>(type_names.begin(), type_names.end())));
+  add_alignment_options(*c, a->alignment);
   c->add_flag("--strict", a->strict, "Fail when fewer layers than asked for can share");
   c->add_option("--out", a->out, "Strategy file to write");
   c->add_option("--python-map", a->python_out, "Also write the map as a Python dictionary {layer: source}");
   c->add_flag("--json", a->json, "Print one JSON object on standard output");
-  c->callback([a] { run(*a); });
+  c->callback([a, open] { run(*a, open); });
 }
 
 }  // namespace mini_llama

@@ -8,7 +8,7 @@
 #include <cstddef>
 
 #include "cuda/gemm.cuh"
-#include "cuda/stopwatch.cuh"
+#include "cuda/moment.cuh"
 #include "cuda/weights.cuh"
 #include "kvsharer/backend/cuda/memory.cuh"
 

@@ -11,7 +11,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "cuda/stopwatch.cuh"
+#include "cuda/moment.cuh"
 #include "kvsharer/backend/cuda/device.cuh"
 #include "kvsharer/backend/cuda/memory.cuh"
 #include "kvsharer/backend/cuda/status.cuh"

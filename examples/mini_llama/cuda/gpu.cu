@@ -19,6 +19,8 @@ generation generate_on(kvsharer::cuda::stream_ref stream, const session& s, cons
                        const generation_request& request);
 template <kvsharer::CacheElement E>
 throughput_report measure_on(kvsharer::cuda::stream_ref stream, const throughput_request& request);
+template <kvsharer::CacheElement E>
+made_probe probe_on(kvsharer::cuda::stream_ref stream, const weight_source& source, const probe_request& wanted);
 
 namespace {
 
@@ -59,6 +61,18 @@ class first_gpu final : public gpu {
 
   throughput_report measure(const throughput_request& request) override {
     return with_type(request.type, [&]<class E>(E) { return measure_on<E>(stream_, request); });
+  }
+
+  made_probe make_probe(const weight_source& source, const probe_request& wanted) override {
+    const kvsharer::cuda::stream_ref stream(stream_);
+    switch (type_of(source, wanted)) {
+      case dtype::f16:
+        return probe_on<kvsharer::float16>(stream, source, wanted);
+      case dtype::bf16:
+        return probe_on<kvsharer::bfloat16>(stream, source, wanted);
+      default:
+        return probe_on<float>(stream, source, wanted);
+    }
   }
 
  private:

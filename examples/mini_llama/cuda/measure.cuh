@@ -10,7 +10,7 @@
 
 #include "cuda/device_rates.cuh"
 #include "cuda/engine.cuh"
-#include "cuda/stopwatch.cuh"
+#include "cuda/moment.cuh"
 #include "prefill_passes.hpp"
 #include "throughput.hpp"
 

@@ -3,6 +3,7 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstddef>
 
 #include "config.hpp"
@@ -20,10 +21,13 @@ namespace mini_llama::cuda {
 /// is, since others borrow from it.
 class run_context {
  public:
-  /// Throws kvsharer::error (no_device, device_memory, cuda_call).
-  run_context(kvsharer::cuda::stream_ref stream, const model_config& c, kvsharer::index_t positions)
-      : device_(kvsharer::cuda::query_device()),
-        scratch_(stream, kvsharer::cuda::attention_scratch_bytes(device_, c.head_dim)),
+  /// `device`: as query_device() tells it; `scratch_bytes`: what other kernels than attention want. Throws
+  /// kvsharer::error (no_device, device_memory, cuda_call).
+  run_context(kvsharer::cuda::stream_ref stream, const model_config& c, kvsharer::index_t positions,
+              const kvsharer::cuda::device_properties& device = kvsharer::cuda::query_device(),
+              std::size_t scratch_bytes = 0)
+      : device_(device),
+        scratch_(stream, std::max(scratch_bytes, kvsharer::cuda::attention_scratch_bytes(device_, c.head_dim))),
         status_(stream, 1),
         on_(stream, device_, scratch_.data(), scratch_.size(), cleared(status_)),
         rope_(stream, c.rope, c.head_dim, positions),
@@ -31,6 +35,7 @@ class run_context {
   run_context(const run_context&) = delete;
 
   const kvsharer::cuda::backend& on() const noexcept { return on_; }
+  kvsharer::cuda::status_word* status() noexcept { return status_.data(); }
   kvsharer::cuda::rope_angles angles() const noexcept { return rope_.angles(); }
   gemm& products() noexcept { return products_; }
 

@@ -18,7 +18,7 @@ calibrated::calibrated(const session& s, token_batch samples, const std::string&
 const kvsharer::distance_matrix& calibrated::distances(const std::string& metric) {
   const auto known = distances_.find(metric);
   if (known != distances_.end()) return known->second;
-  return distances_.emplace(metric, distances_for(session_, probe_, {.metric = metric})).first->second;
+  return distances_.emplace(metric, probe_.distances(metric, "post-rope")).first->second;
 }
 
 search_outcome calibrated::search(const search_request& request) {
@@ -28,7 +28,7 @@ search_outcome calibrated::search(const search_request& request) {
     probe_.resume(full, kvsharer::first_difference(accepted_, full));
     probe_.accept();
   }
-  search_outcome found = find_sharing(session_, samples_, request, probe_, d);
+  search_outcome found = find_sharing(session_.identity, samples_, request, probe_, d);
   accepted_ = found.strategy.report.map;
   return found;
 }

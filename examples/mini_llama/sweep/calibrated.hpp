@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../find_sharing.hpp"
+#include "../search_probe.hpp"
 
 namespace mini_llama {
 

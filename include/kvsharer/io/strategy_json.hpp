@@ -103,6 +103,21 @@ inline candidate candidate_from(const nlohmann::json& j, const std::string& file
   return c;
 }
 
+inline nlohmann::json alignment_json(const alignment_record& a) {
+  return {{"file", a.file},   {"hash", a.hash},     {"activations", a.activations},
+          {"ridge", a.ridge}, {"offset", a.offset}, {"keys", a.keys}};
+}
+
+inline alignment_record alignment_from(const nlohmann::json& j, const std::string& file) {
+  alignment_record a{
+      j.at("file").get<std::string>(), j.at("hash").get<std::string>(), j.at("activations").get<std::string>(),
+      j.at("ridge").get<double>(),     j.at("offset").get<bool>(),      j.at("keys").get<std::string>()};
+  // A strategy that somebody sent must not make a program read files elsewhere.
+  if (a.file.empty() || a.file.find_first_of("/\\") != std::string::npos || a.file == "." || a.file == "..")
+    throw error(errc::strategy_syntax, file + " names \"" + a.file + "\" as its alignment, which is no file beside it");
+  return a;
+}
+
 inline distance_matrix distances_from(const nlohmann::json& rows, int layers, const std::string& file) {
   distance_matrix d(layers);
   const auto n = static_cast<std::size_t>(layers);
@@ -132,7 +147,7 @@ inline nlohmann::json distance_matrix_json(const distance_matrix& d) {
 }
 
 /// The strategy as readable JSON text, schema `strategy_schema`. Of a threshold of minus infinity it says null; beam
-/// and exact stand in it for best-first searches alone. O(layers^2).
+/// and exact stand in it for best-first searches alone, alignment where there is one. O(layers^2).
 inline std::string write_strategy(const strategy& s) {
   using nlohmann::json;
   const search_report& r = s.report;
@@ -157,10 +172,12 @@ inline std::string write_strategy(const strategy& s) {
                     {"layer_evaluations", r.layer_evaluations},
                     {"layer_evaluations_without_resume", r.layer_evaluations_without_resume}};
   const json map(std::vector<int>(r.map.owners().begin(), r.map.owners().end()));
+  const std::string alignment =
+      s.alignment ? ",\n  \"alignment\": " + detail::alignment_json(*s.alignment).dump() : std::string();
   return "{\n  \"kvsharer_strategy\": " + std::to_string(strategy_schema) + ",\n  \"layer_map\": " + map.dump() +
          ",\n  \"score\": " + json(r.score).dump() +
          ",\n  \"status\": " + json(detail::name_of(detail::status_names, r.status)).dump() +
-         ",\n  \"model\": " + model.dump() + ",\n  \"options\": " + options.dump() +
+         ",\n  \"model\": " + model.dump() + ",\n  \"options\": " + options.dump() + alignment +
          ",\n  \"counts\": " + counts.dump() + ",\n  \"candidates\": " + detail::lines(candidates) +
          ",\n  \"distance_matrix\": " + detail::lines(distance_matrix_json(s.distances)) + "\n}\n";
 }
@@ -210,6 +227,7 @@ inline strategy read_strategy(std::string_view text, const std::string& name = "
     s.report.layer_evaluations_without_resume =
         detail::whole<index_t>(counts.at("layer_evaluations_without_resume"), name);
     for (const json& c : j.at("candidates")) s.report.candidates.push_back(detail::candidate_from(c, name));
+    if (j.contains("alignment")) s.alignment = detail::alignment_from(j.at("alignment"), name);
     s.distances = detail::distances_from(j.at("distance_matrix"), s.model.layers, name);
     return s;
   } catch (const json::exception& e) {

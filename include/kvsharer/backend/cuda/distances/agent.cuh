@@ -139,7 +139,7 @@ class fold_agent {
     const float* const a = chunk + (row_ * groups_ + tile_.reader) * group_stride;
     const float* const b = chunk + (row_ * groups_ + tile_.owner) * group_stride;
     int c = 0;
-#pragma unroll(sizeof(partial) > 4 ? 1 : 2)
+#pragma unroll(sizeof(partial) > 4 ? 1 : 4)
     for (; c + 4 <= channels; c += 4) {
       float4 x[group_layers];
 #pragma unroll

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cuda/search_probe.cuh"
+
+namespace mini_llama::cuda {
+
+template <>
+made_probe probe_on<float>(kvsharer::cuda::stream_ref stream, const weight_source& source,
+                           const probe_request& wanted) {
+  return make_probe_on<float>(stream, source, wanted);
+}
+
+}  // namespace mini_llama::cuda

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "config.hpp"
+#include "kvsharer/backend/cuda/backend.cuh"
+#include "kvsharer/backend/cuda/memory.cuh"
+#include "kvsharer/backend/cuda/pool_view.cuh"
+#include "kvsharer/backend/cuda/store.cuh"
+#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/types.hpp"
+#include "kvsharer/layout/contiguous.hpp"
+
+namespace mini_llama::cuda {
+
+/// calibration_store in device memory: the keys and values of all samples, of the accepted map's run and of the
+/// candidate's, which writes planes of its own. To the decoder it is a cache under the candidate's map. All memory is
+/// taken when it is made: 4 * layers planes of [sample][kv_head][token][channel].
+template <kvsharer::CacheElement E>
+class search_store {
+  using layout = kvsharer::layout::head_major;
+
+ public:
+  /// Synchronises: for set-up. Throws kvsharer::error (device_memory, cuda_call).
+  search_store(kvsharer::cuda::stream_ref stream, const model_config& c, kvsharer::index_t samples,
+               kvsharer::index_t tokens)
+      : shape_{c.layers, c.kv_heads, c.head_dim, tokens},
+        plane_(samples * c.kv_heads * tokens * c.head_dim),
+        memory_(stream, static_cast<std::size_t>(4 * c.layers * plane_)),
+        tables_(stream, static_cast<std::size_t>(samples)) {
+    for (int l = 0; l < c.layers; ++l) {
+      accepted_.push_back(memory_.data() + 4 * l * plane_);
+      candidate_.push_back(memory_.data() + (4 * l + 2) * plane_);
+    }
+    std::vector<std::int32_t> each(tables_.size());
+    std::iota(each.begin(), each.end(), 0);
+    kvsharer::cuda::check(
+        cudaMemcpyAsync(tables_.data(), each.data(), tables_.bytes(), cudaMemcpyHostToDevice, stream.get()),
+        "cudaMemcpyAsync");
+    stream.synchronize();
+  }
+
+  kvsharer::cache_shape shape() const noexcept { return shape_; }
+
+  /// From now on layers from `first` on are the candidate's, and read what `map` says.
+  void begin_candidate(const kvsharer::share_map& map, kvsharer::layer_id first) {
+    map_ = map;
+    first_ = first;
+  }
+
+  /// The candidate's layers become the accepted ones.
+  void accept() noexcept {
+    for (auto l = static_cast<std::size_t>(first_.value); l < accepted_.size(); ++l)
+      std::swap(accepted_[l], candidate_[l]);
+    first_ = {static_cast<int>(accepted_.size())};
+  }
+
+  // What the decoder asks of a cache.
+
+  auto keys(kvsharer::layer_id l) const { return batch_of<const E>(map_.key_owner(l), 0); }
+  auto values(kvsharer::layer_id l) const { return batch_of<const E>(map_.value_owner(l), 1); }
+
+  template <kvsharer::CacheElement In>
+  void store(const kvsharer::cuda::backend& on, kvsharer::layer_id owner, const kvsharer::cuda::ragged_batch& batch,
+             const kvsharer::cuda::new_rows<In>& rows, const kvsharer::cuda::rope_angles& rope) {
+    kvsharer::cuda::store(on, batch_of<E>(owner, 0), batch_of<E>(owner, 1), batch, rows, rope, owner);
+  }
+
+  /// One sample as the library's KVCache, for the calibration average: where every layer has stored its own.
+  class sample {
+   public:
+    static constexpr auto space = kvsharer::memory_space::device;
+    sample(const search_store& store, std::int32_t place) : store_(store), place_(place) {}
+    kvsharer::cache_shape shape() const { return store_.shape_; }
+    kvsharer::index_t length() const { return store_.shape_.capacity; }
+    auto keys(kvsharer::layer_id l) const { return bound(store_.template batch_of<const E>(l, 0)); }
+    auto values(kvsharer::layer_id l) const { return bound(store_.template batch_of<const E>(l, 1)); }
+
+   private:
+    auto bound(const kvsharer::cuda::pool_batch<const E, layout>& all) const {
+      const auto index = layout{}.index(all.shape, &place_);
+      return kvsharer::cuda::pool_view<const E, std::remove_const_t<decltype(index)>>{
+          all.plane, all.elements - all.shape.head_dim, index};
+    }
+    const search_store& store_;
+    std::int32_t place_;
+  };
+
+ private:
+  template <class T>
+  kvsharer::cuda::pool_batch<T, layout> batch_of(kvsharer::layer_id owner, int values) const {
+    E* const planes = (owner < first_ ? accepted_ : candidate_)[static_cast<std::size_t>(owner.value)];
+    return {planes + values * plane_, plane_, tables_.data(), 1, shape_, {}};
+  }
+
+  kvsharer::cache_shape shape_;
+  kvsharer::index_t plane_;
+  kvsharer::cuda::device_buffer<E> memory_;
+  kvsharer::cuda::device_buffer<std::int32_t> tables_;  // [sample]: its place
+  std::vector<E*> accepted_, candidate_;                // [layer]: keys' plane, and values' behind it
+  kvsharer::share_map map_;
+  kvsharer::layer_id first_{0};
+};
+
+}  // namespace mini_llama::cuda

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "kvsharer/kvsharer.hpp"
+
+namespace mini_llama {
+
+/// A model on its calibration samples, as a search sees it, wherever it runs: scores maps, and keeps of the accepted
+/// one's run what candidates resume from.
+class probe {
+ public:
+  virtual ~probe() = default;
+
+  double operator()(const kvsharer::share_map& map) { return score(map, {0}); }
+  double resume(const kvsharer::share_map& map, kvsharer::layer_id first) { return score(map, first); }
+
+  /// The map scored last is now the accepted one.
+  virtual void accept() = 0;
+
+  /// How different the layers' caches are on the samples. Names are those of choices.hpp; throws usage_error for
+  /// others.
+  virtual kvsharer::distance_matrix distances(const std::string& metric, const std::string& keys) = 0;
+
+  /// Layers run so far over the whole batch, the reference run included.
+  virtual kvsharer::index_t layer_evaluations() const noexcept = 0;
+
+ private:
+  /// Runs the samples under `map` from layer `first` on; below, it equals the accepted map.
+  virtual double score(const kvsharer::share_map& map, kvsharer::layer_id first) = 0;
+};
+static_assert(kvsharer::ResumableProbe<probe>);
+
+}  // namespace mini_llama
