@@ -19,8 +19,8 @@ using headers = std::map<std::string, std::string>;
 /// Which other rooms a room's headers may include. A room is a folder, or a header that lies in none. Nothing below
 /// `concepts` knows anything of caches; layouts, metrics and policies do not know each other. Beyond that:
 /// the adapters, the search's average and the runtime's cache are made of the views in `layout`; both backends have a
-/// form of their own of one of the metrics, and the host's solves for alignments; the device's cache shares the runtime's bookkeeping, and its average and
-/// score the search's choices; files hold what a search found.
+/// form of their own of one of the metrics, and the host's solves for alignments; the device's cache shares the
+/// runtime's bookkeeping, and its average and score the search's choices; files hold what a search found.
 inline const std::map<std::string, std::set<std::string>> rooms_below{
     {"config.hpp", {}},
     {"version.hpp", {}},
@@ -37,7 +37,8 @@ inline const std::map<std::string, std::set<std::string>> rooms_below{
     {"io", {"config.hpp", "core", "concepts", "search"}},
     {"backend/cpu", {"config.hpp", "core", "concepts", "metric", "align"}},
     {"backend/cuda", {"config.hpp", "core", "concepts", "layout", "metric", "search", "runtime"}},
-    {"kvsharer.hpp", {"version.hpp", "core", "concepts", "layout", "adapt", "align", "metric", "policy", "search", "runtime"}},
+    {"kvsharer.hpp",
+     {"version.hpp", "core", "concepts", "layout", "adapt", "align", "metric", "policy", "search", "runtime"}},
     {"cpu.hpp", {"kvsharer.hpp", "backend/cpu"}},
     {"cuda.cuh", {"kvsharer.hpp", "backend/cuda"}},
 };
@@ -45,7 +46,7 @@ inline const std::map<std::string, std::set<std::string>> rooms_below{
 /// Third parties by room; all else that stands in <> must be a header of the standard library.
 inline const std::map<std::string, std::set<std::string>> third_parties{
     {"backend/cpu", {"Eigen/Cholesky", "Eigen/Core", "immintrin.h", "omp.h"}},
-    {"backend/cuda", {"cuda_runtime.h"}},
+    {"backend/cuda", {"cuda_runtime.h", "nv/target"}},
     {"io", {"nlohmann/json.hpp"}},
 };
 
@@ -54,7 +55,6 @@ inline const std::set<std::string> may_decide{
     "kvsharer/config.hpp",
     "kvsharer/backend/cpu/parallel.hpp",
     "kvsharer/backend/cpu/simd.hpp",
-    "kvsharer/backend/cuda/ptx.cuh",
 };
 
 /// The room of "kvsharer/...".
