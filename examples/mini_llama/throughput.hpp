@@ -24,8 +24,8 @@ struct throughput_request {
   int repeats = 5;                    ///< prefills that the median is of
   std::uint64_t seed = 0;
   /// With a budget in bytes for keys and values, `batch` is whatever fits it under each map.
-  std::optional<double> kv_budget;
-  std::vector<kvsharer::share_map> maps;  ///< measured one after the other, on the same weights
+  std::optional<double> kv_budget = {};
+  std::vector<kvsharer::share_map> maps = {};  ///< measured one after the other, on the same weights
   std::function<void(std::size_t done, std::size_t of, const std::string& what)> progress = {};
   std::function<bool()> cancelled = {};
 };

@@ -64,7 +64,7 @@ TEST_CASE("a prefill's operations, with and without readers at the top") {
 
 TEST_CASE("a budget is filled with whole sequences in whole pages") {
   throughput_request r{.config = small(), .context = 20, .new_tokens = 13};
-  const share_map all = share_map::identity(3), shared = share_map::from_owners({0, 1, 1}).value();
+  const share_map all = share_map::identity(3), shared = share_map::from_owners(std::vector<int>{0, 1, 1}).value();
   // 33 tokens take three pages of 16, each 2 planes x 32 channels x 2 bytes a token and layer.
   CHECK(sequence_kv_bytes(r.config, all, 2, 33, 16) == 48 * 3 * 2 * 32 * 2.0);
   r.batch = 7;
@@ -79,7 +79,7 @@ TEST_CASE("a budget is filled with whole sequences in whole pages") {
 
 TEST_CASE("measuring on the host: every map, with the bytes that its cache allocates") {
   throughput_request r{.config = small(), .type = "bf16", .batch = 2, .context = 20, .new_tokens = 3, .repeats = 2};
-  r.maps = {share_map::identity(3), share_map::from_owners({0, 1, 1}).value()};
+  r.maps = {share_map::identity(3), share_map::from_owners(std::vector<int>{0, 1, 1}).value()};
   std::vector<std::string> told;
   r.progress = [&](std::size_t, std::size_t of, const std::string& what) {
     CHECK(of == 3);
