@@ -55,7 +55,7 @@ double count_prefill(const model_config& c, const share_map& map, index_t tokens
 
 TEST_CASE("a prefill's operations, with and without readers at the top") {
   const model_config c = small();
-  for (const std::vector<int> owners : {std::vector<int>{0, 1, 2}, {0, 1, 1}, {0, 0, 2}, {0, 0, 0}}) {
+  for (const std::vector<int>& owners : std::vector<std::vector<int>>{{0, 1, 2}, {0, 1, 1}, {0, 0, 2}, {0, 0, 0}}) {
     const share_map map = share_map::from_owners(owners).value();
     CHECK(prefill_operations(c, map, 1, 7) == doctest::Approx(count_prefill(c, map, 7)).epsilon(1e-12));
     CHECK(prefill_operations(c, map, 5, 7) == doctest::Approx(5 * count_prefill(c, map, 7)).epsilon(1e-12));
