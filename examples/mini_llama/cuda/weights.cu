@@ -26,6 +26,16 @@ namespace {
 
 std::size_t size(index_t rows, index_t columns) { return static_cast<std::size_t>(rows * columns); }
 
+/// Before the first copy is queued: one left behind by an exception would read a model that may be gone.
+void refuse_output_bias(const model& m) {
+  for (int l = 0; l < m.config().layers; ++l)
+    if (!m.layer(l).output_bias.empty())
+      throw error(errc::bad_argument, "layer " + std::to_string(l) +
+                                          " has an output bias, from the offset of its alignment, which the device "
+                                          "does not add: run on the host, search again without an offset "
+                                          "(--align-no-offset), or leave the alignment out (--no-align)");
+}
+
 }  // namespace
 
 template <kvsharer::CacheElement E>
@@ -79,6 +89,7 @@ auto device_weights<E>::places_of(int l) noexcept -> places {
 
 template <kvsharer::CacheElement E>
 device_weights<E> device_weights<E>::upload(stream_ref stream, const model& m, const std::optional<share_map>& map) {
+  refuse_output_bias(m);
   device_weights d(stream, m.config(), map);
   uploader<E> put(stream);
   const auto put_norm = [&](const std::vector<float>& gain, int i) {
@@ -91,11 +102,6 @@ device_weights<E> device_weights<E>::upload(stream_ref stream, const model& m, c
   put_norm(m.final_norm(), 2 * m.config().layers);
   for (int l = 0; l < m.config().layers; ++l) {
     const layer_weights& from = m.layer(l);
-    if (!from.output_bias.empty())
-      throw error(errc::bad_argument, "layer " + std::to_string(l) +
-                                          " has an output bias, from the offset of its alignment, which the device "
-                                          "does not add: run on the host, search again without an offset "
-                                          "(--align-no-offset), or leave the alignment out (--no-align)");
     const places to = d.places_of(l);
     put_norm(from.attention_norm, 2 * l);
     put_norm(from.mlp_norm, 2 * l + 1);
