@@ -393,9 +393,9 @@ TEST_CASE("killed again and again, the program ends with the lines of one that w
   }
   const program_run last = run_program(command);
   CHECK(last.exit_code == 0);
-  CHECK(has(last.err, "25 lines in "));
+  CHECK(has(last.err, "27 lines in "));
   CHECK(results(folder.path()) == uninterrupted());
-  CHECK(has(run_program(command).err, "(25 were there already)"));
+  CHECK(has(run_program(command).err, "(27 were there already)"));
 }
 
 }  // namespace
