@@ -28,8 +28,10 @@ macro(kvsharer_add_component component)
       add_library(kvsharer::cuda INTERFACE IMPORTED GLOBAL)
       target_link_libraries(kvsharer::cuda INTERFACE kvsharer::kvsharer)
       target_include_directories(kvsharer::cuda SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
-      if("cuda_std_20" IN_LIST CMAKE_CUDA_COMPILE_FEATURES)  # older CMake does not know newer toolkits; set it yourself
+      if("cuda_std_20" IN_LIST CMAKE_CUDA_COMPILE_FEATURES)
         target_compile_features(kvsharer::cuda INTERFACE cuda_std_20)
+      elseif(CMAKE_CUDA_COMPILER_LOADED)  # older CMake does not know what newer toolkits can
+        target_compile_options(kvsharer::cuda INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>)
       endif()
     endif()
   endif()

@@ -82,7 +82,7 @@ void score_sums::add(std::span<const row_score> scores) {
     loss_ += s.loss;
     full_loss_ += s.full_loss;
     kl_ += s.kl;
-    agreed_ += s.agrees;
+    agreed_ += static_cast<std::size_t>(s.agrees);
   }
   tokens_ += scores.size();
 }

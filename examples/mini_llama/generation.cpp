@@ -101,7 +101,7 @@ generation generate(const session& s, const kvsharer::share_map& map, const gene
     const auto owners = static_cast<std::size_t>(map.owner_count());
     out.kv_bytes_unshared =
         (out.footprint.keys + out.footprint.values) / owners * static_cast<std::size_t>(map.layers());
-    run(s.llama, cache, request, out);
+    run(s.model_for(map), cache, request, out);
   });
   return out;
 }

@@ -147,6 +147,9 @@ void run_layer(const model& m, Store& store, const kvsharer::share_map& map, std
   linear({&output, 1}, attended, rows, w.products);
 
   for_rows(rows, [&](index_t begin, index_t end) {
+    if (!layer.output_bias.empty())
+      for (index_t r = begin; r < end; ++r)
+        for (index_t i = 0; i < hidden; ++i) x[r * hidden + i] += layer.output_bias[static_cast<std::size_t>(i)];
     for (index_t r = begin; r < end; ++r)
       rms_norm(x + r * hidden, layer.mlp_norm.data(), hidden, c.norm_eps, normed + r * hidden);
   });

@@ -10,17 +10,19 @@
 
 #include "checkpoint.hpp"
 #include "config.hpp"
+#include "kvsharer/align/layer_alignment.hpp"
 #include "linear.hpp"
 #include "workspace.hpp"
 
 namespace mini_llama {
 
-/// One decoder layer. Matrices are borrowed as stored; only the two vectors are held as floats.
+/// One decoder layer. Matrices are borrowed as stored; only the vectors are held as floats.
 struct layer_weights {
   std::vector<float> attention_norm;  // [hidden]
   weight query;                       // [heads * head_dim][hidden]
   weight key, value;                  // [kv_heads * head_dim][hidden]; of a reader, never touched
   weight output;                      // [hidden][heads * head_dim]
+  std::vector<float> output_bias;     // [hidden], or nothing: no checkpoint has one, only alignments make it
   std::vector<float> mlp_norm;        // [hidden]
   weight gate, up;                    // [intermediate][hidden]
   weight down;                        // [hidden][intermediate]
@@ -42,6 +44,11 @@ class model {
   model(model_config config, const tensor_source& tensors, std::shared_ptr<const void> owner = nullptr,
         std::string fingerprint = {});
 
+  /// Folds an alignment into a layer's queries and output, of which this model then has float copies of its own: from
+  /// now on the layer is a reader. What was copied from this model before stays as it was. Throws kvsharer::error
+  /// (bad_shape) for an alignment of other heads or channels. O(hidden * heads * head_dim^2).
+  void align(int l, const kvsharer::layer_alignment& a);
+
   const model_config& config() const noexcept { return config_; }
 
   /// What tells this model from others in strategy files and saved caches; checkpoint::fingerprint().
@@ -58,6 +65,7 @@ class model {
   model_config config_;
   std::string fingerprint_;
   std::shared_ptr<const void> owner_;
+  std::vector<std::shared_ptr<const void>> folded_;
   weight embedding_, head_;
   std::vector<float> final_norm_;
   std::vector<layer_weights> layers_;

@@ -25,11 +25,19 @@ const tokenizer& session::words() {
   return *words_;
 }
 
-kvsharer::share_map session::map_from(const std::optional<std::filesystem::path>& strategy_file) const {
+kvsharer::share_map session::follow(const std::optional<std::filesystem::path>& strategy_file, bool align) {
   if (!strategy_file) return kvsharer::share_map::identity(llama.config().layers);
   const kvsharer::strategy s = kvsharer::read_strategy(read_text_file(*strategy_file), strategy_file->string());
   kvsharer::check_same_model(s.model, identity);
+  if (align && s.alignment)
+    use(s.report.map, read_alignment(*strategy_file, *s.alignment, s.report.map, llama.config()));
   return s.report.map;
+}
+
+void session::use(const kvsharer::share_map& map, const alignment& readers) {
+  model folded = llama;
+  for (const auto& [l, a] : readers) folded.align(l, a);
+  aligned_ = {map, std::move(folded)};
 }
 
 }  // namespace mini_llama

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "alignment.hpp"
 #include "checkpoint.hpp"
 #include "kvsharer/io/strategy_json.hpp"
 #include "kvsharer/kvsharer.hpp"
@@ -22,16 +23,30 @@ struct session {
   /// The tokenizer, loaded when text is first needed, so that commands on token ids run without one.
   const tokenizer& words();
 
-  /// The map of a strategy file made for this model, or the identity when no file is given. Throws what read_strategy
-  /// and check_same_model throw.
-  kvsharer::share_map map_from(const std::optional<std::filesystem::path>& strategy_file) const;
+  /// The map of a strategy file made for this model, or the identity when no file is given. With `align`, runs under
+  /// this map are from now on those of the alignment that the strategy names, if any. Throws what read_strategy,
+  /// check_same_model and read_alignment throw.
+  kvsharer::share_map follow(const std::optional<std::filesystem::path>& strategy_file, bool align = true);
+
+  /// Has runs under `map` use a model with this alignment folded in.
+  void use(const kvsharer::share_map& map, const alignment& readers);
+
+  /// What runs under `map`: the model itself, or one with the map's alignment.
+  const model& model_for(const kvsharer::share_map& map) const noexcept {
+    return aligned_ && aligned_->map == map ? aligned_->llama : llama;
+  }
 
   std::filesystem::path directory;
   model llama;
   kvsharer::model_identity identity;
 
  private:
+  struct aligned_model {
+    kvsharer::share_map map;
+    model llama;
+  };
   std::optional<tokenizer> words_;
+  std::optional<aligned_model> aligned_;
 };
 
 }  // namespace mini_llama

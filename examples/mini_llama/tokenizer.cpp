@@ -4,6 +4,7 @@
 #include <sentencepiece_processor.h>
 
 #include <algorithm>
+#include <exception>
 
 #include "files.hpp"
 
@@ -22,16 +23,27 @@ std::size_t unfinished(std::string_view bytes) {
   return 0;
 }
 
+/// Why `bytes` are no model, or nothing. SentencePiece answers with a status, or lets an exception of what it is built
+/// on pass, as for a piece that begins with a zero byte.
+std::string refusal(sentencepiece::SentencePieceProcessor& model, const std::string& bytes) {
+  if (bytes.empty()) return "it is empty";
+  try {
+    const auto status = model.LoadFromSerializedProto(bytes);
+    if (!status.ok()) return status.ToString();
+  } catch (const std::exception& e) {
+    return e.what();
+  }
+  return model.GetPieceSize() == 0 ? "it has no pieces" : "";
+}
+
 }  // namespace
 
 tokenizer::tokenizer(const std::filesystem::path& model_file)
     : model_(std::make_unique<sentencepiece::SentencePieceProcessor>()) {
   const std::string bytes = read_text_file(model_file);
-  const auto status = model_->LoadFromSerializedProto(bytes);
-  if (bytes.empty() || !status.ok() || model_->GetPieceSize() == 0)
-    throw load_error(model_file, "is no SentencePiece model" +
-                                     (status.ok() ? std::string() : " (" + status.ToString() + ")") +
-                                     ". It is cut short, damaged, or a tokenizer of another kind; fetch it again from "
+  if (const std::string why = refusal(*model_, bytes); !why.empty())
+    throw load_error(model_file, "is no SentencePiece model (" + why +
+                                     "). It is cut short, damaged, or a tokenizer of another kind; fetch it again from "
                                      "the checkpoint, or give token ids instead of text");
 }
 

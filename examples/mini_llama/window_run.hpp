@@ -15,7 +15,7 @@ namespace mini_llama {
 class window_run {
  public:
   window_run(const session& s, const kvsharer::share_map& map, kvsharer::index_t window)
-      : model_(s.llama),
+      : model_(s.model_for(map)),
         cache_(map, {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, window}),
         hidden_(static_cast<std::size_t>(window * s.llama.config().hidden)) {}
 

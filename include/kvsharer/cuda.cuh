@@ -8,6 +8,7 @@
 #include "kvsharer/backend/cuda/calibration_average.cuh"
 #include "kvsharer/backend/cuda/device.cuh"
 #include "kvsharer/backend/cuda/distances/distances.cuh"
+#include "kvsharer/backend/cuda/instantiate.cuh"
 #include "kvsharer/backend/cuda/memory.cuh"
 #include "kvsharer/backend/cuda/numbers.cuh"
 #include "kvsharer/backend/cuda/pool_view.cuh"

@@ -19,8 +19,8 @@ using headers = std::map<std::string, std::string>;
 /// Which other rooms a room's headers may include. A room is a folder, or a header that lies in none. Nothing below
 /// `concepts` knows anything of caches; layouts, metrics and policies do not know each other. Beyond that:
 /// the adapters, the search's average and the runtime's cache are made of the views in `layout`; both backends have a
-/// form of their own of one of the metrics; the device's cache shares the runtime's bookkeeping, and its average and
-/// score the search's choices; files hold what a search found.
+/// form of their own of one of the metrics, and the host's solves for alignments; the device's cache shares the
+/// runtime's bookkeeping, and its average and score the search's choices; files hold what a search found.
 inline const std::map<std::string, std::set<std::string>> rooms_below{
     {"config.hpp", {}},
     {"version.hpp", {}},
@@ -31,20 +31,22 @@ inline const std::map<std::string, std::set<std::string>> rooms_below{
     {"metric", {"config.hpp", "core", "concepts"}},
     {"policy", {"config.hpp", "core", "concepts"}},
     {"adapt", {"config.hpp", "core", "concepts", "layout"}},
+    {"align", {"config.hpp", "core", "concepts"}},
     {"search", {"config.hpp", "core", "concepts", "layout"}},
     {"runtime", {"config.hpp", "core", "concepts", "layout"}},
     {"io", {"config.hpp", "core", "concepts", "search"}},
-    {"backend/cpu", {"config.hpp", "core", "concepts", "metric"}},
+    {"backend/cpu", {"config.hpp", "core", "concepts", "metric", "align"}},
     {"backend/cuda", {"config.hpp", "core", "concepts", "layout", "metric", "search", "runtime"}},
-    {"kvsharer.hpp", {"version.hpp", "core", "concepts", "layout", "adapt", "metric", "policy", "search", "runtime"}},
+    {"kvsharer.hpp",
+     {"version.hpp", "core", "concepts", "layout", "adapt", "align", "metric", "policy", "search", "runtime"}},
     {"cpu.hpp", {"kvsharer.hpp", "backend/cpu"}},
     {"cuda.cuh", {"kvsharer.hpp", "backend/cuda"}},
 };
 
 /// Third parties by room; all else that stands in <> must be a header of the standard library.
 inline const std::map<std::string, std::set<std::string>> third_parties{
-    {"backend/cpu", {"Eigen/Core", "immintrin.h", "omp.h"}},
-    {"backend/cuda", {"cuda_runtime.h"}},
+    {"backend/cpu", {"Eigen/Cholesky", "Eigen/Core", "immintrin.h", "omp.h"}},
+    {"backend/cuda", {"cuda_runtime.h", "nv/target"}},
     {"io", {"nlohmann/json.hpp"}},
 };
 
@@ -76,6 +78,9 @@ inline std::string line_violation(const headers& all, const std::string& path, c
   const std::string here = room(path);
   if (std::regex_match(line, condition) && !may_decide.contains(path))
     return "decides by the preprocessor; only config.hpp and the like may";
+  if (line.find("__global__") != line.npos && !line.starts_with("#") && line.find("KVSHARER_HIDDEN") == line.npos &&
+      line.find("static") == line.npos)
+    return "has a kernel that is neither KVSHARER_HIDDEN nor static; two shared objects would mix up theirs";
   if (std::regex_match(line, found, other)) {
     const std::string name = found[1];
     if (!std::regex_match(name, standard) && !permits(third_parties, here, name))

@@ -122,6 +122,12 @@ TEST_CASE("the rules find what is forbidden") {
       CHECK(fault("kvsharer/policy/by_flag.hpp", line) ==
             "decides by the preprocessor; only config.hpp and the like may");
   }
+  SUBCASE("a kernel that other shared objects see") {
+    CHECK(fault("kvsharer/backend/cpu/kernel.cuh", "__global__ void twice(float* x);") ==
+          "has a kernel that is neither KVSHARER_HIDDEN nor static; two shared objects would mix up theirs");
+    CHECK(violations(with("kvsharer/core/kernel.hpp", head + "KVSHARER_HIDDEN __global__ void twice(float* x);\n"))
+              .empty());
+  }
   SUBCASE("a room without a place") {
     CHECK(fault("kvsharer/util/strings.hpp", "") == "lies in a room that has no place in the order");
   }

@@ -22,13 +22,15 @@ bool test_includes(const std::string& header) {
   return false;
 }
 
-/// Test programs; headers of the examples that a test program includes; the outside projects that tests configure.
+/// Test programs and their further files; headers of the examples that a test program includes; the outside projects
+/// that tests configure.
 std::optional<std::string> compiled(const std::string& path) {
   const bool program = path.starts_with("tests/") && (path.ends_with("_test.cpp") || path.ends_with("_test.cu"));
+  const bool part = path.starts_with("tests/backend/cuda/instantiate/");
   const bool project = path.starts_with("tests/package/");
   const bool header = path.starts_with("examples/") && path.ends_with(".hpp") &&
                       test_includes(std::filesystem::path(path).filename().string());
-  if (!(program || project || header) || !std::filesystem::exists(root / path)) return std::nullopt;
+  if (!(program || part || project || header) || !std::filesystem::exists(root / path)) return std::nullopt;
   return docs::read(root / path);
 }
 

@@ -50,6 +50,20 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 
 }  // namespace
 
+TEST_CASE("an alignment is named where there is one, and lies beside the strategy") {
+  strategy s = example();
+  CHECK_FALSE(read_strategy(write_strategy(s)).alignment.has_value());
+  CHECK(write_strategy(s).find("alignment") == std::string::npos);
+  s.alignment = {"found.align.safetensors", "0123456789abcdef", "shared", 1.0 / 3, false, "one"};
+  const std::string text = write_strategy(s);
+  CHECK(read_strategy(text).alignment == s.alignment);
+  CHECK(write_strategy(read_strategy(text)) == text);
+  for (const char* elsewhere : {"", "/etc/passwd", "../x", "a/b", "..", "a\\\\b"})
+    CHECK(refusal(replaced(text, "found.align.safetensors", elsewhere)) == errc::strategy_syntax);
+  CHECK(refusal(replaced(text, "\"0123456789abcdef\"", "7")) == errc::strategy_syntax);
+  CHECK(refusal(replaced(text, "\"ridge\"", "\"bridge\"")) == errc::strategy_syntax);
+}
+
 TEST_CASE("a strategy comes back as it was written, to the last bit") {
   const strategy s = example(), back = read_strategy(write_strategy(s));
   CHECK(back.model == s.model);
@@ -114,6 +128,27 @@ TEST_CASE("what is not a strategy is refused with the file's name and the reason
   CHECK(refusal(replaced(good, "\"accepted\"", "\"liked\"")) == errc::strategy_syntax);
   CHECK(refusal(replaced(good, "    [0.0,0.0,0.0,0.0],\n", "")) == errc::strategy_syntax);
   CHECK(refusal(replaced(good, "\"score\": 0.30000000000000004", "\"score\": null")) == errc::strategy_syntax);
+}
+
+TEST_CASE("whole numbers are whole and within their range, and what nests deeply is refused like the rest") {
+  const std::string good = write_strategy(example());
+  const auto with_share = [&](const std::string& number) {
+    const auto at = good.find("\"share\":");
+    REQUIRE(at != good.npos);
+    const auto begin = at + 8, end = good.find_first_of(",}", begin);
+    return good.substr(0, begin) + number + good.substr(end);
+  };
+  CHECK(refusal(with_share("3")) == errc{0});
+  CHECK(refusal(with_share("-2147483648")) == errc{0});
+  for (const std::string number :
+       {"1.5", "1e300", "2147483648", "-2147483649", "18446744073709551615", "true", "[1]"}) {
+    CAPTURE(number);
+    CHECK(refusal(with_share(number)) == errc::strategy_syntax);
+  }
+  CHECK(refusal(replaced(good, "[0,1,0,0]", "[0,1.5,0,0]")) == errc::strategy_syntax);
+  CHECK(refusal(replaced(good, "[0,1,0,0]", "{\"0\":0}")) == errc::strategy_syntax);
+  const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
+  CHECK(refusal("{\"kvsharer_strategy\":" + deep + "}") == errc::strategy_version);
 }
 
 TEST_CASE("a strategy of another model is refused, naming what differs") {

@@ -11,6 +11,7 @@
 
 #include "golden/golden.hpp"
 #include "mini_llama/program.hpp"
+#include "mini_llama/tiny_checkpoint.hpp"
 
 /// The program as users meet it: streams, exit codes, files.
 namespace {
@@ -336,6 +337,75 @@ TEST_CASE("what cannot be read or does not fit is refused with exit code 1, and 
   j = json::parse(slurp(good));
   j["layer_map"][3] = 9;
   refused(strategy(j.dump()), 1, {"E"});
+}
+
+TEST_CASE("search aligns readers on request, and the other commands follow unless told not to") {
+  const tiny_checkpoint tiny;
+  const scratch_directory folder;
+  const std::string plain = (folder.path() / "plain.json").string(), out = (folder.path() / "found.json").string();
+  const std::string text = folder.write("text.txt", "The river flows through the town and into the sea.\n").string();
+  const arguments search{"search",
+                         "--model",
+                         tiny.directory(),
+                         "--calibration",
+                         calibration,
+                         "--samples",
+                         "8",
+                         "--sample-tokens",
+                         "16",
+                         "--share",
+                         "3",
+                         "--threshold",
+                         "-1",
+                         "--json",
+                         "--out"};
+  CHECK_FALSE(json::parse(run_program(with(search, {plain})).out).contains("alignment"));
+  const arguments eval{"eval", "--model", tiny.directory(), "--text", text, "--window", "8", "--json", "--strategy"};
+  const json unaligned = json::parse(run_program(with(eval, {plain})).out);
+  const std::string ids = folder.write("ids.json", "[[1, 5, 9], [1, 7]]").string();
+  const arguments logits{"logits", "--model", tiny.directory(), "--token-ids", ids, "--strategy"};
+  const std::string unaligned_logits = run_program(with(logits, {plain})).out;
+
+  std::vector<json> perplexities;
+  for (const std::string on : {"full", "shared"}) {
+    const program_run found = run_program(with(search, {out, "--align", "--align-on", on, "--align-ridge", "0.5"}));
+    REQUIRE(found.exit_code == 0);
+    const json readers = json::parse(found.out).at("alignment").at("readers");
+    REQUIRE(readers.size() == 3);
+    CHECK(readers[0].at("keys_explained") <= 1);
+    const json strategy = json::parse(slurp(out));
+    CHECK(strategy.at("alignment").at("file") == "found.align.safetensors");
+    CHECK(strategy.at("alignment").at("activations") == on);
+    CHECK(strategy.at("alignment").at("ridge") == 0.5);
+    const json aligned = json::parse(run_program(with(eval, {out})).out);
+    CHECK(aligned.at("full_perplexity") == unaligned.at("full_perplexity"));
+    CHECK(aligned.at("perplexity") != unaligned.at("perplexity"));
+    CHECK(json::parse(run_program(with(eval, {out, "--no-align"})).out).at("perplexity") == unaligned.at("perplexity"));
+    CHECK(run_program(with(logits, {out})).out != unaligned_logits);
+    CHECK(run_program(with(logits, {out, "--no-align"})).out == unaligned_logits);
+    perplexities.push_back(aligned.at("perplexity"));
+  }
+  CHECK(perplexities[0] != perplexities[1]);
+
+  const arguments generate{"generate",         "--model", tiny.directory(), "--prompt",   "In 1914",
+                           "--max-new-tokens", "5",       "--json",         "--strategy", out};
+  CHECK(run_program(generate).exit_code == 0);
+  const std::string file = (folder.path() / "found.align.safetensors").string();
+  std::string bytes = slurp(file);
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  folder.write("found.align.safetensors", bytes);
+  refused(generate, 1, {"E605", "found.align.safetensors", "hash", "--no-align"});
+  refused(with(logits, {out}), 1, {"E605"});
+  CHECK(run_program(with(generate, {"--no-align"})).exit_code == 0);
+  std::filesystem::remove(file);
+  refused(with(eval, {out}), 1, {"E605", "cannot be read"});
+  refused({"search", "--model", tiny.directory(), "--calibration", calibration, "--share", "3", "--align"}, 2,
+          {"--align", "--out"});
+
+  // Without readers there is nothing to align.
+  CHECK(run_program(with(search, {out, "--align", "--order", "explicit", "--map", "0,1,2,3,4,5,6,7"})).exit_code == 0);
+  CHECK_FALSE(json::parse(slurp(out)).contains("alignment"));
+  CHECK_FALSE(std::filesystem::exists(file));
 }
 
 TEST_CASE("a strategy file that exists is replaced whole or kept") {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <initializer_list>
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "kvsharer/align/layer_alignment.hpp"
 #include "model.hpp"
 
 /// A small Llama with random weights, as the driver runs it and as a textbook would, in float64 and without a cache.
@@ -99,18 +101,50 @@ inline void rotate(rows& x, int dim, double theta) {
       }
 }
 
+inline void align(rows& keys, rows& values, const kvsharer::layer_alignment& a) {
+  const auto heads = static_cast<std::size_t>(a.kv_heads), dim = static_cast<std::size_t>(a.head_dim);
+  for (auto& row : keys)
+    for (std::size_t h = 0; h < heads; ++h)
+      for (std::size_t f = 0; f < dim / 2; ++f) {
+        double &re = row[h * dim + f], &im = row[h * dim + f + dim / 2];
+        const double g = static_cast<double>(a.key_gain[(h * dim / 2 + f) * 2]),
+                     j = static_cast<double>(a.key_gain[(h * dim / 2 + f) * 2 + 1]);
+        const double real = g * re - j * im;
+        im = g * im + j * re;
+        re = real;
+      }
+  for (auto& row : values)
+    for (std::size_t h = 0; h < heads; ++h) {
+      std::vector<double> changed(dim);
+      for (std::size_t i = 0; i < dim; ++i) {
+        changed[i] = static_cast<double>(a.offset[h * dim + i]);
+        for (std::size_t n = 0; n < dim; ++n)
+          changed[i] += static_cast<double>(a.values[(h * dim + i) * dim + n]) * row[h * dim + n];
+      }
+      std::copy(changed.begin(), changed.end(), row.begin() + static_cast<std::ptrdiff_t>(h * dim));
+    }
+}
+
 }  // namespace detail
 
-/// Logits [token][vocab] with layer l reading the keys and values that layer `owners[l]` computed.
-inline rows logits(const model_config& c, const tensors& w, const std::vector<int>& owners,
-                   const std::vector<int>& ids) {
+/// What a run has: logits [token][vocab], and every layer's own keys, after rotation, and values.
+struct run {
+  rows logits;
+  std::vector<rows> keys, values;
+};
+
+/// A run with layer l reading the keys and values that layer `owners[l]` computed, changed as `aligned` says, where it
+/// names l: each value v into B v + offset, each pair of key channels, as a complex number, into its gain times itself.
+inline run textbook_run(const model_config& c, const tensors& w, const std::vector<int>& owners,
+                        const std::vector<int>& ids, const std::map<int, kvsharer::layer_alignment>& aligned = {}) {
   const auto hidden = static_cast<std::size_t>(c.hidden), dim = static_cast<std::size_t>(c.head_dim);
   rows x;
   for (int id : ids) {
     const float* row = w.at("model.embed_tokens.weight").data() + static_cast<std::size_t>(id) * hidden;
     x.emplace_back(row, row + hidden);
   }
-  std::vector<rows> keys, values;
+  run result;
+  std::vector<rows>&keys = result.keys, &values = result.values;
   for (int l = 0; l < c.layers; ++l) {
     const std::string layer = "model.layers." + std::to_string(l) + ".";
     const auto of = [&](const std::string& name) -> const std::vector<float>& {
@@ -123,7 +157,8 @@ inline rows logits(const model_config& c, const tensors& w, const std::vector<in
     detail::rotate(q, c.head_dim, c.rope.theta);
     detail::rotate(keys.back(), c.head_dim, c.rope.theta);
     const auto owner = static_cast<std::size_t>(owners[static_cast<std::size_t>(l)]);
-    const rows &k = keys[owner], &v = values[owner];
+    rows k = keys[owner], v = values[owner];
+    if (const auto found = aligned.find(l); found != aligned.end()) detail::align(k, v, found->second);
     rows attended(x.size(), std::vector<double>(q[0].size(), 0.0));
     for (std::size_t t = 0; t < x.size(); ++t)
       for (std::size_t h = 0; h < static_cast<std::size_t>(c.heads); ++h) {
@@ -145,8 +180,15 @@ inline rows logits(const model_config& c, const tensors& w, const std::vector<in
       for (std::size_t i = 0; i < gate[t].size(); ++i) gate[t][i] *= up[t][i] / (1 + std::exp(-gate[t][i]));
     detail::add(x, detail::times(gate, of("mlp.down_proj")));
   }
-  return detail::times(detail::normed(x, w.at("model.norm.weight"), static_cast<double>(c.norm_eps)),
-                       w.at("lm_head.weight"));
+  result.logits = detail::times(detail::normed(x, w.at("model.norm.weight"), static_cast<double>(c.norm_eps)),
+                                w.at("lm_head.weight"));
+  return result;
+}
+
+/// Its logits alone.
+inline rows logits(const model_config& c, const tensors& w, const std::vector<int>& owners,
+                   const std::vector<int>& ids) {
+  return textbook_run(c, w, owners, ids).logits;
 }
 
 }  // namespace tiny_llama

@@ -148,3 +148,35 @@ TEST_CASE("streams that throw or refuse leave the cache as it was") {
   out.setstate(std::ios::badbit);
   CHECK_REFUSED(file_access, cache.save(id, out));
 }
+
+TEST_CASE("a stream whose position leaves no room to grow is refused, although its checksums are right") {
+  const auto with_position = [](std::uint64_t position) {
+    std::string s = small_stream();
+    const auto put = [&](std::size_t at, std::uint64_t x) {
+      for (std::size_t i = 0; i < 8; ++i) s[at + i] = static_cast<char>((x >> (8 * i)) & 0xffu);
+    };
+    const auto sum = [&](std::size_t end) {
+      std::uint64_t h = 0xcbf29ce484222325u;
+      for (std::size_t i = 0; i < end; ++i) h = (h ^ static_cast<unsigned char>(s[i])) * 0x100000001b3u;
+      return h;
+    };
+    put(56, position);
+    put(73, sum(73));  // behind the tag, which has one byte
+    put(s.size() - 8, sum(s.size() - 8));
+    return s;
+  };
+  shared_cache<float16, layout::paged<2>> cache(map, shape, {.max_sequences = 2, .tag = "m"});
+  const auto code = [&](std::uint64_t position) {
+    std::istringstream in(with_position(position));
+    return refused([&] { cache.restore(in); });
+  };
+  const std::uint64_t last = std::uint64_t{1} << 62;
+  for (const std::uint64_t position : {last + 1, ~std::uint64_t{0} >> 1, ~std::uint64_t{0}, std::uint64_t{2}}) {
+    CAPTURE(position);
+    CHECK(code(position) == static_cast<int>(errc::bad_stream));
+  }
+  std::istringstream in(with_position(last));
+  const auto id = cache.restore(in);
+  CHECK(cache.append(id, 1) == 3);
+  CHECK(cache.next_position(id) == (index_t{1} << 62) + 1);
+}

@@ -22,14 +22,14 @@ struct eval_arguments {
   std::optional<std::filesystem::path> strategy;
   kvsharer::index_t window = 512;
   std::size_t max_tokens = 0;
-  bool json = false;
+  bool json = false, no_align = false;
   device_options device;
 };
 
 void run(const eval_arguments& a, const gpu_opener& open) {
   const std::unique_ptr<gpu> card = a.device.choose(open);
   session s(a.model);
-  const kvsharer::share_map map = s.map_from(a.strategy);
+  const kvsharer::share_map map = s.follow(a.strategy, !a.no_align);
   std::vector<int> ids = s.words().encode(read_text_file(a.text), false);
   if (a.max_tokens && ids.size() > a.max_tokens) ids.resize(a.max_tokens);
   progress shown("eval: tokens", ids.size(), true);
@@ -66,6 +66,7 @@ void add_eval(CLI::App& app, const gpu_opener& open) {
   c->add_option("--model", a->model, "Model directory (HuggingFace format)")->required();
   c->add_option("--text", a->text, "Text file to evaluate on")->required();
   c->add_option("--strategy", a->strategy, "Strategy file; without it, the full model");
+  c->add_flag("--no-align", a->no_align, "Leave out the alignment that the strategy names");
   c->add_option("--window", a->window, "Tokens of a window, its BOS included")->capture_default_str();
   c->add_option("--max-tokens", a->max_tokens, "Use only the first tokens of the text (0: all)")->capture_default_str();
   c->add_flag("--json", a->json, "Print one JSON object on standard output");

@@ -23,7 +23,7 @@ struct generate_arguments {
   std::vector<std::string> prompts;
   std::size_t copies = 1;
   std::optional<std::filesystem::path> token_ids, strategy;
-  bool json = false, ignore_eos = false;
+  bool json = false, no_align = false, ignore_eos = false;
   generation_request request;
 };
 
@@ -53,7 +53,7 @@ void run(generate_arguments& a, const gpu_opener& open) {
       throw usage_error("the prompt is empty; give --prompt some text");
   const std::unique_ptr<gpu> card = choose_backend(a.backend, open);
   session s(a.model);
-  const kvsharer::share_map map = s.map_from(a.strategy);
+  const kvsharer::share_map map = s.follow(a.strategy, !a.no_align);
   token_batch prompts;
   for (const std::string& prompt : a.prompts) prompts.push_back(s.words().encode(prompt));
   if (a.token_ids) prompts = read_token_ids(*a.token_ids, s.llama.config().vocab);
@@ -105,6 +105,7 @@ void add_generate(CLI::App& app, const gpu_opener& open) {
       ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 16));
   c->add_option("--token-ids", a->token_ids, "JSON array of arrays of token ids to continue, as one batch");
   c->add_option("--strategy", a->strategy, "Strategy file; without it, the full model");
+  c->add_flag("--no-align", a->no_align, "Leave out the alignment that the strategy names");
   c->add_option("--max-new-tokens", a->request.max_new_tokens, "Tokens to generate")->capture_default_str();
   c->add_option("--temperature", a->request.temperature, "0 is greedy")
       ->capture_default_str()

@@ -25,6 +25,7 @@ struct logits_arguments {
   std::string model;
   std::filesystem::path token_ids;
   std::optional<std::filesystem::path> strategy;
+  bool no_align = false;
   device_options device;
 };
 
@@ -37,7 +38,7 @@ std::vector<std::vector<float>> logits_on_host(const session& s, const kvsharer:
     kvsharer::shared_cache<> cache(map, {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, tokens});
     const sequence_slice slice{cache.create(), 0, tokens};
     cache.append(slice.id, tokens);
-    const std::span<const float> logits = forward(s.llama, cache, {&slice, 1}, ids, {}, scratch);
+    const std::span<const float> logits = forward(s.model_for(map), cache, {&slice, 1}, ids, {}, scratch);
     rows.emplace_back(logits.begin(), logits.end());
   }
   return rows;
@@ -47,7 +48,7 @@ void run(const logits_arguments& a, const gpu_opener& open) {
   const std::unique_ptr<gpu> card = a.device.choose(open);
   session s(a.model);
   const model_config& config = s.llama.config();
-  const kvsharer::share_map map = s.map_from(a.strategy);
+  const kvsharer::share_map map = s.follow(a.strategy, !a.no_align);
   const token_batch batch = read_token_ids(a.token_ids, config.vocab);
   for (const std::vector<int>& ids : batch)
     if (ids.empty() || static_cast<kvsharer::index_t>(ids.size()) > config.max_position)
@@ -67,6 +68,7 @@ void add_logits(CLI::App& app, const gpu_opener& open) {
   c->add_option("--model", a->model, "Model directory (HuggingFace format)")->required();
   c->add_option("--token-ids", a->token_ids, "JSON array of arrays of token ids")->required();
   c->add_option("--strategy", a->strategy, "Strategy file; without it, the full model");
+  c->add_flag("--no-align", a->no_align, "Leave out the alignment that the strategy names");
   c->add_flag_callback(
       "--json", [] {}, "Accepted for uniformity: the output is JSON in any case");
   a->device.add_to(*c);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +16,7 @@
 #include "../interrupt.hpp"
 #include "../metered_probe.hpp"
 #include "../progress.hpp"
+#include "align_readers.hpp"
 #include "commands.hpp"
 #include "kvsharer/io/python_map.hpp"
 #include "search_subject.hpp"
@@ -30,6 +33,7 @@ struct search_arguments {
   std::optional<double> threshold;
   bool json = false, no_resume = false, strict = false;
   search_request request;
+  alignment_arguments alignment;
 };
 
 /// A search's outcome, where it ran, and what its candidates cost.
@@ -38,6 +42,7 @@ struct found_sharing {
   std::string device;
   double weights_seconds = 0;
   std::vector<candidate_cost> costs;
+  std::optional<alignment_outcome> alignment = {};
 };
 
 constexpr double tera = 1e12;
@@ -69,6 +74,7 @@ void print_json(const found_sharing& found) {
   j["teraflop_per_second"] = ran ? nlohmann::json(total.operations / tera / total.seconds) : nullptr;
   j["candidate_costs"] = nlohmann::json::array();
   for (const candidate_cost& c : found.costs) j["candidate_costs"].push_back(cost_json(c));
+  if (found.alignment) j["alignment"] = to_json(*found.alignment);
   std::printf("%s\n", j.dump().c_str());
 }
 
@@ -135,6 +141,10 @@ void run(search_arguments& a, const gpu_opener& open) {
   if (a.request.order == "explicit" && a.map.empty()) throw usage_error("--order explicit needs --map");
   if (!is_best_first(a.request.order) && (a.request.beam != 1 || a.request.exact))
     throw usage_error("--beam and --exact are of --order best and best-suffix; " + a.request.order + " ranks");
+  if (a.alignment.wanted && (!a.out || !a.subject.model))
+    throw usage_error(
+        "--align fits a checkpoint's layers and writes its file beside the strategy's; name both with --model and "
+        "--out");
   a.subject.seed = a.request.seed;
   search_subject subject(a.subject);
   const int layers = subject.config().layers;
@@ -152,12 +162,16 @@ void run(search_arguments& a, const gpu_opener& open) {
   a.request.resume = !a.no_resume;
   a.request.cancelled = interrupted;
   a.request.progress = [&](const kvsharer::search_progress& p) { shown.update(p); };
-  const found_sharing found = search(a, subject, card.get());
-  const search_outcome& o = found.outcome;
+  found_sharing found = search(a, subject, card.get());
+  search_outcome& o = found.outcome;
+  if (a.alignment.wanted && o.strategy.report.map.reader_count() > 0)
+    found.alignment =
+        align_readers(*subject.weights().stored, subject.samples(), a.alignment.request, *a.out, o.strategy);
   const kvsharer::search_report& r = o.strategy.report;
   if (a.out) write_file_atomically(*a.out, kvsharer::write_strategy(o.strategy));
   if (a.python_out) write_file_atomically(*a.python_out, kvsharer::python_map(r.map) + "\n");
   a.json ? print_json(found) : print_text(found, a);
+  if (found.alignment && !a.json) print_text(*found.alignment);
   if (r.status == kvsharer::search_status::cancelled)
     std::fprintf(stderr, "mini_llama: stopped by Ctrl-C; the map found so far is valid but shares fewer layers\n");
   if (r.status == kvsharer::search_status::ranking_exhausted) {
@@ -221,6 +235,7 @@ void add_search(CLI::App& app, const gpu_opener& open) {
                 "Type of weights on a GPU, and of those of --shape; auto is the checkpoint's own, and bf16 of a shape")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(type_names.begin(), type_names.end())));
+  add_alignment_options(*c, a->alignment);
   c->add_flag("--strict", a->strict, "Fail when fewer layers than asked for can share");
   c->add_option("--out", a->out, "Strategy file to write");
   c->add_option("--python-map", a->python_out, "Also write the map as a Python dictionary {layer: source}");

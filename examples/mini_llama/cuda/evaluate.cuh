@@ -81,6 +81,7 @@ evaluation evaluate_on(kvsharer::cuda::stream_ref stream, const session& s, cons
                        std::span<const int> ids, kvsharer::index_t window, const gpu_choice& choice,
                        const evaluation_progress& on_progress, const std::function<bool()>& cancelled) {
   check_text(s, ids, window);
+  check_no_alignment(s, map);
   evaluator<E> text(stream, s, map, ids.size(), window, choice);
   for_each_batch(text.batch(), ids, window, s.llama.config().bos, cancelled, [&] {
     text.run();
@@ -101,7 +102,7 @@ std::vector<std::vector<float>> logits_on(kvsharer::cuda::stream_ref stream, con
   const auto capacity = static_cast<index_t>(longest);
   const auto vocab = static_cast<std::size_t>(c.vocab);
 
-  const auto weights = device_weights<E>::upload(stream, s.llama, map);
+  const auto weights = device_weights<E>::upload(stream, s.model_for(map), map);
   run_context context(stream, c, capacity);
   const index_t most = sequences_at_once(capacity, choice.rows_at_once,
                                          sequence_bytes<E>(c, capacity, map.owner_count(), 1) + vocab * sizeof(float),

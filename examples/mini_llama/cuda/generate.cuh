@@ -26,7 +26,7 @@ class generator {
             const generation_request& request)
       : request_(request),
         config_(s.llama.config()),
-        weights_(device_weights<E>::upload(stream, s.llama, map)),
+        weights_(device_weights<E>::upload(stream, s.model_for(map), map)),
         engine_(stream, weights_, map, limits(request, config_), s.identity.fingerprint + " " + s.identity.rope),
         pick_(request.temperature, request.top_p, request.seed) {}
 

@@ -121,6 +121,15 @@ kvsharer::index_t windows_at_once(const model_config& c, kvsharer::index_t store
                            (static_cast<kvsharer::index_t>(tokens) + rows - 1) / rows);
 }
 
+/// Throws kvsharer::error (bad_argument) for a map whose readers have an alignment: full model and map run with the
+/// same weights.
+inline void check_no_alignment(const session& s, const kvsharer::share_map& map) {
+  if (&s.model_for(map) != &s.llama)
+    throw kvsharer::error(kvsharer::errc::bad_argument,
+                          "on the device the full model and the map run with the same weights, and this map has an "
+                          "alignment: evaluate on the host (--backend cpu), or leave the alignment out (--no-align)");
+}
+
 /// run() for each batch of a text's windows, the last one not being full, until `cancelled` answers yes.
 template <class F>
 void for_each_batch(window_batch& batch, std::span<const int> ids, kvsharer::index_t window, int bos,

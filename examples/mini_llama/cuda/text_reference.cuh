@@ -25,6 +25,7 @@ class device_reference final : public text_reference {
                    const gpu_choice& choice, const evaluation_progress& on_progress,
                    const std::function<bool()>& cancelled)
       : stream_(stream),
+        session_(s),
         config_(s.llama.config()),
         ids_(std::move(ids)),
         window_(window),
@@ -45,6 +46,7 @@ class device_reference final : public text_reference {
 
   evaluation compare(const kvsharer::share_map& map, const evaluation_progress& on_progress,
                      const std::function<bool()>& cancelled) override {
+    check_no_alignment(session_, map);
     return map.reader_count() > 0 ? run(map, true, on_progress, cancelled) : full_;
   }
 
@@ -70,6 +72,7 @@ class device_reference final : public text_reference {
   }
 
   kvsharer::cuda::stream_ref stream_;
+  const session& session_;
   const model_config& config_;
   std::vector<int> ids_;
   index_t window_;

@@ -91,6 +91,11 @@ device_weights<E> device_weights<E>::upload(stream_ref stream, const model& m, c
   put_norm(m.final_norm(), 2 * m.config().layers);
   for (int l = 0; l < m.config().layers; ++l) {
     const layer_weights& from = m.layer(l);
+    if (!from.output_bias.empty())
+      throw error(errc::bad_argument, "layer " + std::to_string(l) +
+                                          " has an output bias, from the offset of its alignment, which the device "
+                                          "does not add: run on the host, search again without an offset "
+                                          "(--align-no-offset), or leave the alignment out (--no-align)");
     const places to = d.places_of(l);
     put_norm(from.attention_norm, 2 * l);
     put_norm(from.mlp_norm, 2 * l + 1);

@@ -30,6 +30,7 @@ enum class errc : int {
   strategy_version = 602,     ///< a strategy file of an unknown schema version
   strategy_model = 603,       ///< a strategy file made for another model
   file_access = 604,          ///< a file that cannot be read or written
+  alignment_file = 605,       ///< an alignment file that is missing or not the one that the strategy names
   no_device = 701,            ///< no CUDA device, or one that is too old
   cuda_call = 702,            ///< a call of the CUDA runtime that failed
   device_memory = 703,        ///< device memory that could not be had

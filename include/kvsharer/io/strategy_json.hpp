@@ -3,7 +3,9 @@
 
 #include <array>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -67,15 +69,53 @@ inline nlohmann::json candidate_json(const candidate& c) {
           {"resumed_at", c.resumed_at.value}};
 }
 
+/// A value as a message shows it: of what may nest, the kind alone.
+inline std::string said(const nlohmann::json& j) { return j.is_structured() ? j.type_name() : j.dump(); }
+
+/// A whole number that an Int can hold. Throws errc::strategy_syntax for fractions and all that is outside.
+template <std::integral Int>
+Int whole(const nlohmann::json& j, const std::string& file) {
+  const bool holds = j.is_number_unsigned()  ? std::in_range<Int>(j.get<std::uint64_t>())
+                     : j.is_number_integer() ? std::in_range<Int>(j.get<std::int64_t>())
+                                             : false;
+  if (!holds)
+    throw error(errc::strategy_syntax, file + " has " + said(j) + " where a whole number of " +
+                                           std::to_string(std::numeric_limits<Int>::lowest()) + " to " +
+                                           std::to_string(std::numeric_limits<Int>::max()) + " is meant");
+  return j.get<Int>();
+}
+
+inline std::vector<int> owners_from(const nlohmann::json& j, const std::string& file) {
+  if (!j.is_array()) throw error(errc::strategy_syntax, file + " has a layer map that is no list");
+  std::vector<int> owners;
+  for (const nlohmann::json& owner : j) owners.push_back(whole<int>(owner, file));
+  return owners;
+}
+
 inline candidate candidate_from(const nlohmann::json& j, const std::string& file) {
   candidate c;
-  c.rank = j.at("rank").get<std::size_t>();
-  c.pair = {{j.at("reader").get<int>()}, {j.at("owner").get<int>()}};
+  c.rank = whole<std::size_t>(j.at("rank"), file);
+  c.pair = {{whole<int>(j.at("reader"), file)}, {whole<int>(j.at("owner"), file)}};
   c.distance = j.at("distance").get<double>();
   c.score = j.at("score").is_null() ? std::numeric_limits<double>::quiet_NaN() : j.at("score").get<double>();
   c.outcome = named(verdict_names, j.at("verdict").get<std::string>(), file);
-  c.resumed_at = {j.at("resumed_at").get<int>()};
+  c.resumed_at = {whole<int>(j.at("resumed_at"), file)};
   return c;
+}
+
+inline nlohmann::json alignment_json(const alignment_record& a) {
+  return {{"file", a.file},   {"hash", a.hash},     {"activations", a.activations},
+          {"ridge", a.ridge}, {"offset", a.offset}, {"keys", a.keys}};
+}
+
+inline alignment_record alignment_from(const nlohmann::json& j, const std::string& file) {
+  alignment_record a{
+      j.at("file").get<std::string>(), j.at("hash").get<std::string>(), j.at("activations").get<std::string>(),
+      j.at("ridge").get<double>(),     j.at("offset").get<bool>(),      j.at("keys").get<std::string>()};
+  // A strategy that somebody sent must not make a program read files elsewhere.
+  if (a.file.empty() || a.file.find_first_of("/\\") != std::string::npos || a.file == "." || a.file == "..")
+    throw error(errc::strategy_syntax, file + " names \"" + a.file + "\" as its alignment, which is no file beside it");
+  return a;
 }
 
 inline distance_matrix distances_from(const nlohmann::json& rows, int layers, const std::string& file) {
@@ -107,7 +147,7 @@ inline nlohmann::json distance_matrix_json(const distance_matrix& d) {
 }
 
 /// The strategy as readable JSON text, schema `strategy_schema`. Of a threshold of minus infinity it says null; beam
-/// and exact stand in it for best-first searches alone. O(layers^2).
+/// and exact stand in it for best-first searches alone, alignment where there is one. O(layers^2).
 inline std::string write_strategy(const strategy& s) {
   using nlohmann::json;
   const search_report& r = s.report;
@@ -132,10 +172,12 @@ inline std::string write_strategy(const strategy& s) {
                     {"layer_evaluations", r.layer_evaluations},
                     {"layer_evaluations_without_resume", r.layer_evaluations_without_resume}};
   const json map(std::vector<int>(r.map.owners().begin(), r.map.owners().end()));
+  const std::string alignment =
+      s.alignment ? ",\n  \"alignment\": " + detail::alignment_json(*s.alignment).dump() : std::string();
   return "{\n  \"kvsharer_strategy\": " + std::to_string(strategy_schema) + ",\n  \"layer_map\": " + map.dump() +
          ",\n  \"score\": " + json(r.score).dump() +
          ",\n  \"status\": " + json(detail::name_of(detail::status_names, r.status)).dump() +
-         ",\n  \"model\": " + model.dump() + ",\n  \"options\": " + options.dump() +
+         ",\n  \"model\": " + model.dump() + ",\n  \"options\": " + options.dump() + alignment +
          ",\n  \"counts\": " + counts.dump() + ",\n  \"candidates\": " + detail::lines(candidates) +
          ",\n  \"distance_matrix\": " + detail::lines(distance_matrix_json(s.distances)) + "\n}\n";
 }
@@ -149,26 +191,27 @@ inline strategy read_strategy(std::string_view text, const std::string& name = "
     if (!j.is_object() || !j.contains("kvsharer_strategy"))
       throw error(errc::strategy_syntax, name + " is JSON but not a strategy: it has no \"kvsharer_strategy\"");
     if (j.at("kvsharer_strategy") != json(strategy_schema))
-      throw error(errc::strategy_version, name + " has schema version " + j.at("kvsharer_strategy").dump() +
+      throw error(errc::strategy_version, name + " has schema version " + detail::said(j.at("kvsharer_strategy")) +
                                               "; this library reads version " + std::to_string(strategy_schema));
     strategy s;
     const json& model = j.at("model");
-    s.model = {model.at("layers").get<int>(), model.at("kv_heads").get<index_t>(), model.at("head_dim").get<index_t>(),
-               model.at("rope").get<std::string>(), model.at("fingerprint").get<std::string>()};
+    s.model = {detail::whole<int>(model.at("layers"), name), detail::whole<index_t>(model.at("kv_heads"), name),
+               detail::whole<index_t>(model.at("head_dim"), name), model.at("rope").get<std::string>(),
+               model.at("fingerprint").get<std::string>()};
     const json& o = j.at("options");
-    s.settings = {.share = o.at("share").get<int>(),
+    s.settings = {.share = detail::whole<int>(o.at("share"), name),
                   .threshold = o.at("threshold").is_null() ? -std::numeric_limits<double>::infinity()
                                                            : o.at("threshold").get<double>(),
                   .metric = o.at("metric").get<std::string>(),
                   .order = o.at("order").get<std::string>(),
-                  .seed = o.at("seed").get<std::uint64_t>(),
+                  .seed = detail::whole<std::uint64_t>(o.at("seed"), name),
                   .similarity = o.at("similarity").get<std::string>(),
-                  .samples = o.at("samples").get<int>(),
-                  .sample_tokens = o.at("sample_tokens").get<int>(),
+                  .samples = detail::whole<int>(o.at("samples"), name),
+                  .sample_tokens = detail::whole<int>(o.at("sample_tokens"), name),
                   .keys = o.at("keys").get<std::string>(),
-                  .beam = o.value("beam", 0),
+                  .beam = o.contains("beam") ? detail::whole<int>(o.at("beam"), name) : 0,
                   .exact = o.value("exact", false)};
-    const auto owners = j.at("layer_map").get<std::vector<int>>();
+    const auto owners = detail::owners_from(j.at("layer_map"), name);
     result<share_map> map = share_map::from_owners(owners);
     if (!map) throw error(errc::bad_map, name + ": " + map.failure().what());
     if (map.value().layers() != s.model.layers)
@@ -178,11 +221,13 @@ inline strategy read_strategy(std::string_view text, const std::string& name = "
     s.report.score = j.at("score").get<double>();
     s.report.status = detail::named(detail::status_names, j.at("status").get<std::string>(), name);
     const json& counts = j.at("counts");
-    s.report.pairs_ranked = counts.at("pairs_ranked").get<std::size_t>();
-    s.report.pairs_skipped = counts.at("pairs_skipped").get<std::size_t>();
-    s.report.layer_evaluations = counts.at("layer_evaluations").get<index_t>();
-    s.report.layer_evaluations_without_resume = counts.at("layer_evaluations_without_resume").get<index_t>();
+    s.report.pairs_ranked = detail::whole<std::size_t>(counts.at("pairs_ranked"), name);
+    s.report.pairs_skipped = detail::whole<std::size_t>(counts.at("pairs_skipped"), name);
+    s.report.layer_evaluations = detail::whole<index_t>(counts.at("layer_evaluations"), name);
+    s.report.layer_evaluations_without_resume =
+        detail::whole<index_t>(counts.at("layer_evaluations_without_resume"), name);
     for (const json& c : j.at("candidates")) s.report.candidates.push_back(detail::candidate_from(c, name));
+    if (j.contains("alignment")) s.alignment = detail::alignment_from(j.at("alignment"), name);
     s.distances = detail::distances_from(j.at("distance_matrix"), s.model.layers, name);
     return s;
   } catch (const json::exception& e) {

@@ -32,6 +32,7 @@ namespace kvsharer::inline v0 {
 struct cache_stream_header {
   static constexpr std::string_view magic = "KVSHARER";
   static constexpr std::uint32_t version = 1;
+  static constexpr index_t last_position = index_t{1} << 62;  ///< beyond, a sequence that grows would leave index_t
 
   std::uint32_t element = 0;  ///< cache_stream_code
   cache_shape shape;          ///< capacity is not part of the stream
@@ -189,7 +190,7 @@ inline cache_stream_header read_header(cache_stream_reader& in, cache_stream_hea
   own.next_position = static_cast<index_t>(in.number<std::uint64_t>());
   agree(in.number<std::uint64_t>() == tag.size() && in.text(tag), "model (the tag differs)");
   in.checksum();
-  if (own.length < 0 || own.next_position < own.length)
+  if (own.length < 0 || own.next_position < own.length || own.next_position > cache_stream_header::last_position)
     throw error(errc::bad_stream, "the saved sequence names impossible lengths");
   return own;
 }

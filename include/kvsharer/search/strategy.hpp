@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "kvsharer/core/distance_matrix.hpp"
@@ -38,12 +39,24 @@ struct search_settings {
   friend bool operator==(const search_settings&, const search_settings&) = default;
 };
 
+/// Where the alignment of a map's readers lies, and how it was fitted.
+struct alignment_record {
+  std::string file;         ///< beside the strategy's own: a name without a folder
+  std::string hash;         ///< of the file's bytes, of the engine's choosing
+  std::string activations;  ///< on whose it was fitted: "full", the model's without sharing, or "shared"
+  double ridge = 0;
+  bool offset = true;  ///< may values have one?
+  std::string keys;    ///< how long the gains of keys are
+  friend bool operator==(const alignment_record&, const alignment_record&) = default;
+};
+
 /// What a search leaves behind: the map, whose it is, and the evidence.
 struct strategy {
   model_identity model;
   search_settings settings;
   search_report report;
   distance_matrix distances;
+  std::optional<alignment_record> alignment = {};  ///< nothing where readers read what they read as it is
 };
 
 /// Throws errc::strategy_model, naming each difference, unless `found` was made for `running`.

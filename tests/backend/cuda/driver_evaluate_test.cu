@@ -16,6 +16,7 @@
 #include "cuda/score.cuh"
 #include "evaluation.hpp"
 #include "gpu.hpp"
+#include "kvsharer/align/layer_alignment.hpp"
 #include "mini_llama/tiny_llama.hpp"
 #include "session.hpp"
 #include "usage_error.hpp"
@@ -140,14 +141,14 @@ TEST_CASE("scores follow their definitions, whatever the vocabulary") {
       CHECK(std::abs(got[r].full_loss + log_p[target]) < 1e-6);
       CHECK(std::abs(got[r].loss + log_q[target]) < 1e-6);
       CHECK(std::abs(got[r].kl - divergence(log_p, log_q)) < 1e-5);
-      CHECK(got[r].agrees == (best(p) == best(q)));
+      CHECK(got[r].agrees == static_cast<int>(best(p) == best(q)));
       CHECK(alone[r].full_loss == got[r].full_loss);
       CHECK(alone[r].loss == got[r].full_loss);
       CHECK(alone[r].kl == 0);
-      CHECK(alone[r].agrees);
+      CHECK(alone[r].agrees == 1);
     }
     CHECK(got[2].kl == 0);
-    CHECK(got[2].agrees);
+    CHECK(got[2].agrees == 1);
   }
 }
 
@@ -303,6 +304,40 @@ TEST_CASE("what cannot be evaluated is refused") {
   CHECK_THROWS_AS(card->reference(t.s, text(4, 6), 8, {.type = "f64"}), mini_llama::usage_error);
   CHECK_THROWS_AS(card->logits(t.s, own, {{1}}, {.type = "f64"}), mini_llama::usage_error);
   CHECK_THROWS_AS(card->logits(t.s, own, {{1, 61}}, {}), kvsharer::error);
+}
+
+TEST_CASE("last logits follow an alignment without an offset; what the device cannot do with one is refused") {
+  tiny t;
+  const auto card = mini_llama::open_gpu();
+  kvsharer::layer_alignment a = kvsharer::layer_alignment::identity(2, 64);
+  const auto numbers = random_numbers<float>(static_cast<index_t>(a.values.size()), 71);
+  for (std::size_t i = 0; i < a.values.size(); ++i) a.values[i] += 0.2f * numbers[i];
+  for (std::size_t i = 0; i < a.key_gain.size(); ++i) a.key_gain[i] += 0.5f * numbers[i];
+  t.s.use(map_of(shared_owners), {{2, a}});
+  const std::vector<int> ids = text(20, 13);
+  const auto logits = card->logits(t.s, map_of(shared_owners), {ids}, {}).at(0);
+  const auto expected = tiny_llama::textbook_run(t.config, *t.weights, shared_owners, ids, {{2, a}}).logits.back();
+  const auto unaligned = tiny_llama::logits(t.config, *t.weights, shared_owners, ids).back();
+  double difference = 0, without = 0, size = 0;
+  for (std::size_t v = 0; v < expected.size(); ++v) {
+    difference += std::pow(number(logits[v]) - expected[v], 2);
+    without += std::pow(unaligned[v] - expected[v], 2);
+    size += std::pow(expected[v], 2);
+  }
+  CHECK(std::sqrt(difference / size) < 1e-4);
+  CHECK(std::sqrt(without / size) > 1e-2);
+
+  CHECK_THROWS_WITH_AS(card->evaluate(t.s, map_of(shared_owners), ids, 8, {}), doctest::Contains("has an alignment"),
+                       kvsharer::error);
+  CHECK(card->evaluate(t.s, map_of(own_owners), ids, 8, {}).tokens == 20);
+  const auto reference = card->reference(t.s, ids, 8, {});
+  CHECK(reference->full().tokens == 20);
+  CHECK_THROWS_WITH_AS(reference->compare(map_of(shared_owners)), doctest::Contains("has an alignment"),
+                       kvsharer::error);
+  a.offset[5] = 1;
+  t.s.use(map_of(shared_owners), {{2, a}});
+  CHECK_THROWS_WITH_AS(card->logits(t.s, map_of(shared_owners), {ids}, {}), doctest::Contains("output bias"),
+                       kvsharer::error);
 }
 
 TEST_CASE("last logits of ragged sequences are the textbook's, however many run at once") {

@@ -17,6 +17,7 @@
 #include "cuda/element.hpp"
 #include "cuda/fill.cuh"
 #include "cuda/upload.cuh"
+#include "kvsharer/align/layer_alignment.hpp"
 #include "model.hpp"
 #include "random_weights.hpp"
 
@@ -130,6 +131,26 @@ TEST_CASE("uploaded weights are the checkpoint's, rounded from whatever type it 
   compare_upload<bfloat16, float>();
   compare_upload<bfloat16, float16>();
   compare_upload<bfloat16, bfloat16>();
+}
+
+TEST_CASE("an aligned model's weights are those that it has folded, and an output bias is refused by its layer") {
+  owned_stream own;
+  model m = distinct_model<bfloat16>(small(false));
+  kvsharer::layer_alignment a = kvsharer::layer_alignment::identity(2, 10);
+  const auto numbers = random_numbers<float>(static_cast<index_t>(a.values.size()), 71);
+  a.values = numbers;
+  a.key_gain.assign(numbers.begin(), numbers.begin() + static_cast<std::ptrdiff_t>(a.key_gain.size()));
+  const model before = m;
+  m.align(2, a);
+  const auto on_device = device_weights<float>::upload(own.ref(), m, third_reads());
+  compare(own.ref(), on_device, m, third_reads());
+  CHECK(differences(own.ref(), on_device.layer(2).query, before.layer(2).query) > 0);
+  CHECK(differences(own.ref(), on_device.layer(2).output, before.layer(2).output) > 0);
+
+  a.offset[3] = 1;
+  m.align(2, a);
+  CHECK_THROWS_WITH_AS(device_weights<float>::upload(own.ref(), m, third_reads()),
+                       doctest::Contains("layer 2 has an output bias"), kvsharer::error);
 }
 
 TEST_CASE("conversion in pieces, the last of which is short") {

@@ -6,6 +6,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <nv/target>
 
 #include "kvsharer/core/element.hpp"
 
@@ -21,16 +22,12 @@ __device__ inline std::byte* dynamic_shared() {
 
 /// Lets the stream's next kernel come onto multiprocessors that have room, if it was launched to overlap (launch.cuh).
 __device__ inline void let_next_begin() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
+  NV_IF_TARGET(NV_PROVIDES_SM_90, (asm volatile("griddepcontrol.launch_dependents;" ::: "memory");))
 }
 /// In a kernel that was launched to overlap: returns once the one before it has ended and its writes can be seen. Older
 /// devices never overlap them.
 __device__ inline void wait_for_previous() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
+  NV_IF_TARGET(NV_PROVIDES_SM_90, (asm volatile("griddepcontrol.wait;" ::: "memory");))
 }
 
 /// Sixteen bytes that nobody writes during the launch and nobody will ask for again soon.

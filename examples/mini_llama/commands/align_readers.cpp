@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "align_readers.hpp"
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+#include "../alignment.hpp"
+#include "../files.hpp"
+#include "../interrupt.hpp"
+
+namespace mini_llama {
+
+void add_alignment_options(CLI::App& command, alignment_arguments& a) {
+  command.add_flag("--align", a.wanted,
+                   "Fit what brings readers nearer to their own keys and values, and write it beside the strategy");
+  command
+      .add_option("--align-on", a.request.activations,
+                  "Whose activations that is fitted on: the full model's, or layer by layer the sharing model's own")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"full", "shared"}));
+  command.add_option("--align-ridge", a.request.ridge, "Ridge of that fit, as a share of the mean variance")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  command.add_option("--align-keys", a.request.keys, "How long the gains of keys are made")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"least-squares", "one"}));
+  command.add_flag(
+      "--align-no-offset", [&a](std::int64_t) { a.request.offset = false; },
+      "Fit without an offset of values, which becomes an output bias");
+}
+
+std::optional<alignment_outcome> align_readers(const model& m, const token_batch& samples, alignment_request request,
+                                               const std::filesystem::path& out, kvsharer::strategy& found) {
+  request.cancelled = interrupted;
+  alignment_outcome fitted = fit_alignment(m, samples, found.report.map, request);
+  if (static_cast<int>(fitted.readers.size()) < found.report.map.reader_count()) {
+    std::fprintf(stderr, "mini_llama: stopped by Ctrl-C before the readers were aligned\n");
+    return std::nullopt;
+  }
+  const std::filesystem::path file = alignment_beside(out);
+  const std::string bytes = alignment_bytes(fitted.readers);
+  write_file_atomically(file, bytes);
+  found.alignment = {file.filename().string(), alignment_hash(bytes), request.activations, request.ridge,
+                     request.offset,           request.keys};
+  return fitted;
+}
+
+nlohmann::json to_json(const alignment_outcome& fitted) {
+  nlohmann::json readers = nlohmann::json::array();
+  for (const auto& [l, e] : fitted.explained)
+    readers.push_back({{"layer", l}, {"keys_explained", e.keys}, {"values_explained", e.values}});
+  return {{"seconds", fitted.seconds}, {"readers", readers}};
+}
+
+void print_text(const alignment_outcome& fitted) {
+  for (const auto& [l, e] : fitted.explained)
+    std::printf("layer %d aligned: %.1f %% of its keys and %.1f %% of its values follow from its owner's\n", l,
+                100 * e.keys, 100 * e.values);
+}
+
+}  // namespace mini_llama

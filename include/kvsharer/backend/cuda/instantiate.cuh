@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "kvsharer/backend/cuda/attention/attend.cuh"
+#include "kvsharer/backend/cuda/distances/distances.cuh"
+#include "kvsharer/backend/cuda/shared_cache.cuh"
+#include "kvsharer/backend/cuda/store.cuh"
+
+/// For engines that compile kernels once. Every file that calls a template of this backend compiles its kernels again;
+/// a KVSHARER_DECLARE_... in a header that all of them include says that they are made elsewhere, and the same
+/// KVSHARER_DEFINE_... in one file makes them. Both stand in the global namespace. What is declared and never defined
+/// is an undefined symbol when the program is linked.
+///
+/// What is left to the files that call is small: the cache's copies of pages, which its inline members launch. The
+/// macros instantiate the functions that launch, not the kernels, which nvcc keeps to the file that they are made in.
+/// Types come last, and may hold commas.
+
+/// cuda::attend of one head_dim over views of one type, that of keys and values: KVSHARER_DECLARE_ATTENTION(128,
+/// kvsharer::cuda::pool_batch<const kvsharer::bfloat16, kvsharer::layout::paged<16>>). The form of attend that takes
+/// head_dim at run time calls those of all attention_head_dims.
+#define KVSHARER_DECLARE_ATTENTION(head_dim, ...) \
+  KVSHARER_DETAIL_INSTANTIATE_ATTENTION(extern template, head_dim, __VA_ARGS__)
+#define KVSHARER_DEFINE_ATTENTION(head_dim, ...) KVSHARER_DETAIL_INSTANTIATE_ATTENTION(template, head_dim, __VA_ARGS__)
+
+/// cuda::shared_cache<element, layout>, with its store of rows of type `element`.
+#define KVSHARER_DECLARE_CACHE(element, ...) KVSHARER_DETAIL_INSTANTIATE_CACHE(extern template, element, __VA_ARGS__)
+#define KVSHARER_DEFINE_CACHE(element, ...) KVSHARER_DETAIL_INSTANTIATE_CACHE(template, element, __VA_ARGS__)
+
+/// cuda::layer_distances of a cache by a metric.
+#define KVSHARER_DECLARE_DISTANCES(metric, ...) \
+  KVSHARER_DETAIL_INSTANTIATE_DISTANCES(extern template, metric, __VA_ARGS__)
+#define KVSHARER_DEFINE_DISTANCES(metric, ...) KVSHARER_DETAIL_INSTANTIATE_DISTANCES(template, metric, __VA_ARGS__)
+
+#define KVSHARER_DETAIL_INSTANTIATE_ATTENTION(how, head_dim, ...)                                                   \
+  how void ::kvsharer::cuda::attend<head_dim, __VA_ARGS__, __VA_ARGS__>(                                            \
+      const ::kvsharer::cuda::backend&, const ::kvsharer::attention_shape&, const __VA_ARGS__&, const __VA_ARGS__&, \
+      const ::kvsharer::cuda::ragged_batch&, const ::kvsharer::cuda::stored_type<__VA_ARGS__>*,                     \
+      ::kvsharer::cuda::stored_type<__VA_ARGS__>*, const ::kvsharer::cuda::attention_extras&, ::kvsharer::layer_id)
+
+#define KVSHARER_DETAIL_INSTANTIATE_CACHE(how, element, ...)                                            \
+  how void ::kvsharer::cuda::store<element, element, __VA_ARGS__>(                                      \
+      const ::kvsharer::cuda::backend&, const ::kvsharer::cuda::pool_batch<element, __VA_ARGS__>&,      \
+      const ::kvsharer::cuda::pool_batch<element, __VA_ARGS__>&, const ::kvsharer::cuda::ragged_batch&, \
+      ::kvsharer::cuda::new_rows<element>, const ::kvsharer::cuda::rope_angles&, ::kvsharer::layer_id); \
+  how class ::kvsharer::cuda::shared_cache<element, __VA_ARGS__>
+
+#define KVSHARER_DETAIL_INSTANTIATE_DISTANCES(how, metric, ...)                         \
+  how ::kvsharer::distance_matrix kvsharer::cuda::layer_distances<__VA_ARGS__, metric>( \
+      const ::kvsharer::cuda::backend&, const __VA_ARGS__&, const metric&)
