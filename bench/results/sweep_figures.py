@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 import statistics
+import textwrap
 
 SWEEPS = pathlib.Path(__file__).resolve().parent / "sweeps"
 ORDERS = ["dissimilar", "similar", "suffix", "random", "best-suffix", "best", "best:kl", "best-suffix:kl"]
@@ -80,6 +81,38 @@ def spearman(x, y):
     mean = (len(a) + 1) / 2
     ab, aa, bb = (sum((p - mean) * (q - mean) for p, q in zip(s, t)) for s, t in ((a, b), (a, a), (b, b)))
     return ab / math.sqrt(aa * bb) if aa * bb > 0 else float("nan")
+
+
+def explained(values, groups):
+    """Which part of the values' variance lies between groups: 0 to 1."""
+    mean = statistics.mean(values)
+    of = {g: [v for v, other in zip(values, groups) if other == g] for g in set(groups)}
+    between = sum(len(some) * (statistics.mean(some) - mean) ** 2 for some in of.values())
+    return between / sum((v - mean) ** 2 for v in values)
+
+
+def wrapped(markdown, width=124):
+    """Paragraphs and bullets in lines of at most this; tables, pictures, code and headings as they are."""
+    lines, block, code = [], [], False
+
+    def end():
+        if block:
+            lines.extend(textwrap.wrap(" ".join(block), width, break_long_words=False, break_on_hyphens=False,
+                                       subsequent_indent="  " if block[0].startswith("* ") else ""))
+            block.clear()
+
+    for line in markdown.splitlines():
+        fence = line.startswith("```")
+        code ^= fence
+        if code or fence or not line.strip() or line[0] in "|#!<":
+            end()
+            lines.append(line.rstrip())
+        else:
+            if line.startswith("* "):
+                end()
+            block.append(line.strip())
+    end()
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def signed(value, digits=2):
