@@ -40,6 +40,10 @@ class Sweep:
         self.moves = [line for line in lines if line["kind"] == "moves"]
         self.maps = [{**line["combination"], **line} for line in lines if line["kind"] == "shared"]
 
+    @staticmethod
+    def is_there(name):
+        return (SWEEPS / f"{name}.jsonl").exists()
+
     def add(self, other):
         """Maps of another sweep on the same text."""
         if other.origin["text"]["hash"] != self.origin["text"]["hash"] or other.origin["tokens"] != self.origin["tokens"]:

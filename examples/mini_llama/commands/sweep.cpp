@@ -21,6 +21,7 @@ namespace {
 struct sweep_arguments {
   std::string model;
   device_options device;
+  bool no_moves = false;
   sweep_request request{.text = {}, .calibration = MINI_LLAMA_SHIPPED_TEXT, .out = {}, .axes = {}};
 };
 
@@ -54,6 +55,7 @@ void run(sweep_arguments& a, const gpu_opener& open) {
   const std::unique_ptr<gpu> card = a.device.choose(open);
   session s(a.model);
   std::unique_ptr<progress> shown;  // of what is left, once it is known how much that is
+  a.request.moves = !a.no_moves;
   a.request.cancelled = interrupted;
   a.request.progress = [&](const sweep_progress& p) {
     if (!shown) shown = std::make_unique<progress>("sweep: lines", p.wanted, true);
@@ -116,7 +118,7 @@ void add_sweep(CLI::App& app, const gpu_opener& open) {
   c->add_option("--prompt-tokens", r.prompt_tokens, "Tokens of the text's beginning that are continued")
       ->capture_default_str();
   c->add_option("--new-tokens", r.new_tokens, "Tokens they are continued by")->capture_default_str();
-  c->add_flag("!--no-moves", r.moves, "Do not score every map that shares one layer alone");
+  c->add_flag("--no-moves", a->no_moves, "Do not score every map that shares one layer alone");
   a->device.add_to(*c);
   c->callback([a, open] { run(*a, open); });
 }
