@@ -130,7 +130,7 @@ full_reference::full_reference(const session& s, std::vector<int> ids, index_t w
 }
 
 evaluation full_reference::compare(const share_map& map, const evaluation_progress& on_progress,
-                                   const std::function<bool()>& cancelled) const {
+                                   const std::function<bool()>& cancelled) {
   if (map.reader_count() == 0) return full_;
   const auto width = static_cast<std::size_t>(session_.llama.config().hidden);
   window_run shared(session_, map, window_);

@@ -48,21 +48,32 @@ evaluation evaluate(const session& s, const kvsharer::share_map& map, std::span<
                     kvsharer::index_t window, const evaluation_progress& on_progress = {},
                     const std::function<bool()>& cancelled = {});
 
-/// A text as the full model sees it, to compare many maps with: `compare` gives the bits of `evaluate` without running
-/// the full model again. It keeps final hidden states instead of distributions, which are vocab / hidden times as large
-/// and cost one product to make again. Memory: ids * hidden floats. Borrows the session.
-class full_reference {
+/// A text as the full model sees it, to compare many maps with, wherever it was run.
+class text_reference {
  public:
-  /// Runs the full model over `ids`; see evaluate. After `cancelled` answered yes full().tokens says how far it came;
-  /// there is nothing to compare with then.
+  virtual ~text_reference() = default;
+
+  /// The full model against itself. Where it was cancelled, the tokens of this say how far it came; there is nothing to
+  /// compare with then.
+  virtual const evaluation& full() const noexcept = 0;
+
+  /// What `evaluate` says of a map, without running the full model again.
+  virtual evaluation compare(const kvsharer::share_map& map, const evaluation_progress& on_progress = {},
+                             const std::function<bool()>& cancelled = {}) = 0;
+};
+
+/// The reference of the host: `compare` gives the bits of `evaluate`. It keeps final hidden states instead of
+/// distributions, which are vocab / hidden times as large and cost one product to make again. Memory: ids * hidden
+/// floats. Borrows the session.
+class full_reference final : public text_reference {
+ public:
+  /// Runs the full model over `ids`; see evaluate.
   full_reference(const session& s, std::vector<int> ids, kvsharer::index_t window,
                  const evaluation_progress& on_progress = {}, const std::function<bool()>& cancelled = {});
 
-  /// The full model against itself.
-  const evaluation& full() const noexcept { return full_; }
-
+  const evaluation& full() const noexcept override { return full_; }
   evaluation compare(const kvsharer::share_map& map, const evaluation_progress& on_progress = {},
-                     const std::function<bool()>& cancelled = {}) const;
+                     const std::function<bool()>& cancelled = {}) override;
 
  private:
   const session& session_;

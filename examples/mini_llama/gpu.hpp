@@ -41,6 +41,13 @@ class gpu {
                               const evaluation_progress& on_progress = {},
                               const std::function<bool()>& cancelled = {}) = 0;
 
+  /// As mini_llama::full_reference: runs the full model over the text now, and keeps its final hidden states and the
+  /// weights in the GPU's memory. Borrows this object and the session. Throws what evaluate throws.
+  virtual std::unique_ptr<text_reference> reference(const session& s, std::vector<int> ids, kvsharer::index_t window,
+                                                    const gpu_choice& choice,
+                                                    const evaluation_progress& on_progress = {},
+                                                    const std::function<bool()>& cancelled = {}) = 0;
+
   /// [sequences][vocab]: the logits of each sequence's last position. None is empty or longer than the model's context.
   /// Throws kvsharer::error for what the device refuses.
   virtual std::vector<std::vector<float>> logits(const session& s, const kvsharer::share_map& map,

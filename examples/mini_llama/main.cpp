@@ -21,7 +21,7 @@ int main(int argc, char** argv) {
   mini_llama::add_bench(app, mini_llama::open_gpu);
   mini_llama::add_eval(app, mini_llama::open_gpu);
   mini_llama::add_logits(app, mini_llama::open_gpu);
-  mini_llama::add_sweep(app);
+  mini_llama::add_sweep(app, mini_llama::open_gpu);
   mini_llama::add_report(app);
   mini_llama::catch_interrupts();
   try {

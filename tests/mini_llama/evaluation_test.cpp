@@ -84,7 +84,7 @@ TEST_CASE("perplexity, divergence and agreement follow their definitions, window
 TEST_CASE("a reference that is held compares to the same bits") {
   std::vector<int> ids = golden::read_mini_llama().calibration_ids.at(0);
   ids.resize(40);
-  const full_reference held(shipped(), ids, 16);
+  full_reference held(shipped(), ids, 16);
   for (const share_map& map : {golden_map(), share_map::identity(24), golden_map()}) {
     const evaluation once = evaluate(shipped(), map, ids, 16), again = held.compare(map);
     CHECK(again.perplexity == once.perplexity);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "find_sharing.hpp"
+#include "mini_llama/played_gpu.hpp"
 #include "mini_llama/scratch_directory.hpp"
 #include "mini_llama/tiny_checkpoint.hpp"
 #include "usage_error.hpp"
@@ -36,36 +37,9 @@ std::string usage(const std::string& backend, const gpu_choice& choice) {
   return "(nothing was refused)";
 }
 
-class played_gpu final : public gpu {
- public:
-  explicit played_gpu(int& asked) : asked_(asked) {}
-  std::string name() const override { return "a player"; }
-  generation generate(const session& s, const kvsharer::share_map& map, const generation_request& request) override {
-    return mini_llama::generate(s, map, request);
-  }
-  evaluation evaluate(const session& s, const kvsharer::share_map& map, std::span<const int> ids,
-                      kvsharer::index_t window, const gpu_choice&, const evaluation_progress& on_progress,
-                      const std::function<bool()>& cancelled) override {
-    return mini_llama::evaluate(s, map, ids, window, on_progress, cancelled);
-  }
-  std::vector<std::vector<float>> logits(const session&, const kvsharer::share_map&, const token_batch&,
-                                         const gpu_choice&) override {
-    return {};
-  }
-  throughput_report measure(const throughput_request& request) override { return measure_throughput(request); }
-  made_probe make_probe(const weight_source& source, const probe_request& wanted) override {
-    ++asked_;
-    CHECK(type_of(source, wanted) == dtype::f32);
-    return host_probe(source, wanted);
-  }
-
- private:
-  int& asked_;
-};
-
 TEST_CASE("auto takes a GPU where there is one, and nothing but its absence is forgiven") {
-  int asked = 0;
-  const gpu_opener there = [&] { return std::make_unique<played_gpu>(asked); };
+  gpu_calls calls;
+  const gpu_opener there = [&] { return std::make_unique<played_gpu>(calls); };
   const gpu_opener absent = []() -> std::unique_ptr<gpu> {
     throw kvsharer::error(kvsharer::errc::no_device, "there is none");
   };
@@ -86,12 +60,13 @@ TEST_CASE("a search asks the GPU that it is given for its probe, and no other") 
   const tiny_checkpoint files;
   const session s(files.directory());
   const token_batch samples{{1, 5, 9, 13}, {1, 6, 11, 16}};
-  int asked = 0;
-  played_gpu card(asked);
+  gpu_calls calls;
+  played_gpu card(calls);
   const search_outcome there = find_sharing(s, samples, {.share = 3}, &card);
-  CHECK(asked == 1);
+  CHECK(calls.probes == 1);
+  CHECK(calls.types == std::vector<std::string>{"f32"});
   const search_outcome here = find_sharing(s, samples, {.share = 3});
-  CHECK(asked == 1);
+  CHECK(calls.probes == 1);
   CHECK(there.strategy.report.map == here.strategy.report.map);
   CHECK(there.strategy.report.score == here.strategy.report.score);
   CHECK(there.layer_evaluations == here.layer_evaluations);

@@ -336,6 +336,65 @@ TEST_CASE("continuations stand side by side, their first difference marked") {
   CHECK(markup::all(*pairs[1], "mark")[1]->text == "4<script>alert('x')</script>");
 }
 
+/// Moves whose score falls with the distance by one metric, and has nothing to do with that by the other.
+json moves_line(const std::string& objective) {
+  json line{{"kind", "moves"}, {"samples", 4}, {"objective", objective}};
+  for (const char* key : {"reader", "owner", "score"}) line[key] = json::array();
+  line["distances"] = {{"flat", json::array()}, {"cosine", json::array()}};
+  for (int r = 1, i = 0; r < layers; ++r)
+    for (int o = 0; o < r; ++o, ++i) {
+      line["reader"].push_back(r);
+      line["owner"].push_back(o);
+      line["score"].push_back(1 - i * i / 1000.0);
+      line["distances"]["flat"].push_back(3.0 + i);
+      line["distances"]["cosine"].push_back(0.25);
+    }
+  line["score"][14] = nullptr;  // as JSON has what is not finite
+  return line;
+}
+
+TEST_CASE("single moves: a table of how each metric foretells them, and a picture of each") {
+  sweep s;
+  CHECK(markup::all(by_id(*markup::read(s.page()), "moves"), "figure").empty());
+  s.lines.insert(s.lines.begin() + 1, moves_line("cosine"));
+  s.lines.insert(s.lines.begin() + 5, moves_line("kl"));
+  s.write();
+  const auto root = markup::read(s.page());
+  CHECK(by_id(*root, "line-1").text.find("30.12") != std::string::npos);  // maps keep their places
+  const element& section = by_id(*root, "moves");
+  const auto table = numbers(*markup::all(section, "table").front());
+  REQUIRE(table.size() == 4);
+  for (const std::size_t row : {std::size_t{0}, std::size_t{2}}) {
+    CHECK(std::isnan(table[row]));  // cosine: all equal
+    CHECK(table[row + 1] == doctest::Approx(-1));
+  }
+  const auto figures = markup::all(section, "figure");
+  REQUIRE(figures.size() == 4);
+  CHECK(markup::all(*figures[1], "path", "mark").size() == 14);
+  CHECK(figures[1]->children.front()->text.find("flat") != std::string::npos);
+  CHECK(numbers(*markup::all(*figures[1], "table").front()).size() == 15 * 2);
+  CHECK(figures[3]->text.find("minus KL") != std::string::npos);
+
+  s.lines[1]["owner"].erase(0);
+  s.write();
+  CHECK(has(refusal([&] { report::read_sweep(s.folder.path()); }), "line 2 has lists of different lengths"));
+}
+
+TEST_CASE("maps found by divergence have a score of their own, which is no similarity") {
+  sweep s;
+  json line = shared_line(1, "best:kl", 0, "flat", 22);
+  line["score"] = -0.75;
+  for (json& c : line["candidates"]) c["score"] = -0.75;
+  s.lines.push_back(line);
+  s.origin["plan"].push_back(line.at("combination"));
+  s.write();
+  const auto root = markup::read(s.page());
+  CHECK(by_id(*root, "line-11").text.find("-0.75") == std::string::npos);
+  CHECK(markup::all(by_id(*root, "acceptance"), "figure").size() == 3);
+  const element& score = *markup::all(by_id(*root, "score"), "svg", "chart").front();
+  CHECK(markup::all(score, "path", "mark").size() == 10 + 1);
+}
+
 TEST_CASE("a sweep that has only just begun, and one of many settings, have a report") {
   sweep s({"flat", "cosine", "mean-row-norm"});
   CHECK_NOTHROW(markup::read(s.page()));

@@ -47,12 +47,36 @@ TEST_CASE("what is asked for twice is planned once") {
   CHECK(make_plan({}, 24).size() == 4 * 8);
 }
 
+TEST_CASE("orders that rank nothing stand with one metric, and those by divergence with one threshold") {
+  const auto plan = make_plan({.share = {"2"},
+                               .order = {"best:kl", "best", "similar", "best-suffix:kl"},
+                               .metric = {"flat", "cosine"},
+                               .samples = {30, 10},
+                               .threshold = {0.5, 0.9}},
+                              24);
+  std::vector<combination> expected;
+  for (const int samples : {30, 10}) {
+    for (const double threshold : {0.5, 0.9}) {
+      expected.push_back({2, "best", 0, "flat", samples, threshold});
+      expected.push_back({2, "similar", 0, "flat", samples, threshold});
+    }
+    for (const double threshold : {0.5, 0.9}) expected.push_back({2, "similar", 0, "cosine", samples, threshold});
+    expected.push_back({2, "best:kl", 0, "flat", samples, 0.5});
+    expected.push_back({2, "best-suffix:kl", 0, "flat", samples, 0.5});
+  }
+  CHECK(plan == expected);
+  CHECK(rule_of("best-suffix:kl").order == "best-suffix");
+  CHECK(rule_of("best-suffix:kl").objective == "kl");
+  CHECK(rule_of("suffix").objective == "cosine");
+}
+
 TEST_CASE("impossible plans are refused, saying what is possible") {
   CHECK(has(refused({.share = {"0"}}), "full model"));
   CHECK(has(refused({.share = {"24"}}), "0 to 23"));
   CHECK(has(refused({.order = {"backwards"}}), "choose from dissimilar, similar, suffix, random"));
   CHECK(has(refused({.order = {"explicit"}}), "no rule"));
-  for (const std::string order : {"similar:2", "random:", "random:0", "random:x", "random:2x", "random:-1"})
+  for (const std::string order :
+       {"similar:2", "random:", "random:0", "random:x", "random:2x", "random:-1", "similar:kl", "best:2", "best:"})
     CHECK(has(refused({.order = {order}}), "as in random:5"));
   CHECK(has(refused({.metric = {"manhattan"}}), "manhattan"));
   CHECK(has(refused({.samples = {0}}), "--samples"));

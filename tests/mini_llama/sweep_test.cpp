@@ -39,7 +39,7 @@ session& tiny() {
   return s;
 }
 
-/// Small, and with every axis: 2 x 2 x 3 x 2 combinations and the full model.
+/// Small, and with every axis: 2 x 2 x 3 x 2 combinations, single moves on two sets of samples and the full model.
 sweep_request request(const std::filesystem::path& out) {
   return {.text = passages,
           .calibration = passages,
@@ -56,6 +56,8 @@ sweep_request request(const std::filesystem::path& out) {
           .new_tokens = 4};
 }
 
+constexpr std::size_t all_lines = 24 + 2 + 1;
+
 /// The lines of a sweep's results without what a clock had a part in.
 std::vector<json> results(const std::filesystem::path& folder) {
   std::istringstream text(slurp(folder / "results.jsonl"));
@@ -63,7 +65,7 @@ std::vector<json> results(const std::filesystem::path& folder) {
   for (std::string line; std::getline(text, line);) {
     lines.push_back(json::parse(line));
     for (const char* key : {"seconds", "prefill_tokens_per_second", "decode_tokens_per_second"})
-      CHECK(lines.back().erase(key) == 1);
+      CHECK((lines.back().erase(key) == 1 || lines.back().at("kind") == "moves"));
   }
   return lines;
 }
@@ -72,16 +74,16 @@ const std::vector<json>& uninterrupted() {
   static const scratch_directory folder;
   static const std::vector<json> lines = [] {
     const sweep_summary done = run_sweep(tiny(), request(folder.path()));
-    CHECK(done.planned == 25);
+    CHECK(done.planned == all_lines);
     CHECK(done.restored == 0);
-    CHECK(done.made == 25);
+    CHECK(done.made == all_lines);
     return results(folder.path());
   }();
   return lines;
 }
 
 TEST_CASE("a line says what search, eval and generate say") {
-  const json& line = uninterrupted().at(4);  // random, seed 0, 4 layers
+  const json& line = uninterrupted().at(5);  // random, seed 0, 4 layers
   CHECK(line.at("combination") ==
         json{{"share", 4}, {"order", "random"}, {"seed", 0}, {"metric", "flat"}, {"samples", 3}, {"threshold", 0.5}});
   const token_batch samples = read_calibration(passages, tiny().words(), 3, 8);
@@ -141,9 +143,53 @@ TEST_CASE("the folder says what was measured, and how different the layers are")
   CHECK(slurp(passages).find(first.at("text_goes_on").get<std::string>()) != std::string::npos);
 }
 
+TEST_CASE("single moves are scored as the maps that they are, and each metric is set against them") {
+  const json& line = uninterrupted().at(1);
+  CHECK(line.at("kind") == "moves");
+  CHECK(line.at("samples") == 3);
+  CHECK(line.at("objective") == "cosine");
+  CHECK(uninterrupted().at(14).at("samples") == 2);
+  const token_batch samples = read_calibration(passages, tiny().words(), 3, 8);
+  const made_probe alone = host_probe({tiny().llama.config(), &tiny().llama}, {samples});
+  const std::size_t moves = 8 * 7 / 2;
+  REQUIRE(line.at("score").size() == moves);
+  std::size_t i = 0;
+  for (int reader = 1; reader < 8; ++reader)
+    for (int owner = 0; owner < reader; ++owner, ++i) {
+      CHECK(line.at("reader").at(i) == reader);
+      CHECK(line.at("owner").at(i) == owner);
+      const auto map = kvsharer::share_map::identity(8).with({{reader}, {owner}}).value();
+      CHECK(line.at("score").at(i) == (*alone.runs)(map));
+    }
+  CHECK(line.at("distances").size() == 5);
+  for (const auto& [metric, distances] : line.at("distances").items()) {
+    const kvsharer::distance_matrix d = alone.runs->distances(metric, "post-rope");
+    REQUIRE(distances.size() == moves);
+    // Spearman's rho of lists without ties: 1 - 6 * sum of squared differences of ranks / (n^3 - n).
+    double squares = 0;
+    for (std::size_t a = 0; a < moves; ++a) {
+      CHECK(distances[a] == d({{line["reader"][a].get<int>()}, {line["owner"][a].get<int>()}}));
+      const auto rank = [a](const json& list) {
+        return std::count_if(list.begin(), list.end(), [&](const json& other) { return other < list[a]; });
+      };
+      squares += std::pow(static_cast<double>(rank(distances) - rank(line["score"])), 2);
+    }
+    const double n = moves;
+    CHECK(line.at("spearman").at(metric) == doctest::Approx(1 - 6 * squares / (n * n * n - n)));
+  }
+
+  const scratch_directory folder;
+  sweep_request r = request(folder.path());
+  r.moves = false;
+  r.axes.order = {"similar"};
+  CHECK(run_sweep(tiny(), r).planned == 9);
+}
+
 TEST_CASE("searches on one calibration have the bits of searches on their own") {
   const token_batch samples = read_calibration(passages, tiny().words(), 2, 8);
-  calibrated base(tiny(), samples, "mean-of-cosines");
+  const workplace here(tiny());
+  calibrated base(here, samples, "cosine", "mean-of-cosines");
+  base.single_moves();
   for (const std::string order : {"dissimilar", "best", "similar", "best-suffix", "random", "dissimilar"})
     for (const double threshold : {0.5, 0.99}) {
       const search_request wanted{.share = 5, .threshold = threshold, .order = order};
@@ -200,17 +246,17 @@ TEST_CASE("from any number of lines, and a piece of the next one, a sweep ends w
   REQUIRE(results(folder.path()) == uninterrupted());
   std::vector<std::size_t> ends{0};
   while (ends.back() < whole.size()) ends.push_back(whole.find('\n', ends.back()) + 1);
-  REQUIRE(ends.size() == 26);
+  REQUIRE(ends.size() == all_lines + 1);
   struct cut {
     std::size_t kept, more;  // whole lines, and bytes of the next one
   };
-  const std::size_t all_but_newline = ends[25] - ends[24] - 1;
+  const std::size_t all_but_newline = ends[27] - ends[26] - 1;
   for (const cut c :
-       {cut{0, 1}, cut{1, 200}, cut{13, 0}, cut{23, 1}, cut{24, 1}, cut{24, all_but_newline}, cut{25, 0}}) {
+       {cut{0, 1}, cut{1, 200}, cut{2, 0}, cut{14, 7}, cut{15, 0}, cut{26, 1}, cut{26, all_but_newline}, cut{27, 0}}) {
     folder.write("results.jsonl", whole.substr(0, ends[c.kept] + c.more));
     const sweep_summary done = run_sweep(tiny(), request(folder.path()));
     CHECK(done.restored == c.kept);
-    CHECK(done.made == 25 - c.kept);
+    CHECK(done.made == all_lines - c.kept);
     CHECK(results(folder.path()) == uninterrupted());
     CHECK(slurp(folder.path() / "results.jsonl").substr(0, ends[c.kept]) == whole.substr(0, ends[c.kept]));
   }
@@ -220,7 +266,7 @@ TEST_CASE("a sweep that is asked to stop keeps whole lines, and goes on") {
   const scratch_directory folder;
   sweep_request r = request(folder.path());
   std::size_t done = 0;
-  for (int round = 1; done < 25; ++round) {
+  for (int round = 1; done < all_lines; ++round) {
     int asked = 0;
     r.cancelled = [&] { return ++asked > 30 * round; };
     const sweep_summary s = run_sweep(tiny(), r);
@@ -256,7 +302,7 @@ TEST_CASE("a folder of another model, text or plan is refused, and left as it is
   CHECK(has(refused_with(other), "window 12 (now: 13)"));
   other = r;
   other.text = folder.write("same under another name.txt", slurp(passages));
-  CHECK(run_sweep(tiny(), other).restored == 2);
+  CHECK(run_sweep(tiny(), other).restored == 3);
 
   json origin = json::parse(slurp(r.out / "model.json"));
   origin["model"]["fingerprint"] = "0123456789abcdef";
@@ -276,7 +322,7 @@ TEST_CASE("lines that are not the plan's are refused") {
   folder.write("results.jsonl", whole.substr(whole.find('\n') + 1));
   CHECK(has(refusal([&] { run_sweep(tiny(), r); }), "line 1 is not what the plan has there"));
   folder.write("results.jsonl", whole + whole);
-  CHECK(has(refusal([&] { run_sweep(tiny(), r); }), "line 26 is not"));
+  CHECK(has(refusal([&] { run_sweep(tiny(), r); }), "line 28 is not"));
 }
 
 /// The program's process, its output thrown away.
@@ -347,9 +393,9 @@ TEST_CASE("killed again and again, the program ends with the lines of one that w
   }
   const program_run last = run_program(command);
   CHECK(last.exit_code == 0);
-  CHECK(has(last.err, "25 lines in "));
+  CHECK(has(last.err, "27 lines in "));
   CHECK(results(folder.path()) == uninterrupted());
-  CHECK(has(run_program(command).err, "(25 were there already)"));
+  CHECK(has(run_program(command).err, "(27 were there already)"));
 }
 
 }  // namespace

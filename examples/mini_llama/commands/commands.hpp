@@ -19,7 +19,7 @@ void add_generate(CLI::App& app, const gpu_opener& open);
 void add_bench(CLI::App& app, const gpu_opener& open);
 void add_eval(CLI::App& app, const gpu_opener& open);
 void add_logits(CLI::App& app, const gpu_opener& open);
-void add_sweep(CLI::App& app);
+void add_sweep(CLI::App& app, const gpu_opener& open);
 void add_report(CLI::App& app);
 
 std::string version_text();

@@ -12,6 +12,7 @@
 #include "../interrupt.hpp"
 #include "../progress.hpp"
 #include "commands.hpp"
+#include "device_options.hpp"
 
 namespace mini_llama {
 
@@ -19,11 +20,23 @@ namespace {
 
 struct sweep_arguments {
   std::string model;
+  device_options device;
+  bool no_moves = false;
   sweep_request request{.text = {}, .calibration = MINI_LLAMA_SHIPPED_TEXT, .out = {}, .axes = {}};
 };
 
+/// How each metric's ranking of single moves agrees with their scores.
+void print_moves(const nlohmann::json& line) {
+  std::printf("%zu single moves scored on %d samples (%s); rank correlation of distance and score:",
+              line.at("score").size(), line.at("samples").get<int>(), line.at("objective").get<std::string>().c_str());
+  for (const auto& [metric, rho] : line.at("spearman").items())
+    std::printf(" %s %s", metric.c_str(), rho.is_null() ? "-" : std::to_string(rho.get<double>()).substr(0, 5).c_str());
+  std::printf("\n");
+}
+
 /// One row of the table that grows while the sweep runs.
 void print_line(const nlohmann::json& line) {
+  if (line.at("kind") == "moves") return print_moves(line);
   const bool full = line.at("kind") == "full";
   const nlohmann::json rule = full ? nlohmann::json::object() : line.at("combination");
   const std::string order = full ? "full model" : rule.at("order").get<std::string>();
@@ -38,9 +51,11 @@ void print_line(const nlohmann::json& line) {
   std::fflush(stdout);
 }
 
-void run(sweep_arguments& a) {
+void run(sweep_arguments& a, const gpu_opener& open) {
+  const std::unique_ptr<gpu> card = a.device.choose(open);
   session s(a.model);
   std::unique_ptr<progress> shown;  // of what is left, once it is known how much that is
+  a.request.moves = !a.no_moves;
   a.request.cancelled = interrupted;
   a.request.progress = [&](const sweep_progress& p) {
     if (!shown) shown = std::make_unique<progress>("sweep: lines", p.wanted, true);
@@ -56,7 +71,7 @@ void run(sweep_arguments& a) {
     headed = true;
     print_line(line);
   };
-  const sweep_summary done = run_sweep(s, a.request);
+  const sweep_summary done = run_sweep(s, a.request, card.get(), a.device.choice);
   shown.reset();
   const std::string out = a.request.out.string();
   if (done.restored + done.made < done.planned)
@@ -69,7 +84,7 @@ void run(sweep_arguments& a) {
 
 }  // namespace
 
-void add_sweep(CLI::App& app) {
+void add_sweep(CLI::App& app, const gpu_opener& open) {
   auto a = std::make_shared<sweep_arguments>();
   sweep_request& r = a->request;
   CLI::App* c = app.add_subcommand("sweep", "Search by many rules and sizes, and measure each map on a text");
@@ -80,7 +95,8 @@ void add_sweep(CLI::App& app) {
   c->add_option("--share", r.axes.share, "Sizes: layers that are to share, as counts or percentages")
       ->delimiter(',')
       ->capture_default_str();
-  c->add_option("--order", r.axes.order, "Rules: which pairs are tried first; random:5 is five seeds")
+  c->add_option("--order", r.axes.order,
+                "Rules: which pairs are tried first; random:5 is five seeds, best:kl scores divergence")
       ->delimiter(',')
       ->capture_default_str();
   c->add_option("--metric", r.axes.metric, "Distances of two layers' caches")
@@ -102,7 +118,9 @@ void add_sweep(CLI::App& app) {
   c->add_option("--prompt-tokens", r.prompt_tokens, "Tokens of the text's beginning that are continued")
       ->capture_default_str();
   c->add_option("--new-tokens", r.new_tokens, "Tokens they are continued by")->capture_default_str();
-  c->callback([a] { run(*a); });
+  c->add_flag("--no-moves", a->no_moves, "Do not score every map that shares one layer alone");
+  a->device.add_to(*c);
+  c->callback([a, open] { run(*a, open); });
 }
 
 }  // namespace mini_llama

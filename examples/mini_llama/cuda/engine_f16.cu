@@ -3,6 +3,7 @@
 #include "cuda/evaluate.cuh"
 #include "cuda/generate.cuh"
 #include "cuda/measure.cuh"
+#include "cuda/text_reference.cuh"
 
 namespace mini_llama::cuda {
 
@@ -21,6 +22,11 @@ template evaluation evaluate_on<kvsharer::float16>(kvsharer::cuda::stream_ref, c
                                                    const kvsharer::share_map&, std::span<const int>, kvsharer::index_t,
                                                    const gpu_choice&, const evaluation_progress&,
                                                    const std::function<bool()>&);
+
+template std::unique_ptr<text_reference> reference_on<kvsharer::float16>(kvsharer::cuda::stream_ref, const session&,
+                                                                         std::vector<int>, kvsharer::index_t,
+                                                                         const gpu_choice&, const evaluation_progress&,
+                                                                         const std::function<bool()>&);
 
 template std::vector<std::vector<float>> logits_on<kvsharer::float16>(kvsharer::cuda::stream_ref, const session&,
                                                                       const kvsharer::share_map&, const token_batch&,

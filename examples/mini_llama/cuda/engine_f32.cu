@@ -3,6 +3,7 @@
 #include "cuda/evaluate.cuh"
 #include "cuda/generate.cuh"
 #include "cuda/measure.cuh"
+#include "cuda/text_reference.cuh"
 
 namespace mini_llama::cuda {
 
@@ -20,6 +21,10 @@ throughput_report measure_on<float>(kvsharer::cuda::stream_ref stream, const thr
 template evaluation evaluate_on<float>(kvsharer::cuda::stream_ref, const session&, const kvsharer::share_map&,
                                        std::span<const int>, kvsharer::index_t, const gpu_choice&,
                                        const evaluation_progress&, const std::function<bool()>&);
+
+template std::unique_ptr<text_reference> reference_on<float>(kvsharer::cuda::stream_ref, const session&,
+                                                             std::vector<int>, kvsharer::index_t, const gpu_choice&,
+                                                             const evaluation_progress&, const std::function<bool()>&);
 
 template std::vector<std::vector<float>> logits_on<float>(kvsharer::cuda::stream_ref, const session&,
                                                           const kvsharer::share_map&, const token_batch&,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -11,13 +12,20 @@
 
 namespace mini_llama::cuda {
 
-// gpu::evaluate and gpu::logits in one type, choice.type being what E says. Defined in evaluate.cuh, and compiled
-// beside generation, since every file with a decoder brings all attention kernels of its type.
+// gpu::evaluate, gpu::reference and gpu::logits in one type, choice.type being what E says. Defined in evaluate.cuh and
+// text_reference.cuh, and compiled beside generation, since every file with a decoder brings all attention kernels of
+// its type.
 
 template <kvsharer::CacheElement E>
 evaluation evaluate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_map& map,
                        std::span<const int> ids, kvsharer::index_t window, const gpu_choice& choice,
                        const evaluation_progress& on_progress, const std::function<bool()>& cancelled);
+
+template <kvsharer::CacheElement E>
+std::unique_ptr<text_reference> reference_on(kvsharer::cuda::stream_ref stream, const session& s, std::vector<int> ids,
+                                             kvsharer::index_t window, const gpu_choice& choice,
+                                             const evaluation_progress& on_progress,
+                                             const std::function<bool()>& cancelled);
 
 template <kvsharer::CacheElement E>
 std::vector<std::vector<float>> logits_on(kvsharer::cuda::stream_ref stream, const session& s,

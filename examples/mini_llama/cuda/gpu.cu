@@ -4,6 +4,8 @@
 #include <cuda_runtime.h>
 
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "cuda/evaluate_on.hpp"
 #include "kvsharer/backend/cuda/device.cuh"
@@ -51,6 +53,14 @@ class first_gpu final : public gpu {
                       const std::function<bool()>& cancelled) override {
     return with_type(choice.type, [&]<class E>(E) {
       return evaluate_on<E>(stream_, s, map, ids, window, choice, on_progress, cancelled);
+    });
+  }
+
+  std::unique_ptr<text_reference> reference(const session& s, std::vector<int> ids, kvsharer::index_t window,
+                                            const gpu_choice& choice, const evaluation_progress& on_progress,
+                                            const std::function<bool()>& cancelled) override {
+    return with_type(choice.type, [&]<class E>(E) {
+      return reference_on<E>(stream_, s, std::move(ids), window, choice, on_progress, cancelled);
     });
   }
 

@@ -30,6 +30,7 @@ std::size_t last_rank(const sweep_results& all) {
 double lowest_score(const sweep_results& all) {
   double low = 1;
   for (const result& r : all.maps) {
+    if (r.by_divergence()) continue;
     low = std::min(low, r.rule.threshold);
     for (const tried& t : r.candidates)
       if (std::isfinite(t.score)) low = std::min(low, t.score);
@@ -65,7 +66,7 @@ std::string by_rank(const std::vector<const result*>& searches, const std::strin
 
 std::string one_rule(const sweep_results& all, const setting& where, const std::string& order) {
   const std::vector<const result*> searches = largest(all, where, order);
-  if (searches.empty()) return {};
+  if (searches.empty() || searches[0]->by_divergence()) return {};
   std::size_t tried_count = 0, accepted = 0, skipped = 0;
   for (const result* r : searches) {
     tried_count += r->candidates.size();

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sections whose pictures are curves of rules.
+#include <cmath>
+
 #include "columns.hpp"
 #include "markup.hpp"
 #include "naming.hpp"
@@ -114,7 +116,7 @@ std::string score_section(const sweep_results& all) {
                      "",
                      {.label = "similarity of hidden states", .falling = true},
                      {.label = "perplexity, log scale", .log = true},
-                     [](const result& r) { return r.score; },
+                     [](const result& r) { return r.by_divergence() ? NAN : r.score; },
                      [](const result& r) { return r.perplexity; },
                      [](double y) { return "perplexity " + fixed_or_short(y, 2); },
                      {columns::score, columns::perplexity},

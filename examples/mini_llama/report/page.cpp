@@ -23,6 +23,7 @@ constexpr section sections[] = {
     {"maps", "The maps", map_section},
     {"distances", "How different the layers are", distance_section},
     {"acceptance", "Ranking or test?", acceptance_section},
+    {"moves", "Does the ranking foretell damage?", moves_section},
     {"score", "Does the score tell the truth?", score_section},
     {"speed", "Speed", speed_section},
     {"text", "The text continued", continuation_section},

@@ -70,6 +70,28 @@ distances distances_from(const json& file, int layers) {
   return d;
 }
 
+/// Throws invalid_json where a list is not as long as the others.
+scored_moves moves_from(const json& line) {
+  const auto numbers = [](const json& list) {
+    std::vector<double> all;
+    for (const json& value : list)
+      all.push_back(value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>());
+    return all;
+  };
+  scored_moves m{line.at("samples").get<int>(),
+                 line.at("objective").get<std::string>(),
+                 line.at("reader").get<std::vector<int>>(),
+                 line.at("owner").get<std::vector<int>>(),
+                 numbers(line.at("score")),
+                 {}};
+  for (const auto& [metric, list] : line.at("distances").items()) m.distances.emplace_back(metric, numbers(list));
+  const auto whole = [&](const auto& list) { return list.size() == m.scores.size(); };
+  if (!whole(m.readers) || !whole(m.owners) ||
+      !std::all_of(m.distances.begin(), m.distances.end(), [&](const auto& d) { return whole(d.second); }))
+    throw invalid_json("has lists of different lengths");
+  return m;
+}
+
 /// Without what was there before.
 template <class T>
 void add(std::vector<T>& list, const T& item) {
@@ -143,7 +165,12 @@ sweep_results read_sweep(const std::filesystem::path& folder) {
   if (lines.empty()) throw load_error(file, "has no line yet; let the sweep run a while");
   for (std::size_t i = 0; i < lines.size(); ++i)
     reading(file, "line " + std::to_string(i + 1) + " ", [&] {
-      if (lines[i].at("kind") != (i == 0 ? "full" : "shared")) throw invalid_json("is of the wrong kind");
+      const auto kind = lines[i].at("kind").get<std::string>();
+      if (i == 0 ? kind != "full" : kind != "shared" && kind != "moves") throw invalid_json("is of the wrong kind");
+      if (kind == "moves") {
+        all.moves.push_back(moves_from(lines[i]));
+        return;
+      }
       if (i > 0) {
         all.maps.push_back(shared_from(lines[i], layers));
         return;

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../sweep/plan.hpp"
@@ -33,6 +34,8 @@ struct result {
   std::vector<int> token_ids;
   std::string text;
 
+  /// Its score is a divergence, not a similarity, and knows no threshold.
+  bool by_divergence() const noexcept { return rule.order.ends_with(":kl"); }
   int layers() const noexcept { return static_cast<int>(owners.size()); }
   int shared() const noexcept;
   std::size_t accepted() const noexcept;
@@ -43,6 +46,15 @@ struct distances {
   std::string metric;
   int samples = 0;
   std::vector<std::vector<double>> rows;
+};
+
+/// Every map in which one layer alone reads another, scored on some samples.
+struct scored_moves {
+  int samples = 0;
+  std::string objective;  ///< "cosine" or "kl"
+  std::vector<int> readers, owners;
+  std::vector<double> scores;
+  std::vector<std::pair<std::string, std::vector<double>>> distances;  ///< of these pairs, by metric
 };
 
 /// What distinguishes maps besides the order and its seed.
@@ -61,6 +73,7 @@ struct sweep_results {
   std::string prompt, text_goes_on;
   std::vector<result> maps;
   std::vector<distances> matrices;
+  std::vector<scored_moves> moves;
 
   std::vector<setting> settings() const;    ///< in the plan's order
   std::vector<std::string> orders() const;  ///< in the plan's order

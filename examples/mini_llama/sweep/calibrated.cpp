@@ -3,34 +3,53 @@
 
 #include <utility>
 
-#include "../choices.hpp"
-
 namespace mini_llama {
 
-calibrated::calibrated(const session& s, token_batch samples, const std::string& similarity)
-    : session_(s),
+using kvsharer::share_map;
+
+calibrated::calibrated(const workplace& where, token_batch samples, std::string objective,
+                       const std::string& similarity)
+    : model_(where.model().identity),
       samples_(std::move(samples)),
-      started_(clock::now()),
-      probe_(s.llama, samples_, similarity_named(similarity)),
-      seconds_(std::chrono::duration<double>(clock::now() - started_).count()),
-      accepted_(kvsharer::share_map::identity(s.identity.layers)) {}
+      objective_(std::move(objective)),
+      made_(where.make_probe(samples_, objective_, similarity)),
+      accepted_(share_map::identity(model_.layers)) {}
 
 const kvsharer::distance_matrix& calibrated::distances(const std::string& metric) {
   const auto known = distances_.find(metric);
   if (known != distances_.end()) return known->second;
-  return distances_.emplace(metric, probe_.distances(metric, "post-rope")).first->second;
+  return distances_.emplace(metric, made_.runs->distances(metric, "post-rope")).first->second;
 }
 
 search_outcome calibrated::search(const search_request& request) {
   const kvsharer::distance_matrix& d = distances(request.metric);
-  if (accepted_.reader_count() > 0) {
-    const auto full = kvsharer::share_map::identity(accepted_.layers());
-    probe_.resume(full, kvsharer::first_difference(accepted_, full));
-    probe_.accept();
-  }
-  search_outcome found = find_sharing(session_.identity, samples_, request, probe_, d);
+  forget();
+  search_outcome found = find_sharing(model_, samples_, request, *made_.runs, d);
   accepted_ = found.strategy.report.map;
   return found;
+}
+
+std::vector<single_move> calibrated::single_moves(const std::function<void(std::size_t, std::size_t)>& progress,
+                                                  const std::function<bool()>& cancelled) {
+  forget();
+  const auto layers = static_cast<std::size_t>(model_.layers);
+  std::vector<single_move> moves;
+  for (int reader = 1; reader < model_.layers; ++reader)
+    for (int owner = 0; owner < reader; ++owner) {
+      if (cancelled && cancelled()) return moves;
+      const kvsharer::layer_pair pair{{reader}, {owner}};
+      moves.push_back({pair, made_.runs->resume(accepted_.with(pair).value(), pair.reader)});
+      if (progress) progress(moves.size(), layers * (layers - 1) / 2);
+    }
+  return moves;
+}
+
+void calibrated::forget() {
+  if (accepted_.reader_count() == 0) return;
+  const auto full = share_map::identity(accepted_.layers());
+  made_.runs->resume(full, kvsharer::first_difference(accepted_, full));
+  made_.runs->accept();
+  accepted_ = full;
 }
 
 }  // namespace mini_llama

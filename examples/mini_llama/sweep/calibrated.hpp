@@ -1,39 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <chrono>
+#include <cstddef>
+#include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "../find_sharing.hpp"
-#include "../search_probe.hpp"
+#include "workplace.hpp"
 
 namespace mini_llama {
 
-/// Calibration samples that were run once, and serve any number of searches. Borrows the session. Memory: that of
-/// search_probe.
+/// The score of a map in which one layer alone reads another.
+struct single_move {
+  kvsharer::layer_pair pair;
+  double score = 0;
+};
+
+/// Calibration samples that were run once, and serve any number of searches for one objective. Borrows the workplace.
+/// Memory: that of its probe.
 class calibrated {
  public:
-  calibrated(const session& s, token_batch samples, const std::string& similarity);
+  /// Objective and similarity as choices.hpp names them.
+  calibrated(const workplace& where, token_batch samples, std::string objective, const std::string& similarity);
 
   /// Measured when a metric is first asked for.
   const kvsharer::distance_matrix& distances(const std::string& metric);
 
-  /// The bits of find_sharing(session, samples, request), whatever was searched for before. The seconds are the
-  /// search's own; distances are measured before them.
+  /// The bits of find_sharing(session, samples, request), whatever was searched for before. The request's objective
+  /// must be this one's. The seconds are the search's own; distances are measured before them.
   search_outcome search(const search_request& request);
 
+  /// Scores every map that shares one layer, by reader, then owner: layers * (layers - 1) / 2 runs. Where `cancelled`
+  /// answers yes, those so far.
+  std::vector<single_move> single_moves(const std::function<void(std::size_t done, std::size_t all)>& progress = {},
+                                        const std::function<bool()>& cancelled = {});
+
   std::size_t samples() const noexcept { return samples_.size(); }
-  double seconds() const noexcept { return seconds_; }  ///< of the full model's run and the averages
+  const std::string& objective() const noexcept { return objective_; }
+  double seconds() const noexcept { return made_.calibration_seconds; }  ///< of the full model's run and the averages
 
  private:
-  using clock = std::chrono::steady_clock;
+  /// Has the probe hold the full model's run again.
+  void forget();
 
-  const session& session_;
+  kvsharer::model_identity model_;
   token_batch samples_;
-  clock::time_point started_;
-  search_probe probe_;
-  double seconds_;
+  std::string objective_;
+  made_probe made_;
   kvsharer::share_map accepted_;  ///< whose run the probe holds
   std::map<std::string, kvsharer::distance_matrix> distances_;
 };

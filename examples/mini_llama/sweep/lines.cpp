@@ -2,7 +2,10 @@
 #include "lines.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
+
+#include "../choices.hpp"
 
 namespace mini_llama {
 namespace {
@@ -12,7 +15,7 @@ using json = nlohmann::ordered_json;
 json map_json(const kvsharer::share_map& map) { return std::vector<int>(map.owners().begin(), map.owners().end()); }
 
 /// What every line has.
-void add_measured(json& line, session& s, const measured_map& m) {
+void add_measured(json& line, const tokenizer& words, const measured_map& m) {
   line["perplexity"] = m.quality.perplexity;
   line["kl"] = m.quality.kl;
   line["top1_agreement"] = m.quality.top1_agreement;
@@ -21,7 +24,7 @@ void add_measured(json& line, session& s, const measured_map& m) {
   line["cache_bytes"] = m.run.footprint.total();
   line["prefill_tokens_per_second"] = m.run.prefill_tokens_per_second;
   line["decode_tokens_per_second"] = m.run.decode_tokens_per_second;
-  line["continuation"] = {{"token_ids", m.run.token_ids}, {"text", s.words().decode(m.run.token_ids)}};
+  line["continuation"] = {{"token_ids", m.run.token_ids}, {"text", words.decode(m.run.token_ids)}};
   line["seconds"] = {{"calibration", m.seconds.calibration},
                      {"search", m.seconds.search},
                      {"evaluation", m.seconds.evaluation},
@@ -30,35 +33,66 @@ void add_measured(json& line, session& s, const measured_map& m) {
 
 }  // namespace
 
-json full_model_line(session& s, const measured_map& m, const std::string& prompt, const std::string& text_goes_on) {
-  json line{{"kind", "full"},
-            {"layer_map", map_json(m.map)},
-            {"layers_shared", 0},
-            {"prompt", prompt},
-            {"text_goes_on", text_goes_on}};
-  add_measured(line, s, m);
+json begin_line(const std::string& kind, const workplace& where) {
+  return {{"kind", kind}, {"backend", where.backend()}, {"device", where.device()}, {"dtype", where.type()}};
+}
+
+json moves_line(const workplace& where, calibrated& base, const std::vector<single_move>& moves, double seconds) {
+  json line = begin_line("moves", where);
+  line["samples"] = base.samples();
+  line["objective"] = base.objective();
+  for (const char* key : {"reader", "owner", "score"}) line[key] = json::array();
+  for (const single_move& m : moves) {
+    line["reader"].push_back(m.pair.reader.value);
+    line["owner"].push_back(m.pair.owner.value);
+    line["score"].push_back(m.score);
+  }
+  line["distances"] = line["spearman"] = json::object();
+  for (const std::string metric : metric_names) {
+    const kvsharer::distance_matrix& d = base.distances(metric);
+    line["distances"][metric] = json::array();
+    std::vector<double> distances, scores;  // that are numbers
+    for (const single_move& m : moves) {
+      line["distances"][metric].push_back(d(m.pair));
+      if (std::isnan(m.score) || std::isnan(d(m.pair))) continue;
+      distances.push_back(d(m.pair));
+      scores.push_back(m.score);
+    }
+    line["spearman"][metric] = kvsharer::spearman_rho(distances, scores);
+  }
+  line["seconds"] = {{"calibration", base.seconds()}, {"search", seconds}};
   return line;
 }
 
-json combination_line(session& s, const combination& c, const search_outcome& found, const measured_map& m) {
+json full_model_line(const workplace& where, const tokenizer& words, const measured_map& m, const std::string& prompt,
+                     const std::string& text_goes_on) {
+  json line = begin_line("full", where);
+  line.update(
+      {{"layer_map", map_json(m.map)}, {"layers_shared", 0}, {"prompt", prompt}, {"text_goes_on", text_goes_on}});
+  add_measured(line, words, m);
+  return line;
+}
+
+json combination_line(const workplace& where, const tokenizer& words, const combination& c, const search_outcome& found,
+                      const measured_map& m) {
   const kvsharer::search_report& r = found.strategy.report;
   json candidates = json::array();
   for (const kvsharer::candidate& one : r.candidates) candidates.push_back(json(kvsharer::detail::candidate_json(one)));
-  json line{{"kind", "shared"},
-            {"combination", to_json(c)},
-            {"layer_map", map_json(m.map)},
-            {"status", kvsharer::detail::name_of(kvsharer::detail::status_names, r.status)},
-            {"layers_shared", r.accepted()},
-            {"score", r.score},
-            {"candidates_tried", r.candidates.size()},
-            {"candidates_accepted",
-             std::count_if(r.candidates.begin(), r.candidates.end(),
-                           [](const auto& one) { return one.outcome == kvsharer::verdict::accepted; })},
-            {"pairs_ranked", r.pairs_ranked},
-            {"pairs_skipped", r.pairs_skipped},
-            {"layer_evaluations", found.layer_evaluations},
-            {"layer_evaluations_without_resume", m.map.layers() + r.layer_evaluations_without_resume}};
-  add_measured(line, s, m);
+  json line = begin_line("shared", where);
+  line.update({{"combination", to_json(c)},
+               {"layer_map", map_json(m.map)},
+               {"status", kvsharer::detail::name_of(kvsharer::detail::status_names, r.status)},
+               {"layers_shared", r.accepted()},
+               {"score", r.score},
+               {"candidates_tried", r.candidates.size()},
+               {"candidates_accepted",
+                std::count_if(r.candidates.begin(), r.candidates.end(),
+                              [](const auto& one) { return one.outcome == kvsharer::verdict::accepted; })},
+               {"pairs_ranked", r.pairs_ranked},
+               {"pairs_skipped", r.pairs_skipped},
+               {"layer_evaluations", found.layer_evaluations},
+               {"layer_evaluations_without_resume", m.map.layers() + r.layer_evaluations_without_resume}});
+  add_measured(line, words, m);
   line["candidates"] = std::move(candidates);
   return line;
 }

@@ -3,10 +3,12 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "../evaluation.hpp"
 #include "../find_sharing.hpp"
 #include "../session.hpp"
+#include "calibrated.hpp"
 #include "plan.hpp"
 #include "speed.hpp"
 
@@ -25,12 +27,21 @@ struct measured_map {
   line_seconds seconds;
 };
 
+/// What every line begins with: its kind, and where it was made.
+nlohmann::ordered_json begin_line(const std::string& kind, const workplace& where);
+
+/// Every map in which one layer alone reads another, scored on the samples, beside the distances by each metric, and
+/// how well each metric's ranking foretells the scores: Spearman's rho of distance and score, null where nothing can be
+/// said. Positive where more different layers do less harm.
+nlohmann::ordered_json moves_line(const workplace& where, calibrated& base, const std::vector<single_move>& moves,
+                                  double seconds);
+
 /// The first line of results: the full model, the prompt, and how the text itself goes on behind it.
-nlohmann::ordered_json full_model_line(session& s, const measured_map& m, const std::string& prompt,
-                                       const std::string& text_goes_on);
+nlohmann::ordered_json full_model_line(const workplace& where, const tokenizer& words, const measured_map& m,
+                                       const std::string& prompt, const std::string& text_goes_on);
 
 /// A combination's line: the map, how it was found with every candidate, and what it costs and buys.
-nlohmann::ordered_json combination_line(session& s, const combination& c, const search_outcome& found,
-                                        const measured_map& m);
+nlohmann::ordered_json combination_line(const workplace& where, const tokenizer& words, const combination& c,
+                                        const search_outcome& found, const measured_map& m);
 
 }  // namespace mini_llama

@@ -35,7 +35,7 @@ nlohmann::ordered_json describe_origin(const session& s, const sweep_setting& se
   const model_config& c = s.llama.config();
   json combinations = json::array();
   for (const combination& one : plan) combinations.push_back(to_json(one));
-  return {{"kvsharer_sweep", 1},
+  return {{"kvsharer_sweep", 2},
           {"program", version_text()},
           {"model",
            {{"name", folder_name(s.directory)},
@@ -50,12 +50,16 @@ nlohmann::ordered_json describe_origin(const session& s, const sweep_setting& se
             {"rope", s.identity.rope}}},
           {"text", describe(setting.text)},
           {"calibration", describe(setting.calibration)},
+          {"backend", setting.backend},
+          {"device", setting.device},
+          {"dtype", setting.type},
           {"similarity", setting.similarity},
           {"sample_tokens", setting.sample_tokens},
           {"window", setting.window},
           {"tokens", setting.tokens},
           {"prompt_tokens", setting.prompt_tokens},
           {"new_tokens", setting.new_tokens},
+          {"moves", setting.moves},
           {"plan", combinations}};
 }
 

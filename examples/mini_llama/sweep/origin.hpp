@@ -20,11 +20,13 @@ struct source_text {
 /// What is measured, and on what, besides the plan.
 struct sweep_setting {
   source_text text, calibration;
+  std::string backend, device, type;  ///< as a workplace tells them
   std::string similarity;
   int sample_tokens = 64;
   kvsharer::index_t window = 512;
   std::size_t tokens = 0;  ///< of the text that are predicted
   kvsharer::index_t prompt_tokens = 0, new_tokens = 0;
+  bool moves = true;  ///< single moves are scored, too
 };
 
 /// What a sweep's folder was made for, as model.json holds it: model, text, plan and program. Files are known by a hash

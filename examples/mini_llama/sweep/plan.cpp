@@ -16,16 +16,17 @@ struct seeded_order {
   std::uint64_t seed;
 };
 
-/// "similar", "random" or "random:5".
+/// "similar", "random", "random:5" or "best:kl".
 std::vector<seeded_order> parse_order(const std::string& text) {
   const std::size_t colon = text.find(':');
   const std::string name = text.substr(0, colon);
+  if (is_best_first(name) && rule_of(text).objective == "kl") return {{text, 0}};
   if (std::find(order_names.begin(), order_names.end(), name) == order_names.end() || name == "explicit") {
     std::string known;
     for (const std::string order : order_names)
       if (order != "explicit") known += (known.empty() ? "" : ", ") + order;
     throw usage_error("--order " + text + " is no rule that a sweep can follow; choose from " + known +
-                      ", with random:5 for five seeds");
+                      ", with random:5 for five seeds and best:kl for the divergence as the score");
   }
   if (colon == std::string::npos) return {{name, 0}};
   int seeds = 0;
@@ -45,6 +46,11 @@ void add(std::vector<T>& list, const T& item) {
 }
 
 }  // namespace
+
+rule rule_of(const std::string& order) {
+  const std::size_t colon = order.find(':');
+  return {order.substr(0, colon), colon == std::string::npos ? "cosine" : order.substr(colon + 1)};
+}
 
 std::vector<combination> make_plan(const sweep_axes& axes, int layers) {
   std::vector<int> shares;
@@ -68,11 +74,19 @@ std::vector<combination> make_plan(const sweep_axes& axes, int layers) {
     if (!std::isfinite(threshold)) throw usage_error("--threshold is not a number");
 
   std::vector<combination> plan;
+  const auto has_a_say = [&](const rule& r, const std::string& metric, double threshold) {
+    return (!is_best_first(r.order) || metric == axes.metric.front()) &&
+           (r.objective == "cosine" || threshold == axes.threshold.front());
+  };
   for (const int samples : axes.samples)
-    for (const std::string& metric : axes.metric)
-      for (const double threshold : axes.threshold)
-        for (const seeded_order& order : orders)
-          for (const int share : shares) add(plan, {share, order.name, order.seed, metric, samples, threshold});
+    for (const std::string objective : objective_names)
+      for (const std::string& metric : axes.metric)
+        for (const double threshold : axes.threshold)
+          for (const seeded_order& order : orders) {
+            const rule r = rule_of(order.name);
+            if (r.objective != objective || !has_a_say(r, metric, threshold)) continue;
+            for (const int share : shares) add(plan, {share, order.name, order.seed, metric, samples, threshold});
+          }
   if (plan.empty()) throw usage_error("a sweep needs at least one of each: share, order, metric, samples, threshold");
   return plan;
 }

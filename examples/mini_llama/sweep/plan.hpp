@@ -19,8 +19,8 @@ struct sweep_axes {
 
 /// One search of a sweep.
 struct combination {
-  int share = 0;  ///< layers that are to share
-  std::string order;
+  int share = 0;           ///< layers that are to share
+  std::string order;       ///< with its objective where that is not the cosine: "best:kl"
   std::uint64_t seed = 0;  ///< of random; 0 elsewhere
   std::string metric;
   int samples = 0;
@@ -28,9 +28,16 @@ struct combination {
   friend bool operator==(const combination&, const combination&) = default;
 };
 
+/// The two parts of a combination's order: what is tried first, and what is scored.
+struct rule {
+  std::string order, objective;
+};
+rule rule_of(const std::string& order);
+
 /// Every combination of the axes once, in the order in which it is run: what needs the same calibration run stands
-/// together, shares ascend last. Throws usage_error for what no model of `layers` layers can do, for an unknown name,
-/// and for `explicit`, which is one map and no rule.
+/// together, shares ascend last. Orders that rank nothing stand with the first metric alone, and those by `kl`, which
+/// knows no threshold, with the first threshold. Throws usage_error for what no model of `layers` layers can do, for an
+/// unknown name, and for `explicit`, which is one map and no rule.
 std::vector<combination> make_plan(const sweep_axes& axes, int layers);
 
 /// As it stands in a line of results.

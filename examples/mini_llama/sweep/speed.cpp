@@ -5,14 +5,15 @@
 
 namespace mini_llama {
 
-timed_continuation time_continuation(const session& s, const kvsharer::share_map& map, const std::vector<int>& prompt,
-                                     kvsharer::index_t new_tokens, const std::function<bool()>& cancelled) {
+timed_continuation time_continuation(const workplace& where, const kvsharer::share_map& map,
+                                     const std::vector<int>& prompt, kvsharer::index_t new_tokens,
+                                     const std::function<bool()>& cancelled) {
   const generation_request request{
       .prompts = {prompt}, .max_new_tokens = new_tokens, .stop_at_eos = false, .cancelled = cancelled};
   timed_continuation best;
   double spent = 0;
   for (int run = 0; run < 5 && spent < 1 && !(run > 0 && cancelled && cancelled()); ++run) {
-    generation g = generate(s, map, request);
+    generation g = where.generate(map, request);
     spent += g.prefill_seconds + g.decode_seconds;
     best.prefill_tokens_per_second =
         std::max(best.prefill_tokens_per_second, static_cast<double>(prompt.size()) / g.prefill_seconds);

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
-#include <optional>
 #include <vector>
 
+#include "../choices.hpp"
 #include "../files.hpp"
 #include "../strict_json.hpp"
 #include "../usage_error.hpp"
@@ -25,18 +25,50 @@ double since(clock::time_point start) { return std::chrono::duration<double>(clo
 /// Thrown to leave a combination that Ctrl-C came into.
 struct stopped {};
 
+/// A line that is to be made, and how lines name it.
+struct planned_line {
+  std::string kind;
+  combination what = {};  ///< of single moves, the first one that needs the same samples and objective
+};
+
+std::vector<planned_line> plan_lines(const std::vector<combination>& plan, bool moves) {
+  std::vector<planned_line> lines{{"full"}};
+  const combination* before = nullptr;
+  for (const combination& c : plan) {
+    const bool same_run =
+        before && before->samples == c.samples && rule_of(before->order).objective == rule_of(c.order).objective;
+    if (moves && !same_run) lines.push_back({"moves", c});
+    lines.push_back({"shared", c});
+    before = &c;
+  }
+  return lines;
+}
+
+bool is_line(const planned_line& wanted, const nlohmann::json& there) {
+  if (there.value("kind", "") != wanted.kind) return false;
+  if (wanted.kind == "moves")
+    return there.value("samples", 0) == wanted.what.samples &&
+           there.value("objective", "") == rule_of(wanted.what.order).objective;
+  return wanted.kind == "full" ||
+         there.value("combination", nlohmann::json()) == nlohmann::json::parse(to_json(wanted.what).dump());
+}
+
 class running_sweep {
  public:
-  running_sweep(session& s, const sweep_request& request)
-      : session_(s), request_(request), plan_(make_plan(request.axes, s.identity.layers)), results_(open()) {}
+  running_sweep(session& s, const sweep_request& request, gpu* card, const gpu_choice& choice)
+      : session_(s),
+        where_(s, card, choice),
+        request_(request),
+        plan_(make_plan(request.axes, s.identity.layers)),
+        lines_(plan_lines(plan_, request.moves)),
+        results_(open()) {}
 
   sweep_summary run() {
     const std::size_t there = check_lines();
-    summary_ = {.planned = plan_.size() + 1, .restored = there, .made = 0};
+    summary_ = {.planned = lines_.size(), .restored = there, .made = 0};
     try {
       for (std::size_t i = there; i < summary_.planned; ++i) {
-        const nlohmann::ordered_json line = i == 0 ? full_model() : combined(plan_[i - 1]);
-        results_->append(line);
+        results_->append(make(lines_[i]));
         ++summary_.made;
         tell("");
         if (request_.on_line) request_.on_line(results_->lines().back());
@@ -61,11 +93,11 @@ class running_sweep {
     if (failed) throw load_error(request_.out, "cannot be made (" + failed.message() + ")");
     auto results = std::make_unique<results_file>(request_.out / "results.jsonl");
     const std::filesystem::path origin = request_.out / "model.json";
-    const nlohmann::ordered_json here =
-        describe_origin(session_,
-                        {text_, calibration_, request_.similarity, request_.sample_tokens, request_.window, ids_.size(),
-                         prompt_tokens(), request_.new_tokens},
-                        plan_);
+    const nlohmann::ordered_json here = describe_origin(
+        session_,
+        {text_, calibration_, where_.backend(), where_.device(), where_.type(), request_.similarity,
+         request_.sample_tokens, request_.window, ids_.size(), prompt_tokens(), request_.new_tokens, request_.moves},
+        plan_);
     if (std::filesystem::exists(origin)) {
       try {
         check_same_origin(parse_strict_json(read_text_file(origin)), here, origin);
@@ -106,16 +138,28 @@ class running_sweep {
   /// The lines that are there must be the plan's first ones.
   std::size_t check_lines() const {
     const auto& lines = results_->lines();
-    const auto is = [&](std::size_t i) {
-      if (i == 0) return lines[i].value("kind", "") == "full";
-      return i <= plan_.size() && lines[i].value("kind", "") == "shared" &&
-             lines[i].value("combination", nlohmann::json()) == nlohmann::json::parse(to_json(plan_[i - 1]).dump());
-    };
     for (std::size_t i = 0; i < lines.size(); ++i)
-      if (!is(i))
+      if (i >= lines_.size() || !is_line(lines_[i], lines[i]))
         throw load_error(request_.out / "results.jsonl",
                          "line " + std::to_string(i + 1) + " is not what the plan has there; take another folder");
     return lines.size();
+  }
+
+  nlohmann::ordered_json make(const planned_line& wanted) {
+    if (wanted.kind == "full") return full_model();
+    return wanted.kind == "moves" ? single_moves(wanted.what) : combined(wanted.what);
+  }
+
+  nlohmann::ordered_json single_moves(const combination& c) {
+    calibrated& base = calibration(c);
+    const auto start = clock::now();
+    const std::vector<single_move> moves = base.single_moves(
+        [&](std::size_t done, std::size_t all) {
+          tell("single moves: " + std::to_string(done) + " of " + std::to_string(all) + " scored");
+        },
+        request_.cancelled);
+    stop_if_asked();
+    return moves_line(where_, base, moves, since(start));
   }
 
   nlohmann::ordered_json full_model() {
@@ -126,7 +170,7 @@ class running_sweep {
     const std::size_t used = ids.size() - (session_.llama.config().bos >= 0 ? 1 : 0);
     const std::span<const int> after = std::span<const int>(ids_).subspan(used).first(
         std::min(ids_.size() - used, static_cast<std::size_t>(request_.new_tokens)));
-    return full_model_line(session_, m, session_.words().decode(ids), session_.words().decode(after));
+    return full_model_line(where_, session_.words(), m, session_.words().decode(ids), session_.words().decode(after));
   }
 
   nlohmann::ordered_json combined(const combination& c) {
@@ -135,11 +179,13 @@ class running_sweep {
     measured_map m{.map = {}, .quality = {}, .run = {}, .seconds = {}};
     m.seconds.calibration = base.seconds();
     const auto start = clock::now();
+    const rule r = rule_of(c.order);
     const search_outcome found = base.search(
         {.share = c.share,
-         .threshold = c.threshold,
+         .threshold = r.objective == "cosine" ? c.threshold : default_threshold(r.objective),
          .metric = c.metric,
-         .order = c.order,
+         .order = r.order,
+         .objective = r.objective,
          .similarity = request_.similarity,
          .seed = c.seed,
          .progress =
@@ -149,7 +195,7 @@ class running_sweep {
     stop_if_asked();
     m.map = found.strategy.report.map;
     measure(m, name);
-    return combination_line(session_, c, found, m);
+    return combination_line(where_, session_.words(), c, found, m);
   }
 
   void measure(measured_map& m, const std::string& name) {
@@ -157,13 +203,13 @@ class running_sweep {
       tell(name + ": evaluated " + std::to_string(done) + " of " + std::to_string(all) + " tokens");
     };
     auto start = clock::now();
-    if (!reference_) reference_.emplace(session_, ids_, request_.window, evaluating, request_.cancelled);
+    if (!reference_) reference_ = where_.reference(ids_, request_.window, evaluating, request_.cancelled);
     stop_if_asked();
     m.quality = reference_->compare(m.map, evaluating, request_.cancelled);
     stop_if_asked();
     m.seconds.evaluation = since(start);
     start = clock::now();
-    m.run = time_continuation(session_, m.map, prompt(), request_.new_tokens, request_.cancelled);
+    m.run = time_continuation(where_, m.map, prompt(), request_.new_tokens, request_.cancelled);
     stop_if_asked();
     m.seconds.speed = since(start);
   }
@@ -179,10 +225,12 @@ class running_sweep {
 
   /// The samples' run that this combination needs, and the distances on the disk before any result that came of them.
   calibrated& calibration(const combination& c) {
-    if (!calibrated_ || calibrated_->samples() != static_cast<std::size_t>(c.samples)) {
+    const std::string objective = rule_of(c.order).objective;
+    if (!calibrated_ || calibrated_->samples() != static_cast<std::size_t>(c.samples) ||
+        calibrated_->objective() != objective) {
       tell("calibrating on " + std::to_string(c.samples) + " samples");
       calibrated_.reset();  // before the next one is made, which may be large
-      calibrated_ = std::make_unique<calibrated>(session_, samples(c.samples), request_.similarity);
+      calibrated_ = std::make_unique<calibrated>(where_, samples(c.samples), objective, request_.similarity);
     }
     const std::filesystem::path file =
         request_.out / ("distances-" + c.metric + "-" + std::to_string(c.samples) + ".json");
@@ -205,18 +253,22 @@ class running_sweep {
   }
 
   session& session_;
+  workplace where_;
   const sweep_request& request_;
   std::vector<combination> plan_;
+  std::vector<planned_line> lines_;
   source_text text_, calibration_;
   std::vector<int> ids_;
   std::unique_ptr<results_file> results_;
   sweep_summary summary_;
-  std::optional<full_reference> reference_;
+  std::unique_ptr<text_reference> reference_;
   std::unique_ptr<calibrated> calibrated_;
 };
 
 }  // namespace
 
-sweep_summary run_sweep(session& s, const sweep_request& request) { return running_sweep(s, request).run(); }
+sweep_summary run_sweep(session& s, const sweep_request& request, gpu* card, const gpu_choice& choice) {
+  return running_sweep(s, request, card, choice).run();
+}
 
 }  // namespace mini_llama

@@ -227,6 +227,71 @@ TEST_CASE("progress is told batch by batch, and a cancelled evaluation keeps wha
         doctest::Approx(by_the_book(t, own_owners, {ids.begin(), ids.begin() + 20}, 11).full_perplexity).epsilon(1e-4));
 }
 
+TEST_CASE("a reference has every map's textbook figures, however many windows run at once") {
+  const tiny t;
+  const auto card = mini_llama::open_gpu();
+  const std::vector<int> ids = text(47, 3), other_owners{0, 0, 2, 2, 2};
+  for (const index_t rows : {index_t{8192}, index_t{25}, index_t{1}}) {
+    INFO(rows << " rows at once");
+    const gpu_choice choice{.type = "f32", .rows_at_once = rows};
+    const auto reference = card->reference(t.s, ids, 12, choice);
+    const evaluation full = by_the_book(t, own_owners, ids, 12);
+    CHECK(reference->full().tokens == ids.size());
+    CHECK(reference->full().perplexity == doctest::Approx(full.perplexity).epsilon(1e-4));
+    for (const std::vector<int>& owners : {shared_owners, other_owners, shared_owners}) {
+      const evaluation expected = by_the_book(t, owners, ids, 12), got = reference->compare(map_of(owners));
+      CHECK(got.tokens == ids.size());
+      CHECK(got.perplexity == doctest::Approx(expected.perplexity).epsilon(1e-4));
+      CHECK(got.kl == doctest::Approx(expected.kl).epsilon(4e-4));
+      CHECK(got.top1_agreement == expected.top1_agreement);
+      CHECK(got.full_perplexity == reference->full().perplexity);
+    }
+    const evaluation own = reference->compare(map_of(own_owners));
+    CHECK(own.kl == 0);
+    CHECK(own.perplexity == reference->full().perplexity);
+  }
+}
+
+TEST_CASE("a reference of rounded states, of a text without BOS and of many blocks of logits") {
+  const auto card = mini_llama::open_gpu();
+  const tiny without(-1);
+  const std::vector<int> ids = text(47, 3);
+  CHECK(card->reference(without.s, ids, 12, {})->compare(map_of(shared_owners)).perplexity ==
+        doctest::Approx(by_the_book(without, shared_owners, ids, 12).perplexity).epsilon(1e-4));
+  const tiny t;
+  const evaluation rounded = card->reference(t.s, ids, 12, {.type = "f16"})->compare(map_of(shared_owners)),
+                   alone = card->evaluate(t.s, map_of(shared_owners), ids, 12, {.type = "f16"});
+  CHECK(rounded.perplexity == alone.perplexity);
+  CHECK(rounded.kl == alone.kl);
+  const std::vector<int> longer = text(530, 3);
+  const evaluation many = card->reference(t.s, longer, 45, {})->compare(map_of(shared_owners)),
+                   expected = card->evaluate(t.s, map_of(shared_owners), longer, 45, {});
+  CHECK(many.perplexity == doctest::Approx(expected.perplexity).epsilon(1e-6));
+  CHECK(many.kl == doctest::Approx(expected.kl).epsilon(1e-5));
+}
+
+TEST_CASE(
+    "a reference that is stopped says how far it came, and one comparison that is, the next one does not notice") {
+  const tiny t;
+  const auto card = mini_llama::open_gpu();
+  const std::vector<int> ids = text(35, 5);
+  const gpu_choice two_windows{.type = "f32", .rows_at_once = 20};
+  std::vector<std::size_t> done;
+  const auto note = [&](std::size_t tokens, std::size_t all) {
+    CHECK(all == 35);
+    done.push_back(tokens);
+  };
+  CHECK(card->reference(t.s, ids, 11, two_windows, note, [&] { return !done.empty(); })->full().tokens == 20);
+  const auto reference = card->reference(t.s, ids, 11, two_windows);
+  done.clear();
+  int asked = 0;
+  CHECK(reference->compare(map_of(shared_owners), note, [&] { return ++asked > 1; }).tokens < 35);
+  done.clear();
+  const evaluation whole = reference->compare(map_of(shared_owners), note);
+  CHECK(done == std::vector<std::size_t>{20, 35});
+  CHECK(whole.perplexity == doctest::Approx(by_the_book(t, shared_owners, ids, 11).perplexity).epsilon(1e-4));
+}
+
 TEST_CASE("what cannot be evaluated is refused") {
   const tiny t;
   const auto card = mini_llama::open_gpu();
@@ -235,6 +300,8 @@ TEST_CASE("what cannot be evaluated is refused") {
   CHECK_THROWS_AS(card->evaluate(t.s, own, text(4, 6), 1, {}), mini_llama::usage_error);
   CHECK_THROWS_AS(card->evaluate(t.s, own, text(4, 6), 129, {}), mini_llama::usage_error);
   CHECK_THROWS_AS(card->evaluate(t.s, own, text(4, 6), 8, {.type = "f64"}), mini_llama::usage_error);
+  CHECK_THROWS_AS(card->reference(t.s, {}, 16, {}), mini_llama::usage_error);
+  CHECK_THROWS_AS(card->reference(t.s, text(4, 6), 8, {.type = "f64"}), mini_llama::usage_error);
   CHECK_THROWS_AS(card->logits(t.s, own, {{1}}, {.type = "f64"}), mini_llama::usage_error);
   CHECK_THROWS_AS(card->logits(t.s, own, {{1, 61}}, {}), kvsharer::error);
 }
@@ -263,6 +330,10 @@ TEST_CASE("last logits follow an alignment without an offset; what the device ca
   CHECK_THROWS_WITH_AS(card->evaluate(t.s, map_of(shared_owners), ids, 8, {}), doctest::Contains("has an alignment"),
                        kvsharer::error);
   CHECK(card->evaluate(t.s, map_of(own_owners), ids, 8, {}).tokens == 20);
+  const auto reference = card->reference(t.s, ids, 8, {});
+  CHECK(reference->full().tokens == 20);
+  CHECK_THROWS_WITH_AS(reference->compare(map_of(shared_owners)), doctest::Contains("has an alignment"),
+                       kvsharer::error);
   a.offset[5] = 1;
   t.s.use(map_of(shared_owners), {{2, a}});
   CHECK_THROWS_WITH_AS(card->logits(t.s, map_of(shared_owners), {ids}, {}), doctest::Contains("output bias"),

@@ -1,0 +1,440 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes docs/results.md and its pictures from the sweeps' figures in bench/results/sweeps.
+
+usage: make_results.py [--check]         --check: exits with 1 where page or pictures are not what the figures say
+       make_results.py --take FOLDER...  keeps the figures of sweeps' folders, without the words of any text
+"""
+import pathlib
+import statistics
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import pictures  # noqa: E402
+from sweep_figures import (ORDERS, Sweep, above, compared, explained, listed, map_text, mean, percent,  # noqa: E402
+                           perplexity, signed, spearman, table, take, wrapped)
+
+DOCS = pathlib.Path(__file__).resolve().parent.parent.parent / "docs"
+NAMES = {
+    "dissimilar": "dissimilar first (the paper)",
+    "similar": "similar first",
+    "suffix": "suffix first",
+    "random": "random",
+    "best": "best of all moves",
+    "best-suffix": "best at the top",
+    "best:kl": "best of all moves, by KL",
+    "best-suffix:kl": "best at the top, by KL",
+}
+SHORT = {"dissimilar": "dissimilar (paper)", "best-suffix": "best-suffix", "random": "random, mean"}
+
+
+class Page:
+    """All of it; sections return markdown, and leave their pictures in `files`."""
+
+    def __init__(self):
+        self.rules = Sweep("rules")
+        for name in ("best", "divergence"):  # the longest ones, which may not have been run
+            if Sweep.is_there(name):
+                self.rules.add(Sweep(name))
+        self.own = Sweep("own")
+        self.metrics, self.thresholds, self.sizes = Sweep("metrics"), Sweep("thresholds"), Sweep("sizes")
+        self.lengths = {n: Sweep(f"length-{n}") for n in (16, 32, 120)}
+        self.passages = {n: Sweep(f"passages-{n}") for n in range(1, 6)}
+        self.files = {}
+        self.quarter = self.rules.layers // 4
+
+    def picture(self, name, words, svg):
+        self.files[f"pictures/{name}.svg"] = svg
+        return f"![{words}](pictures/{name}.svg)"
+
+    def curves(self, sweep, name, where):
+        n = sweep.layers
+        series = []
+        for style, order in enumerate(ORDERS):
+            line, band = [(0, sweep.full["perplexity"])], [(0, sweep.full["perplexity"], sweep.full["perplexity"])]
+            for share in sweep.shares():
+                maps = sweep.select(order=order, share=share)
+                if maps:
+                    values = [m["perplexity"] for m in maps]
+                    line.append((100 * share / n, statistics.mean(values)))
+                    band.append((100 * share / n, min(values), max(values)))
+            if len(line) > 2:
+                series.append((SHORT.get(order, order), style, line, band if order == "random" else []))
+        ticks = [(100 * s / n, f"{100 * s / n:g} %") for s in [0, *sweep.shares()]]
+        return self.picture(
+            name,
+            f"Perplexity on {where} against the share of layers without a cache of their own; the numbers are in the table",
+            pictures.curves(f"Perplexity on {where}", "layers that read another's cache = KV bytes saved",
+                            "perplexity, log scale", series, ticks, log=True),
+        )
+
+    def quality_table(self, sweep):
+        rows = [["full model", *[f"{sweep.full['perplexity']:.2f}" for _ in sweep.shares()]]]
+        for order in sweep.orders():
+            rows.append([NAMES[order], *[perplexity(sweep.select(order=order, share=s)) for s in sweep.shares()]])
+        head = ["rule", *[f"{s} of {sweep.layers} ({100 * s / sweep.layers:g} %)" for s in sweep.shares()]]
+        return table(head, rows)
+
+    def rank_against_random(self, sweep):
+        """In how many sizes the paper's rule is better than the mean of the random orders, and so on."""
+        worse, all_seeds, similar = [], [], []
+        for s in sweep.shares():
+            paper, others = sweep.one(order="dissimilar", share=s), sweep.select(order="random", share=s)
+            alike = sweep.one(order="similar", share=s)
+            if not paper or not others:
+                continue
+            (worse if paper["perplexity"] > mean(others) else []).append(s)
+            if all(paper["perplexity"] > m["perplexity"] for m in others):
+                all_seeds.append(s)
+            if alike and alike["perplexity"] < paper["perplexity"]:
+                similar.append(s)
+        return worse, all_seeds, similar
+
+    def verdict(self, sweep, where):
+        worse, all_seeds, similar = self.rank_against_random(sweep)
+        n = len(sweep.shares())
+        q = self.quarter
+        paper, alike = sweep.one(order="dissimilar", share=q), sweep.one(order="similar", share=q)
+        others = sweep.select(order="random", share=q)
+        return (
+            f"On {where} the paper's rule is worse than the mean of {len(others)} random orders at {len(worse)} of {n} "
+            f"sizes, and worse than every one of them at {len(all_seeds)}; similar first is better than it at "
+            f"{len(similar)} of {n}. At {100 * q / sweep.layers:g} % the full model's perplexity of "
+            f"{sweep.full['perplexity']:.2f} becomes {paper['perplexity']:.2f} by the paper's rule, "
+            f"{perplexity(others)} by random orders and {alike['perplexity']:.2f} by similar first."
+        )
+
+    def quality(self):
+        q, r = self.quarter, self.rules
+        rows = []
+        for order in r.orders():
+            for m in sorted(r.select(order=order, share=q), key=lambda m: m["seed"]):
+                rows.append([
+                    NAMES[order] + (f", seed {m['seed']}" if order == "random" else ""),
+                    f"{m['layers_shared']}", f"{m['perplexity']:.2f}", f"{m['kl']:.3f}", percent(m["top1_agreement"]),
+                    f"{m['score']:.4f}", f"{m['candidates_tried']}", f"{m['layer_evaluations']}", map_text(m["layer_map"]),
+                ])
+        best = min((m for m in r.select(share=q)), key=lambda m: m["perplexity"])
+        return f"""## Quality against size
+
+{self.verdict(r, "WikiText-2")} The best map of that size was found by the rule "{NAMES[best['order']]}": perplexity
+{best['perplexity']:.2f}, {above(best['perplexity'], r.full['perplexity'])} above the full model.
+
+{self.curves(r, "quality-wikitext", "WikiText-2")}
+
+{self.quality_table(r)}
+
+{self.verdict(self.own, "the project's own passages")}
+
+{self.curves(self.own, "quality-own", "the project's own passages")}
+
+{self.quality_table(self.own)}
+
+Random: mean ± standard deviation over seeds, and their range, which is the band in the pictures.
+
+All maps of {q} of {r.layers} on WikiText-2; KL in nats per token, agreement of the most likely token, the score that the
+search saw (minus the divergence where it is by KL), what it tried, layers run over all samples, and who reads whom:
+
+{table(["rule", "shared", "perplexity", "KL", "same top", "score", "tried", "layer runs", "readers→owners"], rows)}
+"""
+
+    def ranking(self):
+        line = next(m for m in self.rules.moves if m["objective"] == "cosine")
+        order = sorted(range(len(line["score"])), key=lambda i: -line["distances"]["mean-row-norm"][i])
+        scores = [line["score"][i] for i in order]
+        tenth = len(scores) / 10
+        bands = [scores[round(i * tenth):round((i + 1) * tenth)] for i in range(10)]
+        marks = (0.5, 0.9, 0.95, 0.98, 0.99)
+        rows = [
+            [f"{round(i * tenth)} to {round((i + 1) * tenth) - 1}", f"{statistics.mean(b):.3f}", f"{min(b):.3f}",
+             *[percent(sum(s > t for s in b) / len(b), 0) for t in marks]]
+            for i, b in enumerate(bands)
+        ]
+        svg = pictures.points(
+            "Every single move, where the paper's ranking tries it", "rank by distance (0: most different, tried first)",
+            "similarity of the output", [("a pair of layers", 1, list(enumerate(scores))), ("mean of a tenth", 0, [])],
+            [(i * tenth, (i + 1) * tenth - 1, statistics.mean(b), 0) for i, b in enumerate(bands)],
+        )
+        rejected = sum(s <= 0.5 for s in scores)
+        damage = {(r, o): 0.0 for r, o in zip(line["reader"], line["owner"])}
+        low = min(line["score"])
+        for r, o, s in zip(line["reader"], line["owner"], line["score"]):
+            damage[(r, o)] = (1 - s) / (1 - low)
+        far, near = bands[0], bands[-1]
+        t = self.thresholds
+        loose, strict = min(m["threshold"] for m in t.maps), 0.5
+        without, with_test = (t.select(order="random", threshold=x) for x in (loose, strict))
+        same = sum(a["layer_map"] == b["layer_map"] for a, b in zip(without, with_test))
+        paper = t.one(order="dissimilar", threshold=strict)
+        cut = statistics.median(scores)
+        kept = [sum(s > cut for s in band) / len(band) for band in (far, near)]
+        return f"""## Does the ranking matter once the test is there?
+
+All {len(scores)} maps in which one layer alone reads another were scored. At the paper's threshold of 0.5 the test rejects
+{rejected} of them. The first tenth of the paper's ranking has a mean similarity of {statistics.mean(far):.3f}, the last one of
+{statistics.mean(near):.3f}. A test that half of all pairs pass ({cut:.3f}) would accept {percent(kept[0], 0)} of the first
+tenth and {percent(kept[1], 0)} of the last one.
+
+{self.picture("moves-by-rank", "Similarity of the output of each single move by its rank; the table below has the means",
+              svg)}
+
+{table(["ranks", "mean score", "lowest", *[f"above {m:g}" for m in marks]], rows)}
+
+Random orders without any test reach {perplexity(without)}, with the test at 0.5 {perplexity(with_test)}: the same map
+in {same} of {len(without)} seeds. With the paper's ranking and the same test it is {paper['perplexity']:.2f}. So the test at
+0.5 {"does next to nothing here, and the ranking decides" if same == len(without) else "changes some maps"}; what stricter
+tests do stands [below](#what-does-the-threshold-do).
+
+Where the damage is, by reader and owner. Which layer reads explains {percent(explained(line["score"], line["reader"]), 0)} of
+the scores' variance, which one it reads {percent(explained(line["score"], line["owner"]), 0)}: the question is who must keep
+a cache, more than whose cache is read. A ranking of pairs by distance sees both alike.
+
+{self.picture("moves-map", "Damage of each single move by reader and owner", pictures.triangle(
+    "Damage of single moves", self.rules.layers, damage,
+    ["1 − similarity, from 0 (white)", f"to {1 - low:.2f} (dark)"]))}
+"""
+
+    def metric(self):
+        lines = {m["objective"]: m for m in self.rules.moves}
+        rows, t = [], self.metrics
+        names = list(dict.fromkeys(m["metric"] for m in t.maps))
+        for name in names:
+            rows.append([name, *[signed(lines[o]["spearman"][name]) if o in lines else "–" for o in ("cosine", "kl")],
+                         *[perplexity(t.select(metric=name, order=o)) for o in ("dissimilar", "similar")]])
+        rho = {name: lines["cosine"]["spearman"][name] for name in names}
+        strongest = max(rho, key=lambda n: abs(rho[n]))
+        default = rho["mean-row-norm"]
+        meaning = ("the more different two caches are, the LESS harm sharing does: the paper's supposition".replace("LESS", "less")
+                   if rho[strongest] > 0 else "the more different two caches are, the more harm sharing does")
+        best = min(t.maps, key=lambda m: m["perplexity"])
+        weak = [n for n in names if abs(rho[n]) < 0.2]
+        return f"""## Which metric?
+
+Spearman's rank correlation of a pair's distance with the score of sharing it alone: +1 where more different pairs do less
+harm. The strongest is {signed(rho[strongest])} ({strongest}): {meaning}. The paper's own metric (mean-row-norm) has
+{signed(default)}.{f" {listed(weak).capitalize()} know next to nothing of the damage (below 0.2 either way)." if len(weak) > 1 else f" {weak[0].capitalize()} knows next to nothing of the damage." if weak else ""} The best map of this table is
+{NAMES[best['order']]} by {best['metric']}.
+
+{table(["metric", "with similarity", "with minus KL", "dissimilar first, perplexity", "similar first, perplexity"], rows)}
+
+Maps of {self.quarter} of {self.rules.layers} on WikiText-2, full model {t.full['perplexity']:.2f}.
+"""
+
+    def threshold(self):
+        t = self.thresholds
+        steps = sorted({m["threshold"] for m in t.maps})
+        orders = t.orders()
+
+        def cell(order, step):
+            maps = t.select(order=order, threshold=step)
+            reached = [m["layers_shared"] for m in maps]
+            words = f"{reached[0]}" if min(reached) == max(reached) else f"{min(reached)} to {max(reached)}"
+            tried = sum(m["candidates_tried"] for m in maps)
+            return f"{perplexity(maps)}; {words} shared, {sum(reached)} of {tried} accepted"
+
+        rows = [["none" if s < 0 else f"{s:g}", *[cell(o, s) for o in orders]] for s in steps]
+        changed = []
+        for order in orders:
+            base = {m["seed"]: m["layer_map"] for m in t.select(order=order, threshold=steps[0])}
+            first = next((s for s in steps[1:]
+                          if any(m["layer_map"] != base[m["seed"]] for m in t.select(order=order, threshold=s))), None)
+            changed.append(f"{NAMES[order]} {'never' if first is None else f'from {first:g} on'}")
+        complete = [s for s in steps if all(m["layers_shared"] == m["share"] for m in t.select(threshold=s))]
+        gain = []
+        for order in orders:
+            a, b = t.select(order=order, threshold=steps[0]), t.select(order=order, threshold=complete[-1])
+            gain.append(f"{NAMES[order]} {mean(a):.2f} → {mean(b):.2f}")
+        beyond = ("" if complete == steps else
+                  " Beyond, searches end early: their maps share fewer layers, and are better for that alone.")
+        return f"""## What does the threshold do?
+
+It first changes maps of: {'; '.join(changed)}. The strictest at which every search still shares all {self.quarter} layers is
+{complete[-1]:g}; from no test to there, perplexity goes: {'; '.join(gain)}.{beyond}
+
+{table(["threshold", *[NAMES[o] for o in orders]], rows)}
+"""
+
+    def calibration(self):
+        default = self.rules.one(order="dissimilar", share=self.quarter)
+        alike = self.rules.one(order="similar", share=self.quarter)
+        variants = []
+        for count in sorted({m["samples"] for m in self.sizes.maps}):
+            variants.append((f"{count} samples of 64 tokens", [self.sizes.one(order=o, samples=count)
+                                                               for o in ("dissimilar", "similar")]))
+        for length, sweep in self.lengths.items():
+            variants.append((f"30 samples of {length} tokens", [sweep.one(order=o) for o in ("dissimilar", "similar")]))
+        for number, sweep in self.passages.items():
+            variants.append((f"30 others of 64 tokens, set {number}", [sweep.one(order=o)
+                                                                       for o in ("dissimilar", "similar")]))
+        rows, kinds = [], {"dissimilar": [], "similar": []}
+        for name, pair in variants:
+            row = [name]
+            for m, base in zip(pair, (default, alike)):
+                differs = sum(a != b for a, b in zip(m["layer_map"], base["layer_map"]))
+                kinds[m["order"]].append((differs, m["perplexity"]))
+                row += [f"{m['perplexity']:.2f}", f"{differs}" if differs else "same map"]
+            rows.append(row)
+        said = []
+        for order, found in kinds.items():
+            values = [p for _, p in found]
+            said.append(f"{NAMES[order]} finds the same map in {sum(d == 0 for d, _ in found)} of {len(found)} settings, and "
+                        f"perplexity stays between {min(values):.2f} and {max(values):.2f}")
+        return f"""## Does the calibration matter?
+
+Number and length of samples, and other passages altogether: {'; '.join(said)}.
+
+{table(["calibration", "dissimilar first, perplexity", "layers other than by default", "similar first, perplexity",
+        "layers other than by default"], rows)}
+
+By default: 30 samples of 64 tokens from the passages that come with the sources. The sets of others are disjoint, from
+WikiText-2 valid. Maps of {self.quarter} of {self.rules.layers}, perplexity on WikiText-2 test.
+"""
+
+    def objective(self):
+        lines = {m["objective"]: m for m in self.rules.moves}
+        if "kl" not in lines:
+            return ""
+        rho = spearman(lines["cosine"]["score"], lines["kl"]["score"])
+        q, r = self.quarter, self.rules
+        rows = []
+        for order in ("best", "best-suffix"):
+            for kind in (order, f"{order}:kl"):
+                m = r.one(order=kind, share=q)
+                rows.append([NAMES[kind], f"{m['perplexity']:.2f}", f"{m['kl']:.3f}", percent(m["top1_agreement"])])
+        a, b = (r.one(order=o, share=q)["perplexity"] for o in ("best", "best:kl"))
+        all_maps = [m for m in r.maps if m["score"] > 0 and m["share"] == q]
+        within = spearman([m["score"] for m in all_maps], [-m["perplexity"] for m in all_maps])
+        return f"""## Cosine or KL as the score?
+
+The paper tests the cosine of the final hidden states, after the last norm. Over all single moves, it and minus the KL
+divergence of the predictions rank alike with a correlation of {signed(rho)}. The best-first search by KL is
+{compared(b, a)} the one by cosine ({b:.2f} against {a:.2f}). Among the {len(all_maps)} maps of {q} layers that were found by
+cosine, the score ranks perplexity with a correlation of {signed(within)} (+1: a higher score always means a lower
+perplexity).
+
+{table(["rule", "perplexity", "KL", "same top"], rows)}
+"""
+
+    def cost(self):
+        r, n = self.rules, self.rules.layers
+        tokens = r.origin["prompt_tokens"] + r.origin["new_tokens"]
+
+        def row(name, m, saved):
+            return [name, f"{m['kv_bytes'] / tokens / 1024:.0f} KiB", saved, f"{m['prefill_tokens_per_second']:.0f}",
+                    f"{m['decode_tokens_per_second']:.0f}"]
+
+        rows = [row("full model", r.full, "–")]
+        for order in ("dissimilar", "similar", "best-suffix"):
+            for s in r.shares():
+                m = r.one(order=order, share=s)
+                rows.append(row(f"{NAMES[order]}, {s} of {n}", m, percent(1 - m["kv_bytes"] / r.full["kv_bytes"])))
+        exact = all(m["kv_bytes"] * n == r.full["kv_bytes"] * (n - m["layers_shared"]) for m in r.maps)
+        most = max(r.shares())
+        top, paper = r.one(order="best-suffix", share=most), r.one(order="dissimilar", share=most)
+        return f"""## Memory and speed
+
+KV bytes fall by the share of layers that read{", exactly, in every map" if exact else ""}. Readers read as many bytes as owners,
+so one sequence decodes at {top['decode_tokens_per_second'] / r.full['decode_tokens_per_second']:.2f} times the full model's
+speed when the last {most} of {n} layers read; prefill, which then needs only the last position above the last owner, runs
+at {top['prefill_tokens_per_second'] / r.full['prefill_tokens_per_second']:.2f} times its speed, against
+{paper['prefill_tokens_per_second'] / r.full['prefill_tokens_per_second']:.2f} with the paper's map of that size.
+
+{table(["map", "KV bytes a token", "saved", "prefill, tokens/s", "decode, tokens/s"], rows)}
+
+One sequence of {r.origin['prompt_tokens']} prompt and {r.origin['new_tokens']} new tokens, cache in {r.origin['dtype']}, on
+{r.origin['device']}; the best of up to five runs. What sharing buys is room: for a larger
+batch or a longer context. Speeds of published sizes on a GPU are among the [measured](reference/measured.md) ones.
+"""
+
+    def summary(self):
+        r, q = self.rules, self.quarter
+        part = f"{100 * q / r.layers:g} %"
+        line = next(m for m in r.moves if m["objective"] == "cosine")
+        rho = line["spearman"]["mean-row-norm"]
+        paper, alike = (r.one(order=o, share=q) for o in ("dissimilar", "similar"))
+        others = r.select(order="random", share=q)
+        least = r.one(order="dissimilar", share=min(r.shares()))
+        cheaper = [m["share"] for m in r.select(order="similar") if m["perplexity"] <= least["perplexity"]]
+        best = {s: min(r.select(share=s), key=lambda m: m["perplexity"]) for s in r.shares()}
+        points = [
+            f"More different caches are {'not ' if rho < 0 else ''}the better ones to share here: the paper's distance of a "
+            f"pair and the score of sharing it alone have a rank correlation of {signed(rho)}.",
+            f"At {part} the paper's rule is {compared(paper['perplexity'], mean(others))} random orders "
+            f"({paper['perplexity']:.2f} against {perplexity(others)}), and similar first is "
+            f"{compared(alike['perplexity'], paper['perplexity'])} the paper's rule ({alike['perplexity']:.2f}; the full model: "
+            f"{r.full['perplexity']:.2f}).",
+        ]
+        if cheaper:
+            points.append(f"Similar first shares {max(cheaper)} of {r.layers} layers for less perplexity than the paper's "
+                          f"rule costs at {least['share']}.")
+        points += [
+            "The best rule at each size: " + listed([f"{s} of {r.layers}: {NAMES[m['order']]} ({m['perplexity']:.2f})"
+                                                    for s, m in best.items()]) + ".",
+            f"What matters is who reads ({percent(explained(line['score'], line['reader']), 0)} of the variance of single "
+            f"moves' scores), hardly whose cache it reads ({percent(explained(line['score'], line['owner']), 0)}).",
+            "This is one small model. Run [the same sweep on yours](how-to/compare-rules.md) before you choose.",
+        ]
+        return "\n".join("* " + p for p in points)
+
+    def markdown(self):
+        o, own = self.rules.origin, self.own.origin
+        m = o["model"]
+        return f"""# Results
+
+<!-- Made by bench/results/make_results.py from the figures in bench/results/sweeps; do not edit. -->
+
+Which rule finds maps that keep the model's quality, and what the parts of the method contribute, on the model that comes
+with the sources: {m['layers']} layers, {m['kv_heads']} KV heads of {m['head_dim']} channels, fingerprint
+`{m['fingerprint']}`. Every number and every sentence with one is computed from the files in
+[bench/results/sweeps](../bench/results/sweeps).
+
+{self.summary()}
+
+Perplexity over {o['tokens']:,} tokens of WikiText-2 test, and {own['tokens']:,} of the
+[passages that come with the sources](../examples/mini_llama/calibration), in windows of {o['window']} tokens; the search is
+calibrated on the passages for WikiText-2, and on WikiText-2 valid for the passages. Computed on {o['device']} in
+{o['dtype']} by {o['program'].split(' (')[0]}. "Best of all moves" tries every pair at every step, "best at the top" those that keep the
+readers above all owners; the other rules follow a ranking and accept what keeps the output's similarity above 0.5.
+
+{self.quality()}
+{self.ranking()}
+{self.metric()}
+{self.threshold()}
+{self.calibration()}
+{self.objective()}
+{self.cost()}
+## Make them again
+
+The sweeps, all of which go on where they were stopped; with a GPU, add `--backend cuda --tokens 102400`:
+
+```console
+$ bench/results/run_sweeps build/examples/mini_llama/mini_llama ~/wikitext-2 sweeps --tokens {o['tokens']}
+$ python3 bench/results/make_results.py
+```
+
+The folder of WikiText-2 holds `wiki.test.detok.txt` and `wiki.valid.detok.txt`: the raw files with ordinary spacing instead
+of `@-@` and spaces before punctuation, since that is what the model was trained on.
+"""
+
+
+def main():
+    if sys.argv[1:2] == ["--take"]:
+        for folder in sys.argv[2:]:
+            take(folder)
+        return
+    page = Page()
+    markdown = wrapped(page.markdown())
+    files = {DOCS / "results.md": markdown, **{DOCS / name: svg for name, svg in page.files.items()}}
+    if sys.argv[1:2] == ["--check"]:
+        wrong = [str(path) for path, text in files.items() if not path.exists() or path.read_text() != text]
+        wrong += [str(p) for p in (DOCS / "pictures").glob("*.svg") if p not in files]
+        if wrong:
+            sys.exit(f"{', '.join(wrong)}: not what the figures say; run bench/results/make_results.py")
+        return
+    for path, text in files.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

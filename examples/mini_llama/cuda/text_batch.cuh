@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "cuda/batch_size.cuh"
+#include "cuda/forward.cuh"
+#include "cuda/run_context.cuh"
+#include "cuda/score.cuh"
+#include "evaluation.hpp"
+#include "gpu.hpp"
+#include "text_windows.hpp"
+
+/// What evaluations on the device have in common.
+namespace mini_llama::cuda {
+
+/// Windows of a text that run as one batch: taken in on the host until there are enough, then brought to the device.
+class window_batch {
+  using index_t = kvsharer::index_t;
+  template <class T>
+  using buffer = kvsharer::cuda::device_buffer<T>;
+
+ public:
+  window_batch(kvsharer::cuda::stream_ref stream, index_t windows, index_t rows)
+      : windows_(windows),
+        ids_(stream, static_cast<std::size_t>(rows)),
+        targets_(stream, static_cast<std::size_t>(rows)),
+        scores_(stream, static_cast<std::size_t>(rows)) {}
+
+  /// Takes a window in. True when the batch is full, and to be run.
+  bool add(const text_window& w) {
+    lengths_.push_back(static_cast<index_t>(w.input.size()));
+    inputs_.insert(inputs_.end(), w.input.begin(), w.input.end());
+    following_.insert(following_.end(), w.targets.begin(), w.targets.end());
+    return static_cast<index_t>(lengths_.size()) == windows_;
+  }
+
+  bool empty() const noexcept { return lengths_.empty(); }
+  index_t rows() const noexcept { return static_cast<index_t>(inputs_.size()); }
+  const std::vector<index_t>& lengths() const noexcept { return lengths_; }
+
+  void place(const run_context& on) {
+    on.place(inputs_.data(), inputs_.size(), ids_.data());
+    on.place(following_.data(), following_.size(), targets_.data());
+  }
+
+  // [rows], in device memory.
+  const std::int32_t* ids() const noexcept { return ids_.data(); }
+  const std::int32_t* targets() const noexcept { return targets_.data(); }
+  row_score* scores() noexcept { return scores_.data(); }
+
+  /// Adds the scores that were made, and leaves nothing of the windows.
+  void finish(const run_context& on, score_sums& sums) {
+    std::vector<row_score> scores(inputs_.size());
+    on.fetch(scores_.data(), scores.data(), scores.size());
+    sums.add(scores);
+    clear();
+  }
+
+  void clear() {
+    lengths_.clear();
+    inputs_.clear();
+    following_.clear();
+  }
+
+ private:
+  index_t windows_;
+  buffer<std::int32_t> ids_, targets_;
+  buffer<row_score> scores_;
+  std::vector<index_t> lengths_;
+  std::vector<std::int32_t> inputs_, following_;
+};
+
+/// The logits of some rows at once: enough to keep products busy, since all logits of a large vocabulary would take
+/// more memory than the model.
+template <kvsharer::CacheElement E>
+class logit_blocks {
+  using index_t = kvsharer::index_t;
+
+ public:
+  /// For a text of so many tokens; `compares` where two models' logits are set against each other.
+  logit_blocks(kvsharer::cuda::stream_ref stream, const model_config& c, std::size_t tokens, bool compares)
+      : config_(c),
+        block_(std::min(most, static_cast<index_t>(tokens))),
+        full_(stream, static_cast<std::size_t>(block_ * c.vocab)),
+        shared_(stream, compares ? full_.size() : 0) {}
+
+  /// Scores the batch's rows by final hidden states [rows][hidden]; `shared` is null where it is the full model that is
+  /// scored.
+  void score(const run_context& on, decoder<E>& model, window_batch& batch, const E* full, const E* shared) {
+    for (index_t first = 0; first < batch.rows(); first += block_) {
+      const index_t rows = std::min(block_, batch.rows() - first);
+      model.project(full + first * config_.hidden, rows, full_.data());
+      if (shared) model.project(shared + first * config_.hidden, rows, shared_.data());
+      cuda::score(on.on(),
+                  {full_.data(), shared ? shared_.data() : nullptr, batch.targets() + first, rows, config_.vocab},
+                  batch.scores() + first);
+    }
+  }
+
+ private:
+  static constexpr index_t most = 512;
+
+  const model_config& config_;
+  index_t block_;
+  kvsharer::cuda::device_buffer<float> full_, shared_;  // [block][vocab], the latter nothing where nothing is compared
+};
+
+/// Windows that run as one batch, by what memory is left: of caches that store `stored_layers` layers in all, and
+/// `states` rows of hidden states for each row.
+template <kvsharer::CacheElement E>
+kvsharer::index_t windows_at_once(const model_config& c, kvsharer::index_t stored_layers, kvsharer::index_t states,
+                                  std::size_t tokens, kvsharer::index_t window, const gpu_choice& choice) {
+  const kvsharer::index_t rows = window - 1;
+  return sequences_at_once(rows, choice.rows_at_once, sequence_bytes<E>(c, rows, stored_layers, states),
+                           (static_cast<kvsharer::index_t>(tokens) + rows - 1) / rows);
+}
+
+/// Throws kvsharer::error (bad_argument) for a map whose readers have an alignment: full model and map run with the
+/// same weights.
+inline void check_no_alignment(const session& s, const kvsharer::share_map& map) {
+  if (&s.model_for(map) != &s.llama)
+    throw kvsharer::error(kvsharer::errc::bad_argument,
+                          "on the device the full model and the map run with the same weights, and this map has an "
+                          "alignment: evaluate on the host (--backend cpu), or leave the alignment out (--no-align)");
+}
+
+/// run() for each batch of a text's windows, the last one not being full, until `cancelled` answers yes.
+template <class F>
+void for_each_batch(window_batch& batch, std::span<const int> ids, kvsharer::index_t window, int bos,
+                    const std::function<bool()>& cancelled, F&& run) {
+  for_each_window(ids, window, bos, cancelled, [&](const text_window& w) {
+    if (batch.add(w)) run();
+  });
+  if (!batch.empty() && !(cancelled && cancelled())) run();
+}
+
+}  // namespace mini_llama::cuda
