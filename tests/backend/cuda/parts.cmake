@@ -21,6 +21,12 @@ function(device_test_parts room name library)
                        "-DUSER=$<FILTER:$<TARGET_OBJECTS:test_${room}.${name}>,INCLUDE,instantiate_test>"
                        -P ${parts_folder}/instantiate/kernels.cmake)
     endif()
+  elseif(name STREQUAL "engine_paged")
+    # What it is held against: plain C++, by the host compiler in either room.
+    set(flat ${parts_folder}/../../engines/flat_shared)
+    add_library(${room}_flat_engine OBJECT ${flat}/engine.cpp ${flat}/find_sharing.cpp)
+    target_link_libraries(${room}_flat_engine PUBLIC kvsharer::cpu)
+    target_link_libraries(test_${room}.${name} PRIVATE ${room}_flat_engine)
   elseif(name STREQUAL "shared_objects")
     set(source ${parts_folder}/shared_objects/engine.cu)
     set_source_files_properties(${source} PROPERTIES LANGUAGE ${language})
