@@ -16,11 +16,14 @@ session::session(model made) : llama(std::move(made)) {
 
 const tokenizer& session::words() {
   if (!words_) {
-    words_.emplace(directory / "tokenizer.model");
-    if (words_->vocab() > llama.config().vocab)
-      throw load_error((directory / "tokenizer.model").string() + ": the tokenizer has " +
-                       std::to_string(words_->vocab()) + " pieces, the model only " +
-                       std::to_string(llama.config().vocab) + " embeddings; they do not belong together");
+    const std::filesystem::path file = tokenizer_file(directory);
+    tokenizer found(file);
+    if (found.vocab() > llama.config().vocab)
+      throw load_error(file.string() + ": the tokenizer has " + std::to_string(found.vocab()) +
+                       " pieces, the model only " + std::to_string(llama.config().vocab) +
+                       " embeddings; they do not belong together");
+    found.pad_to(llama.config().vocab);
+    words_ = std::move(found);
   }
   return *words_;
 }

@@ -28,8 +28,8 @@ run "$bootstrap" test
 expect "not root, and no sudo"
 expect "run as root"
 expect "apt-get update && apt-get install"
-for package in g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev libsentencepiece-dev doctest-dev \
-  libbenchmark-dev; do expect "$package"; done
+for package in g++ cmake ninja-build libeigen3-dev nlohmann-json3-dev libcli11-dev libsentencepiece-dev libpcre2-dev \
+  libutf8proc-dev doctest-dev libbenchmark-dev; do expect "$package"; done
 refuse "apt-get was run"
 
 run "$bootstrap" demo

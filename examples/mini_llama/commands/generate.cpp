@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,6 +13,8 @@
 #include "../generation.hpp"
 #include "../gpu.hpp"
 #include "../interrupt.hpp"
+#include "../standard_output.hpp"
+#include "../text_stream.hpp"
 #include "commands.hpp"
 
 namespace mini_llama {
@@ -33,16 +36,45 @@ nlohmann::json one_or_list(const std::vector<T>& values) {
   return values.size() == 1 ? nlohmann::json(values[0]) : nlohmann::json(values);
 }
 
-void print_json(const generation& g, const std::vector<std::string>& texts) {
+/// Are there words to show? Where only ids were given, a tokenizer that cannot be read is no reason to stop.
+bool can_show_words(session& s, bool needed) {
+  if (!needed && !has_tokenizer_file(s.directory)) return false;
+  try {
+    s.words();
+    return true;
+  } catch (const load_error& e) {
+    if (needed) throw;
+    std::fprintf(stderr, "mini_llama: %s\nmini_llama: only token ids are printed\n", e.what());
+    return false;
+  }
+}
+
+/// Did Ctrl-C end a sequence before its length or a token that ends texts?
+bool cut_short(const generation& g, const generation_request& request, const std::vector<int>& eos) {
+  const auto ended = [&](const std::vector<int>& ids) {
+    return static_cast<kvsharer::index_t>(ids.size()) >= request.max_new_tokens ||
+           (request.stop_at_eos && std::find(eos.begin(), eos.end(), ids.back()) != eos.end());
+  };
+  return interrupted() && !std::all_of(g.token_ids.begin(), g.token_ids.end(), ended);
+}
+
+std::string joined(const std::vector<int>& ids) {
+  std::string text;
+  for (const int id : ids) text += (text.empty() ? "" : " ") + std::to_string(id);
+  return text;
+}
+
+void print_json(const generation& g, const std::vector<std::string>& texts, bool stopped) {
   nlohmann::json j{{"token_ids", one_or_list(g.token_ids)},
                    {"prefill_seconds", g.prefill_seconds},
                    {"decode_seconds", g.decode_seconds},
                    {"decode_tokens_per_second", g.decode_tokens_per_second()},
                    {"kv_bytes", g.footprint.keys + g.footprint.values},
                    {"kv_bytes_unshared", g.kv_bytes_unshared},
-                   {"cache_bytes", g.footprint.total()}};
+                   {"cache_bytes", g.footprint.total()},
+                   {"interrupted", stopped}};
   j["text"] = texts.empty() ? nlohmann::json(nullptr) : one_or_list(texts);
-  std::printf("%s\n", j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  write_out(j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 void run(generate_arguments& a, const gpu_opener& open) {
@@ -59,19 +91,15 @@ void run(generate_arguments& a, const gpu_opener& open) {
   if (a.token_ids) prompts = read_token_ids(*a.token_ids, s.llama.config().vocab);
   for (std::size_t copy = 0; copy < a.copies; ++copy)
     a.request.prompts.insert(a.request.prompts.end(), prompts.begin(), prompts.end());
-  const bool has_words = !a.prompts.empty() || std::filesystem::exists(s.directory / "tokenizer.model");
+  const bool has_words = can_show_words(s, !a.prompts.empty());
 
   // One sequence streams as it grows; several would interleave, and JSON comes at the end.
   const bool streams = !a.json && has_words && a.request.prompts.size() == 1;
-  std::vector<int> so_far;
-  std::size_t known = 0;
+  std::optional<text_stream> shown;
   if (streams) {
-    so_far = a.request.prompts[0];  // shown together with the first token, once the request has proved possible
-    a.request.on_token = [&](std::size_t, int token) {
-      so_far.push_back(token);
-      std::fputs(s.words().decode_next(so_far, known).c_str(), stdout);
-      std::fflush(stdout);
-    };
+    // The prompt is shown together with the first token, once the request has proved possible.
+    shown.emplace(s.words(), a.request.prompts[0]);
+    a.request.on_token = [&](std::size_t, int token) { write_out(shown->next(token)); };
   }
   a.request.stop_at_eos = !a.ignore_eos;
   a.request.cancelled = interrupted;
@@ -80,12 +108,16 @@ void run(generate_arguments& a, const gpu_opener& open) {
   std::vector<std::string> texts;
   if (has_words)
     for (const std::vector<int>& ids : g.token_ids) texts.push_back(s.words().decode(ids));
-  if (a.json) {
-    print_json(g, texts);
-    return;
-  }
-  if (streams) std::printf("\n");
-  for (std::size_t i = 0; !streams && i < texts.size(); ++i) std::printf("[%zu] %s\n", i, texts[i].c_str());
+  const bool stopped = cut_short(g, a.request, s.llama.config().eos);
+  if (a.json)
+    print_json(g, texts, stopped);
+  else if (streams)
+    write_out(shown->rest() + "\n");
+  else
+    for (std::size_t i = 0; i < g.token_ids.size(); ++i)
+      write_out("[" + std::to_string(i) + "] " + (has_words ? texts[i] : joined(g.token_ids[i])) + "\n");
+  if (stopped) std::fprintf(stderr, "mini_llama: stopped by Ctrl-C; what was generated until then is kept\n");
+  if (a.json) return;
   std::fprintf(stderr,
                "%s: prefill %.3f s, decode %.1f tokens/s, KV cache %zu bytes (%zu unshared), %d of %d layers share\n",
                card ? card->name().c_str() : "CPU", g.prefill_seconds, g.decode_tokens_per_second(),
