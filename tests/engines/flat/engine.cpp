@@ -76,9 +76,11 @@ static void attend(const hparams& hp, float* out, const float* q, const float* k
 
 engine* engine_new(const hparams& hp, const weights& w) {
   engine* e = new engine{hp, w, 0, nullptr, nullptr, nullptr};
+  // [allocate]
   const size_t layer = static_cast<size_t>(hp.n_ctx) * hp.n_head_kv * hp.d_head;
   e->k = take(layer * hp.n_layer);
   e->v = take(layer * hp.n_layer);
+  // [/allocate]
   e->scratch = take(2u * hp.n_embd + 2u * hp.n_head * hp.d_head + 2u * hp.n_ff + hp.n_ctx);
   return e;
 }
@@ -95,6 +97,7 @@ static void eval_layer(engine* e, int l, float* x) {
   const layer_weights& w = e->w.layers[l];
   const int width = hp.n_head * hp.d_head, row = hp.n_head_kv * hp.d_head, here = e->n_past;
   float *in = e->scratch + hp.n_embd, *q = in + hp.n_embd, *out = q + width, *gate = out + width, *up = gate + hp.n_ff;
+  // [layer]
   float* k = e->k + static_cast<ptrdiff_t>(l) * hp.n_ctx * row;
   float* v = e->v + static_cast<ptrdiff_t>(l) * hp.n_ctx * row;
 
@@ -102,6 +105,7 @@ static void eval_layer(engine* e, int l, float* x) {
   matvec(k + here * row, w.wk, in, row, hp.n_embd, false);
   matvec(v + here * row, w.wv, in, row, hp.n_embd, false);
   rope(k + here * row, hp.n_head_kv, hp.d_head, here, hp.rope_base);
+  // [/layer]
   matvec(q, w.wq, in, width, hp.n_embd, false);
   rope(q, hp.n_head, hp.d_head, here, hp.rope_base);
   attend(hp, out, q, k, v, here + 1, up + hp.n_ff);

@@ -121,9 +121,11 @@ class engine {
  public:
   engine(const hparams& hp, const weights& w, const kvsharer::share_map& map, cudaStream_t stream)
       : hp_(hp), w_(w), map_(map), stream_(stream) {
+    // [allocate]
     const size_t pool = pool_elements();
     k_ = take<float>(map.owner_count() * pool);
     v_ = take<float>(map.owner_count() * pool);
+    // [/allocate]
     const size_t width = hp.n_head * hp.d_head, row = hp.n_head_kv * hp.d_head;
     x_ = take<float>(hp.n_seq * (2 * hp.n_embd + 2 * width + 2 * row + 2 * hp.n_ff));
     numbers_ = take<int>(hp.n_seq * (2 + hp.max_pages));
@@ -222,6 +224,7 @@ class engine {
     const int n = hp_.n_seq, width = hp_.n_head * hp_.d_head, row = hp_.n_head_kv * hp_.d_head;
     float *q = normed() + n * hp_.n_embd, *out = q + n * width, *k = out + n * width, *v = k + n * row;
     float *gate = v + n * row, *up = gate + n * hp_.n_ff;
+    // [layer]
     float *k_pool = k_ + map_.slot({l}) * pool_elements(), *v_pool = v_ + map_.slot({l}) * pool_elements();
 
     launch(n, rms_norm, hp_, x_, w.attn_norm, normed());
@@ -231,6 +234,7 @@ class engine {
       launch(n * row / 2, rope, hp_, input(), hp_.n_head_kv, k);
       launch(n * row, store, hp_, input(), k, v, k_pool, v_pool);
     }
+    // [/layer]
     multiply(width, hp_.n_embd, w.wq, normed(), q);
     launch(n * width / 2, rope, hp_, input(), hp_.n_head, q);
     launch(n * hp_.n_head, attend, hp_, input(), q, k_pool, v_pool, out);
