@@ -58,7 +58,7 @@ class shared_cache {  // types that do not fit come here, and are told why
   shared_cache(share_map, cache_shape, shared_cache_options = {}, Layout = {}, Allocator = {}) {}
 };
 
-/// The cache itself, for types that fit; described above.
+/// The cache itself, for types that fit. What it does is told at the primary template, which refuses all others.
 template <CacheElement E, CacheLayout Layout, class Allocator>
 class shared_cache<E, Layout, Allocator> {
  public:
