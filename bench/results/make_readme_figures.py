@@ -75,7 +75,7 @@ def figures():
     device = search["device"] if isinstance(search["device"], str) else "H100"
     return wrapped(f"""
 Quality: the shipped model of 24 layers on {tokens:,} tokens of WikiText-2. **On this small model the paper's rule is not the
-best one; see what holds for yours** before you share layers ([all rules and sizes](docs/results.md),
+best one**: see what holds for yours before you share layers ([all rules and sizes](docs/results.md),
 [how to compare them](docs/how-to/compare-rules.md)).
 
 {table}
