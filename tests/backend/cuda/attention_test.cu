@@ -117,9 +117,10 @@ constexpr double tolerance = std::same_as<E, float>     ? 2e-5
                              : std::same_as<E, float16> ? 1.5e-3
                                                         : 1e-2;
 
+/// On so many multiprocessors, where that is asked for: fewer have longer lines of work.
 template <class E, int HeadDim, class Layout>
 void compare(Layout layout, const attention_shape& heads, const std::vector<ragged>& sequences, index_t capacity,
-             unsigned seed) {
+             unsigned seed, int multiprocessors = 0) {
   INFO(layout.name(), " ", heads.heads, " heads, ", heads.kv_heads, " KV heads of ", heads.head_dim);
   pool<E, Layout> cache{{1, heads.kv_heads, heads.head_dim, capacity}, layout, sequences};
   cache.fill(seed);
@@ -136,6 +137,7 @@ void compare(Layout layout, const attention_shape& heads, const std::vector<ragg
   for (index_t r = 0; r < rows; r += 3) mass_row[static_cast<std::size_t>(r)] = static_cast<std::int32_t>(chosen++);
 
   device on;
+  if (multiprocessors > 0) on.backend.device.multiprocessors = multiprocessors;
   const auto keys = on_device(on.stream, cache.keys), values = on_device(on.stream, cache.values);
   const auto tables = on_device(on.stream, cache.tables), lengths = on_device(on.stream, cache.lengths);
   const auto begins = on_device(on.stream, row_begin), slots = on_device(on.stream, mass_row);
@@ -154,7 +156,11 @@ void compare(Layout layout, const attention_shape& heads, const std::vector<ragg
                                  .row_begin = begins.data()};
   cuda::attend<HeadDim>(on.backend, heads, view(keys), view(values), batch, asked.data(), out.data(),
                         {lse.data(), mass.data(), slots.data(), capacity});
-  const std::vector<E> got = on_host(out);
+  auto again = poisoned<E>(on.stream, queries.size());
+  cuda::attend<HeadDim>(on.backend, heads, view(keys), view(values), batch, asked.data(), again.data());
+  const std::vector<E> got = on_host(out), got_again = on_host(again);
+  CHECK(std::equal(got.begin(), got.end(), got_again.begin(),
+                   [](E a, E b) { return static_cast<float>(a) == static_cast<float>(b); }));
   const std::vector<float> got_lse = on_host(lse), got_mass = on_host(mass);
   CHECK_NOTHROW(on.backend.check_status());
 
@@ -198,6 +204,12 @@ TEST_CASE("decode: a group of more heads than a tile has rows, and several rows 
 TEST_CASE("decode: the widest heads") {
   compare<bfloat16, 256>(layout::paged<16>{}, {2, 1, 256}, {{130, 1}, {31, 1}}, 144, 6);
   compare<float, 256>(layout::head_major{}, {2, 2, 256}, {{40, 1}}, 48, 7);
+}
+TEST_CASE("decode: long lines of work, whose ends are shared out among the blocks that are done") {
+  const std::vector<ragged> batch{{300, 1}, {5, 1}, {0, 1}, {700, 1}, {64, 1}};
+  compare<bfloat16, 64>(layout::paged<16>{}, {8, 4, 64}, batch, 704, 13, 1);
+  compare<float16, 128>(layout::head_major{}, {4, 4, 128}, batch, 700, 14, 2);
+  compare<float, 64>(layout::token_major{}, {2, 2, 64}, {{1500, 2}, {3, 1}}, 1500, 15, 1);
 }
 TEST_CASE("prefill: rows of a ragged batch, whole sequences and chunks of longer ones") {
   const std::vector<ragged> batch{{65, 65}, {100, 37}, {1, 1}, {0, 0}, {130, 64}};

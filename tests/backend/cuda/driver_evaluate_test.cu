@@ -170,7 +170,7 @@ TEST_CASE("NaN is not passed over, and a target outside the vocabulary is report
   CHECK(refusal([&] { d.backend.check_status(); }).find("vocabulary") != std::string::npos);
 }
 
-TEST_CASE("figures of a text are the textbook's, in every type and however many windows run at once") {
+TEST_CASE("figures of a text are the textbook's, in every type and however many windows run at once" * in_16_bits) {
   const tiny t;
   const gpu_choice f32, single{.type = "f32", .rows_at_once = 1}, two{.type = "f32", .rows_at_once = 25};
   compare(t, shared_owners, f32, 1e-4, 0);
@@ -252,7 +252,7 @@ TEST_CASE("a reference has every map's textbook figures, however many windows ru
   }
 }
 
-TEST_CASE("a reference of rounded states, of a text without BOS and of many blocks of logits") {
+TEST_CASE("a reference of rounded states, of a text without BOS and of many blocks of logits" * in_16_bits) {
   const auto card = mini_llama::open_gpu();
   const tiny without(-1);
   const std::vector<int> ids = text(47, 3);
@@ -340,7 +340,7 @@ TEST_CASE("last logits follow an alignment without an offset; what the device ca
                        kvsharer::error);
 }
 
-TEST_CASE("last logits of ragged sequences are the textbook's, however many run at once") {
+TEST_CASE("last logits of ragged sequences are the textbook's, however many run at once" * in_16_bits) {
   const tiny t;
   const auto card = mini_llama::open_gpu();
   const mini_llama::token_batch batch{text(9, 7), text(1, 8), text(20, 9), text(17, 10), text(2, 11)};

@@ -160,7 +160,7 @@ TEST_CASE("searches by rank and best first find on the device what they find on 
   CHECK(rejected > 0);
 }
 
-TEST_CASE("16-bit weights and activations score about the same") {
+TEST_CASE("16-bit weights and activations score about the same" * device_test::in_16_bits) {
   const token_batch batch = samples(2, 5);
   const auto card = open_gpu();
   const share_map shared = share_map::from_owners(std::vector{0, 1, 0, 3, 3}).value();

@@ -24,8 +24,8 @@ class backend {
   template <memory_space S>
   static constexpr bool can_read = S == memory_space::device;
 
-  /// The first bytes of the scratch count the blocks of a launch that are done, and are 0 between launches.
-  static constexpr std::size_t counter_bytes = 4096;
+  /// The first bytes of the scratch count what the blocks of a launch have done, and are 0 between launches.
+  static constexpr std::size_t counter_bytes = 8192;
 
   /// `scratch` begins at a multiple of 256 bytes and is not shared by streams that run at the same time; entry points
   /// say how much they need, the largest serves all. Clears its counters, in stream order. A null `status` means that
@@ -51,11 +51,11 @@ class backend {
     return reinterpret_cast<float*>(scratch_ + counter_bytes);
   }
 
-  /// Counters for a launch of so many blocks, all 0; the launch leaves them so. Throws errc::short_scratch.
-  std::uint32_t* counters(int blocks) const {
-    const std::size_t bytes = static_cast<std::size_t>(blocks) * sizeof(std::uint32_t);
+  /// So many counters for a launch, all 0; the launch leaves them so. Throws errc::short_scratch.
+  std::uint32_t* counters(int count) const {
+    const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(std::uint32_t);
     if (bytes > counter_bytes || scratch_bytes_ < counter_bytes)
-      throw error(errc::short_scratch, "there are no counters for " + std::to_string(blocks) + " blocks in " +
+      throw error(errc::short_scratch, "there are no " + std::to_string(count) + " counters in " +
                                            std::to_string(scratch_bytes_) + " bytes of scratch memory");
     return reinterpret_cast<std::uint32_t*>(scratch_);
   }

@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "kvsharer/backend/cuda/attention/kernels.cuh"
@@ -41,7 +42,9 @@ void attend_decode(const backend& on, const Problem& p) {
   constexpr decode_tuning tuning = tuned::value;
   const int blocks = tuning.blocks_of(on.device.multiprocessors);
   float* const sums = on.scratch_for(attention_scratch_bytes(on.device, HeadDim));
-  const decode_parts parts{sums, sums + index_t{2} * blocks * warp_rows * HeadDim, on.counters(blocks), blocks};
+  const int pieces = decode_parts::pieces(blocks);
+  std::uint32_t* const counters = on.counters(pieces + 1);
+  const decode_parts parts{sums, sums + index_t{2} * pieces * warp_rows * HeadDim, counters, counters + pieces, blocks};
   launch("decode attention", on.stream,
          {dim3(static_cast<unsigned>(blocks)), tuning.warps * 32u,
           static_cast<std::size_t>(tuning.shared_bytes(HeadDim, bytes)), order::overlaps},

@@ -38,17 +38,25 @@ class decode_agent {
         queries_(reinterpret_cast<element*>(ptx::dynamic_shared())),
         tiles_(queries_ + warp_rows * stride) {}
 
-  /// The block's part of the whole line of units, and zeros for sequences without a token.
+  /// The block's pieces of the line of units, and zeros for sequences without a token.
   __device__ void run(index_t block) {
     for (index_t b = block; b < p_.batch.sequences; b += parts_.blocks)
       if (p_.batch.length(b) == 0) write_zeros(b);
 
     const decode_schedule schedule(p_.batch, p_.kv_heads, p_.group, tuning.unit_tokens());
-    const index_t total = schedule.total(), quota = ceil_div(total, parts_.blocks);
-    index_t unit = block * quota;
-    const index_t end = unit + quota < total ? unit + quota : total;
-    if (unit >= end) return;
+    const decode_pieces pieces(schedule.total(), parts_.blocks);
+    index_t piece = block;
+    do {
+      work(schedule, pieces, piece);
+      if (pieces.any_small()) piece = take_piece(pieces);
+    } while (pieces.any_small() && piece < pieces.count());
+  }
 
+ private:
+  __device__ void work(const decode_schedule& schedule, const decode_pieces& pieces, index_t piece) {
+    index_t unit = pieces.begin(piece);
+    const index_t end = pieces.begin(piece + 1);
+    if (unit >= end) return;
     auto [b, in_sequence] = schedule.find(unit);
     for (; unit < end; ++b, in_sequence = 0) {
       const sequence_rows s(p_.batch, b);
@@ -61,9 +69,9 @@ class decode_agent {
         if (first == 0 && last == per_item) {
           write_joined(s, at, [&](int row, int channel, float x, float lse2) { write(s, at, row, channel, x, lse2); });
         } else {
-          const item_blocks blocks(unit - first, per_item, quota);
-          keep_part(s, at, decode_parts::place(block, first == 0));
-          if (is_last_part(blocks)) merge_parts(s, at, blocks);
+          const item_pieces all(pieces, unit - first, per_item);
+          keep_part(s, at, decode_parts::place(piece, first == 0));
+          if (is_last_part(all)) merge_parts(s, at, all);
         }
         unit += last - first;
         in_sequence += last - first;
@@ -71,7 +79,19 @@ class decode_agent {
     }
   }
 
- private:
+  /// The next small piece, or a number beyond the last. Every block asks once in vain; the last to do so leaves the
+  /// count as it was found.
+  __device__ index_t take_piece(const decode_pieces& pieces) {
+    auto* const mine = flag();
+    __syncthreads();  // what lies in its place is read no more
+    if (threadIdx.x == 0) {
+      *mine = atomicAdd(parts_.taken, 1u);
+      if (*mine == pieces.count() - 1) *parts_.taken = 0;
+    }
+    __syncthreads();
+    return parts_.blocks + static_cast<index_t>(*mine);
+  }
+
   /// Units [first, last) of one item; leaves every warp's result in shared memory.
   __device__ void attend(const sequence_rows& s, const row_tile& at, index_t first, index_t last) {
     __syncthreads();  // what the item before left in the tiles is read no more
@@ -168,27 +188,27 @@ class decode_agent {
     });
   }
 
-  /// Says that this block's part of an item is kept. True in the block that is the last to say so, and then all parts
-  /// can be read.
-  __device__ bool is_last_part(const item_blocks& blocks) {
+  /// Says that a part of an item is kept. True in the block that is the last to say so, and then all parts can be
+  /// read.
+  __device__ bool is_last_part(const item_pieces& pieces) {
     __threadfence();
     __syncthreads();
-    auto* const last = reinterpret_cast<int*>(joined_total() + tuning.warps * warp_rows);
+    auto* const last = flag();
     if (threadIdx.x == 0) {
-      const auto others = static_cast<std::uint32_t>(blocks.last - blocks.first);
-      *last = atomicAdd(&parts_.arrived[blocks.first], 1u) == others;
-      if (*last) parts_.arrived[blocks.first] = 0;  // for the next launch
+      const auto others = static_cast<std::uint32_t>(pieces.last - pieces.first);
+      *last = atomicAdd(&parts_.arrived[pieces.first], 1u) == others ? 1 : 0;
+      if (*last != 0) parts_.arrived[pieces.first] = 0;  // for the next launch
     }
     __syncthreads();
-    if (*last) __threadfence();
+    if (*last != 0) __threadfence();
     return *last != 0;
   }
 
   /// Joins the parts of an item, always in the same order. Everything is asked for before it is needed: this is all
   /// latency.
-  __device__ void merge_parts(const sequence_rows& s, const row_tile& at, const item_blocks& blocks) {
-    const int count = static_cast<int>(blocks.last - blocks.first) + 1, rows = rows_of(s, at);
-    const auto place = [&](int part) { return decode_parts::place(blocks.first + part, part == 0) * warp_rows; };
+  __device__ void merge_parts(const sequence_rows& s, const row_tile& at, const item_pieces& pieces) {
+    const int count = static_cast<int>(pieces.last - pieces.first) + 1, rows = rows_of(s, at);
+    const auto place = [&](int part) { return decode_parts::place(pieces.first + part, part == 0) * warp_rows; };
     float* const weights = joined_sums();  // [row][part], where the block's own results are read no more
     for (int i = static_cast<int>(threadIdx.x); i < rows * count; i += static_cast<int>(blockDim.x))
       weights[i] = ptx::load_once(parts_.weights + place(i % count) + i / count);
@@ -241,6 +261,10 @@ class decode_agent {
   __device__ float* joined_sums() const { return reinterpret_cast<float*>(tiles_); }
   __device__ float* joined_largest() const { return joined_sums() + tuning.warps * warp_rows * HeadDim; }
   __device__ float* joined_total() const { return joined_largest() + tuning.warps * warp_rows; }
+
+  __device__ std::uint32_t* flag() const {
+    return reinterpret_cast<std::uint32_t*>(joined_total() + tuning.warps * warp_rows);
+  }
 
   const Problem& p_;
   const decode_parts& parts_;

@@ -15,8 +15,8 @@ namespace kvsharer::inline v0::cuda::detail {
 
 /// One block of a fold over all pairs of layers. It takes a run of batches of rows; a batch passes through shared
 /// memory in chunks of channels, all layers together, so that every number is read once from device memory. Each thread
-/// folds a tile of group_layers x group_layers pairs of one row of the batch, from the first channel to the last, and
-/// keeps the totals of its rows.
+/// folds a tile of pairs of one row of the batch, from the first channel to the last, and keeps the totals of its rows.
+/// Neighbouring threads have the same tile of different rows, so that whole warps do one kind of tile.
 template <class View, class M>
 class fold_agent {
   using problem = fold_problem<View, M>;
@@ -40,9 +40,9 @@ class fold_agent {
         groups_(p.range.groups()),
         tiles_(p.range.tiles()),
         chunks_((p.channels + chunk_channels - 1) / chunk_channels),
-        row_(static_cast<int>(threadIdx.x) / tiles_),
-        tile_(p.range.tile(static_cast<int>(threadIdx.x) % tiles_)),
-        chunk_floats_(p.rows_at_once * groups_ * group_stride),
+        work_(p.range.work(static_cast<int>(threadIdx.x), p.rows_at_once)),
+        tile_(p.range.tile(work_.tile)),
+        chunk_floats_(p.rows_at_once * row_stride(groups_)),
         shared_(reinterpret_cast<float*>(ptx::dynamic_shared())),
         places_(reinterpret_cast<place*>(shared_ + stages * chunk_floats_)) {}
 
@@ -72,10 +72,16 @@ class fold_agent {
       ptx::copy_wait<stages - 2>();
       __syncthreads();
       fetch(stage == 0 ? stages - 1 : stage - 1);
-      if (row_ >= p_.rows_at_once) continue;
+      if (!work_.any) continue;  // threads that have no tile only bring numbers
       if (now.chunk == 0) clear(sums);
-      fold_chunk(shared_ + stage * chunk_floats_, channels_of(now.chunk), sums);
-      if (now.chunk == chunks_ - 1 && now.batch * p_.rows_at_once + row_ < p_.rows) add_row(sums, totals);
+      const float* const row = shared_ + stage * chunk_floats_ + work_.row * row_stride(groups_);
+      const float* const reader = row + tile_.reader * group_stride;
+      const float* const owner = row + tile_.owner * group_stride;
+      if (tile_.within)
+        fold_within(reader, owner, channels_of(now.chunk), sums);
+      else
+        fold_crossing(reader, owner, channels_of(now.chunk), sums);
+      if (now.chunk == chunks_ - 1 && now.batch * p_.rows_at_once + work_.row < p_.rows) add_row(sums, totals);
     }
     ptx::copy_wait<0>();
     write(totals, out);
@@ -115,17 +121,21 @@ class fold_agent {
   }
 
   /// Begins to bring a chunk of all layers to shared memory, [row][group][group_layers][chunk_channels]. A thread has
-  /// the same channels and the same place in a group each time, since blocks are of whole warps.
+  /// the same channels each time, since blocks are of whole warps.
   __device__ void fetch_chunk(const step& s, float* to) const {
     const int channel = static_cast<int>(threadIdx.x) % pieces * 4, left = channels_of(s.chunk) - channel;
     if (left <= 0) return;
     const int count = left < 4 ? left : 4, first = s.chunk * chunk_channels + channel;
     const int pace = static_cast<int>(blockDim.x) / pieces, layers = p_.rows_at_once * groups_ * group_layers;
     const place* const found = places(s.batch);
-    int layer = static_cast<int>(threadIdx.x) / pieces;
-    to += layer / group_layers * group_stride + layer % group_layers * chunk_channels + channel;
-    for (; layer < layers; layer += pace, to += pace / group_layers * group_stride)
-      bring(found[layer], first, count, to);
+    const int of_row = groups_ * group_layers;
+    int layer = static_cast<int>(threadIdx.x) / pieces, within = layer;
+    to += channel;
+    for (; layer < layers; layer += pace, within += pace) {
+      for (; within >= of_row; within -= of_row) to += row_stride(groups_);
+      bring(found[layer], first, count,
+            to + within / group_layers * group_stride + within % group_layers * chunk_channels);
+    }
   }
 
   __device__ void clear(partial (&sums)[group_layers][group_layers]) const {
@@ -135,25 +145,31 @@ class fold_agent {
       for (int j = 0; j < group_layers; ++j) sums[i][j] = partial{};
   }
 
-  __device__ void fold_chunk(const float* chunk, int channels, partial (&sums)[group_layers][group_layers]) const {
-    const float* const a = chunk + (row_ * groups_ + tile_.reader) * group_stride;
-    const float* const b = chunk + (row_ * groups_ + tile_.owner) * group_stride;
+  /// Four channels of a pair.
+  __device__ partial fold_four(partial sum, const float4& x, const float4& y) const {
+    sum = p_.metric.step(sum, x.x, y.x);
+    sum = p_.metric.step(sum, x.y, y.y);
+    sum = p_.metric.step(sum, x.z, y.z);
+    return p_.metric.step(sum, x.w, y.w);
+  }
+  __device__ static float4 at(const float* group, int layer, int channel) {
+    return *reinterpret_cast<const float4*>(group + layer * chunk_channels + channel);
+  }
+
+  /// sums[i][j]: layer i of `a` reads layer j of `b`.
+  __device__ void fold_crossing(const float* a, const float* b, int channels,
+                                partial (&sums)[group_layers][group_layers]) const {
     int c = 0;
-#pragma unroll(sizeof(partial) > 4 ? 1 : 4)
+#pragma unroll(sizeof(partial) > 4 ? 1 : 8)
     for (; c + 4 <= channels; c += 4) {
       float4 x[group_layers];
 #pragma unroll
-      for (int i = 0; i < group_layers; ++i) x[i] = *reinterpret_cast<const float4*>(a + i * chunk_channels + c);
+      for (int i = 0; i < group_layers; ++i) x[i] = at(a, i, c);
 #pragma unroll
       for (int j = 0; j < group_layers; ++j) {
-        const float4 y = *reinterpret_cast<const float4*>(b + j * chunk_channels + c);
+        const float4 y = at(b, j, c);
 #pragma unroll
-        for (int i = 0; i < group_layers; ++i) {
-          partial sum = p_.metric.step(sums[i][j], x[i].x, y.x);
-          sum = p_.metric.step(sum, x[i].y, y.y);
-          sum = p_.metric.step(sum, x[i].z, y.z);
-          sums[i][j] = p_.metric.step(sum, x[i].w, y.w);
-        }
+        for (int i = 0; i < group_layers; ++i) sums[i][j] = fold_four(sums[i][j], x[i], y);
       }
     }
     for (; c < channels; ++c) {
@@ -163,6 +179,48 @@ class fold_agent {
         for (int j = 0; j < group_layers; ++j)
           sums[i][j] = p_.metric.step(sums[i][j], a[i * chunk_channels + c], b[j * chunk_channels + c]);
     }
+  }
+
+  /// sums[i][j], i > j: layer i of `a` reads layer j of `a`; sums[j][i]: layer i of `b` reads layer j of `b`.
+  __device__ void fold_within(const float* a, const float* b, int channels,
+                              partial (&sums)[group_layers][group_layers]) const {
+    int c = 0;
+#pragma unroll(sizeof(partial) > 4 ? 1 : 8)
+    for (; c + 4 <= channels; c += 4) {
+      float4 x[group_layers];
+#pragma unroll
+      for (int i = 0; i < group_layers; ++i) {
+        x[i] = at(a, i, c);
+#pragma unroll
+        for (int j = 0; j < i; ++j) sums[i][j] = fold_four(sums[i][j], x[i], x[j]);
+      }
+#pragma unroll
+      for (int i = 0; i < group_layers; ++i) {
+        x[i] = at(b, i, c);
+#pragma unroll
+        for (int j = 0; j < i; ++j) sums[j][i] = fold_four(sums[j][i], x[i], x[j]);
+      }
+    }
+    for (; c < channels; ++c) {
+#pragma unroll
+      for (int i = 0; i < group_layers; ++i)
+#pragma unroll
+        for (int j = 0; j < i; ++j) {
+          sums[i][j] = p_.metric.step(sums[i][j], a[i * chunk_channels + c], a[j * chunk_channels + c]);
+          sums[j][i] = p_.metric.step(sums[j][i], b[i * chunk_channels + c], b[j * chunk_channels + c]);
+        }
+    }
+  }
+
+  /// The pair that sums[i][j] of the thread's tile stands for; of a layer with itself where it is nobody's.
+  __device__ layer_pair pair_of(int i, int j) const {
+    const auto layer = [&](int group, int of_group) {
+      return layer_id{p_.range.group(group) * group_layers + of_group};
+    };
+    if (!tile_.within) return {layer(tile_.reader, i), layer(tile_.owner, j)};
+    if (i > j) return {layer(tile_.reader, i), layer(tile_.reader, j)};
+    if (i < j && tile_.owner != tile_.reader) return {layer(tile_.owner, j), layer(tile_.owner, i)};
+    return {layer(tile_.reader, i), layer(tile_.reader, i)};
   }
 
   __device__ void add_row(const partial (&sums)[group_layers][group_layers],
@@ -185,12 +243,12 @@ class fold_agent {
         __syncthreads();
         line[thread] = totals[i][j];
         __syncthreads();
-        const index_t reader = p_.range.group(tile_.reader) * group_layers + i;
-        const index_t owner = p_.range.group(tile_.owner) * group_layers + j;
-        if (row_ != 0 || reader >= p_.layers || owner >= reader) continue;
+        const layer_pair pair = pair_of(i, j);
+        const index_t reader = pair.reader.value, owner = pair.owner.value;
+        if (!work_.any || work_.row != 0 || reader >= p_.layers || owner >= reader) continue;
         value all = totals[i][j];
 #pragma unroll 1
-        for (int r = 1; r < p_.rows_at_once; ++r) all = join(p_.metric, all, line[r * tiles_ + thread]);
+        for (int r = 1; r < p_.rows_at_once; ++r) all = join(p_.metric, all, line[thread + r]);
         out[reader * (reader - 1) / 2 + owner] = all;
       }
   }
@@ -198,7 +256,7 @@ class fold_agent {
   const problem& p_;
   const View* views_;  // [layers]
   int groups_, tiles_, chunks_;
-  int row_;  // of the batch; threads that have none only bring numbers
+  group_range::thread_work work_;
   group_range::tile_places tile_;
   int chunk_floats_;
   float* shared_;  // [stage][row][group][group_stride]

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -86,8 +87,7 @@ class distances_run {
 
   /// By reader and then by owner. Synchronises.
   std::vector<double> distances() {
-    upload(keys_, layout_.key_views);
-    upload(values_, layout_.value_views);
+    upload_views();
     const auto* keys = at<K>(layout_.key_views);
     const auto* values = at<V>(layout_.value_views);
     for (int i = 0; i < layout_.cut.launches(); ++i)
@@ -118,10 +118,12 @@ class distances_run {
     return reinterpret_cast<T*>(scratch_ + offset);
   }
 
-  template <class View>
-  void upload(const std::vector<View>& views, std::size_t offset) {
-    check(cudaMemcpyAsync(at<View>(offset), views.data(), views.size() * sizeof(View), cudaMemcpyHostToDevice,
-                          on_.stream.get()),
+  /// In one copy, since each costs some microseconds however small it is.
+  void upload_views() {
+    views_.resize(layout_.parts);
+    std::uninitialized_copy(keys_.begin(), keys_.end(), reinterpret_cast<K*>(views_.data() + layout_.key_views));
+    std::uninitialized_copy(values_.begin(), values_.end(), reinterpret_cast<V*>(views_.data() + layout_.value_views));
+    check(cudaMemcpyAsync(scratch_, views_.data(), views_.size(), cudaMemcpyHostToDevice, on_.stream.get()),
           "cudaMemcpyAsync");
   }
 
@@ -154,6 +156,7 @@ class distances_run {
   std::byte* scratch_;
   std::vector<K> keys_;
   std::vector<V> values_;
+  std::vector<std::byte> views_;  // both, as they go to the scratch memory
 };
 
 template <class K, class V, class M>
@@ -198,7 +201,7 @@ std::size_t distances_scratch_bytes(const device_properties& device, const C& av
 }
 
 /// The distance of every two layers of `averages`, which lie in device memory: half that of their keys plus half that
-/// of their values. A NaN in a layer makes that layer's distances NaN. Up to 88 layers every number is read once,
+/// of their values. A NaN in a layer makes that layer's distances NaN. Up to 84 layers every number is read once,
 /// however many pairs there are; beyond, once for every so many layers. Rows of floats at multiples of 16 bytes are
 /// read as fast as the memory gives them, other views more slowly. Equal inputs give equal bits on the same kind of
 /// device.
@@ -210,9 +213,8 @@ std::size_t distances_scratch_bytes(const device_properties& device, const C& av
 ///
 /// O(layers^2 x heads x tokens x channels), with two floors. For 32 layers of 32 heads x 2048 tokens x 128 floats on an
 /// H100: 2.15 GB at 2.9 TB/s take 0.74 ms, and 496 pairs x 8.4e6 numbers of a layer at two instructions each, keys and
-/// values, are 16.6e9 lanes' instructions: 0.5 to 0.6 ms at 30e12 a second. Tiles on the diagonal are folded whole,
-/// which makes 576 pairs of 496, and reading 8 numbers from shared memory for every 16 pairs keeps it as busy as the
-/// arithmetic units are.
+/// values, are 16.6e9 lanes' instructions: 0.5 to 0.6 ms at 30e12 a second. Shared memory is
+/// as busy as the arithmetic units are: 8 numbers are read for 16 pairs, or for the 12 of two tiles on the diagonal.
 template <class C, class M>
 distance_matrix layer_distances(const backend& on, const C& averages, const M& metric) {
   if constexpr (!(require_kv_cache<C>() && require_distance_metric<M>())) {

@@ -19,6 +19,10 @@ inline constexpr int chunk_channels = 32;
 /// threads which read the same layer of eight neighbouring groups meet in no bank.
 inline constexpr int group_stride = group_layers * chunk_channels + 4;
 
+/// Floats from one row to the next: so many times 16 bytes more that eight neighbouring rows of a group do not meet
+/// either.
+KVSHARER_HD constexpr int row_stride(int groups) { return groups * group_stride + (9 - groups % 8) % 8 * 4; }
+
 /// What the kernels are made with. 256 threads are two warps for each of a multiprocessor's four schedulers, and two
 /// such blocks leave a thread 128 registers, which 16 partials and 16 totals need.
 struct distances_tuning {
@@ -36,26 +40,54 @@ struct group_range {
 
   KVSHARER_HD constexpr bool triangle() const { return owners == 0; }
   KVSHARER_HD constexpr int groups() const { return readers + owners; }
-  KVSHARER_HD constexpr int tiles() const { return triangle() ? readers * (readers + 1) / 2 : readers * owners; }
+  /// Tiles of two different groups.
+  KVSHARER_HD constexpr int crossings() const { return triangle() ? readers * (readers - 1) / 2 : readers * owners; }
+  KVSHARER_HD constexpr int tiles() const { return crossings() + (triangle() ? (readers + 1) / 2 : 0); }
+
+  /// Threads for so many rows: the two kinds of tile are folded by different warps.
+  KVSHARER_HD constexpr int crossing_threads(int rows) const { return (crossings() * rows + 31) / 32 * 32; }
+  KVSHARER_HD constexpr int threads(int rows) const {
+    return crossing_threads(rows) + ((tiles() - crossings()) * rows + 31) / 32 * 32;
+  }
+
+  /// What a thread folds: a tile of one of the rows, or nothing. Neighbours have the same tile of different rows.
+  struct thread_work {
+    int tile = 0, row = 0;
+    bool any = false;
+  };
+  KVSHARER_HD constexpr thread_work work(int thread, int rows) const {
+    const bool within = thread >= crossing_threads(rows);
+    const int place = within ? thread - crossing_threads(rows) : thread, before = within ? crossings() : 0;
+    const int tile = before + place / rows;
+    if (tile >= (within ? tiles() : crossings())) return {};
+    return {tile, place % rows, true};
+  }
 
   /// The group at a place in shared memory.
   KVSHARER_HD constexpr int group(int place) const {
     return place < readers ? first_reader + place : first_owner + place - readers;
   }
-  /// The places of a tile's two groups. Tiles that follow each other share the reader's group mostly, and have
-  /// neighbouring groups of owners.
+  /// The places of a tile's two groups. A crossing has all pairs of a reader's layers with an owner's; `within` are two
+  /// tiles on the diagonal in one, the pairs inside of either group (of one group, where both are the same): six each,
+  /// for as many numbers read as a crossing needs for sixteen. Crossings that follow each other share the reader's
+  /// group mostly, and have neighbouring groups of owners.
   struct tile_places {
     int reader, owner;
+    bool within = false;
   };
   KVSHARER_HD constexpr tile_places tile(int t) const {
     if (!triangle()) return {t / owners, readers + t % owners};
-    int reader = 0;
-    while (t > reader) t -= ++reader;
+    if (t >= crossings()) {
+      const int first = 2 * (t - crossings());
+      return {first, first + 1 < readers ? first + 1 : first, true};
+    }
+    int reader = 1;
+    for (; t >= reader; ++reader) t -= reader;
     return {reader, t};
   }
 };
 
-/// How layers are cut: one launch folds all pairs where a tile for each thread suffices (88 layers with 256 threads).
+/// How layers are cut: one launch folds all pairs where a tile for each thread suffices (84 layers with 256 threads).
 /// With more, groups are cut into `parts` ranges and every two ranges are one launch, so that numbers are read `parts`
 /// times.
 struct layer_cut {
@@ -77,7 +109,7 @@ constexpr layer_cut cut_layers(int layers, int max_threads) {
   layer_cut cut{(layers + group_layers - 1) / group_layers};
   const auto fits = [max_threads](const layer_cut& c) {
     const int most = (c.groups + c.parts - 1) / c.parts;
-    return most * (most + 1) / 2 <= max_threads && (c.parts == 1 || most * most <= max_threads);
+    return group_range{0, most}.threads(1) <= max_threads && (c.parts == 1 || most * most <= max_threads);
   };
   while (!fits(cut)) ++cut.parts;
   return cut;
@@ -96,14 +128,12 @@ struct fold_plan {
 constexpr fold_plan plan_fold(int capability, const distances_tuning& t, const group_range& range, int place_bytes,
                               int value_bytes) {
   const int available = shared_limit(capability) + 1024;  // of a multiprocessor; each block takes 1 KB besides its own
-  const int stage_bytes = t.stages * range.groups() * group_stride * 4;
+  const int stage_bytes = t.stages * row_stride(range.groups()) * 4;
   const int row_bytes = stage_bytes + 2 * range.groups() * group_layers * place_bytes;
   const int by_memory = (available / t.blocks_per_multiprocessor - 1024) / row_bytes;
-  const int by_threads = t.max_threads / range.tiles();
   fold_plan p;
-  p.rows = by_memory < by_threads ? by_memory : by_threads;
-  if (p.rows < 1) p.rows = 1;
-  p.threads = (p.rows * range.tiles() + 31) / 32 * 32;
+  while (p.rows < by_memory && range.threads(p.rows + 1) <= t.max_threads) ++p.rows;
+  p.threads = range.threads(p.rows);
   p.shared_bytes = p.rows * row_bytes > p.threads * value_bytes ? p.rows * row_bytes : p.threads * value_bytes;
   const int by_shared = available / (p.shared_bytes + 1024);
   const int by_registers = t.max_threads * t.blocks_per_multiprocessor / p.threads;
