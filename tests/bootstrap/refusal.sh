@@ -38,6 +38,15 @@ expect "libeigen3-dev"
 refuse "doctest-dev"
 refuse "libbenchmark-dev"
 
+run "$bootstrap" docs
+[ "$code" = 1 ] || fail "exit code $code, wanted 1"
+expect " doxygen python3"
+refuse "libeigen3-dev"
+run "$bootstrap" release-check version
+[ "$code" = 1 ] || fail "exit code $code, wanted 1"
+expect "doctest-dev"
+refuse "doxygen"
+
 # With sudo present it is used, and what still lacks afterwards is named.
 tool sudo 'echo "sudo $*" >&2'
 run "$bootstrap" demo

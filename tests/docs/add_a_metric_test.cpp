@@ -14,9 +14,9 @@ struct largest_difference {
   using partial = float;
   static constexpr auto scope = kvsharer::fold_scope::row;
 
-  partial step(partial most, float a, float b) const { return std::fmax(most, std::fabs(a - b)); }
-  partial merge(partial p, partial q) const { return std::fmax(p, q); }
-  double finish(partial most, kvsharer::index_t) const { return static_cast<double>(most); }
+  KVSHARER_HD partial step(partial most, float a, float b) const { return std::fmax(most, std::fabs(a - b)); }
+  KVSHARER_HD partial merge(partial p, partial q) const { return std::fmax(p, q); }
+  KVSHARER_HD double finish(partial most, kvsharer::index_t) const { return static_cast<double>(most); }
 };
 static_assert(kvsharer::require_distance_metric<largest_difference>());
 // [/metric]

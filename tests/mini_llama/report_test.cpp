@@ -375,6 +375,11 @@ TEST_CASE("single moves: a table of how each metric foretells them, and a pictur
   CHECK(numbers(*markup::all(*figures[1], "table").front()).size() == 15 * 2);
   CHECK(figures[3]->text.find("minus KL") != std::string::npos);
 
+  const json whole = s.lines[1];
+  s.lines[1]["owner"][0] = -1;
+  s.write();
+  CHECK(has(refusal([&] { report::read_sweep(s.folder.path()); }), "line 2 names layer -1 of 6"));
+  s.lines[1] = whole;
   s.lines[1]["owner"].erase(0);
   s.write();
   CHECK(has(refusal([&] { report::read_sweep(s.folder.path()); }), "line 2 has lists of different lengths"));
@@ -419,6 +424,15 @@ TEST_CASE("folders that are no sweep, and damaged ones, are refused by name") {
   CHECK(has(refused([](sweep& s) { s.lines[1]["layer_map"] = {0, 1, 2, 3, 5, 4}; }), "line 2 has a \"layer_map\""));
   CHECK(has(refused([](sweep& s) { s.lines[1]["layer_map"] = {0, 1}; }), "no map of 6 layers"));
   CHECK(has(refused([](sweep& s) { s.origin.erase("model"); }), "model.json: is not what a sweep writes"));
+  CHECK(has(refused([](sweep& s) { s.origin.erase("text"); }), "model.json: is not what a sweep writes"));
+  CHECK(has(refused([](sweep& s) { s.origin["model"]["name"] = 1; }), "model.json: is not what a sweep writes"));
+  CHECK(has(refused([](sweep& s) { s.origin["tokens"] = 1e300; }), "has 1e+300 where a whole number"));
+  CHECK(has(refused([](sweep& s) { s.origin["window"] = -1; }), "has less than none at /window"));
+  CHECK(has(refused([](sweep& s) { s.lines[1]["combination"]["share"] = 1e300; }), "line 2 has 1e+300 where a whole"));
+  CHECK(has(refused([](sweep& s) { s.lines[1]["combination"]["seed"] = -1; }), "line 2 has -1 where a whole number"));
+  CHECK(has(refused([](sweep& s) { s.lines[1]["layer_map"][1] = 0.5; }), "line 2 has 0.5 where a whole number"));
+  CHECK(has(refused([](sweep& s) { s.lines[1]["candidates"][0]["reader"] = 6; }), "line 2 names layer 6 of 6"));
+  CHECK(has(refused([](sweep& s) { s.lines[1]["combination"]["metric"] = "../flat"; }), "no part of a file's"));
   CHECK(has(refused([](sweep& s) { std::filesystem::remove(s.folder.path() / "distances-flat-4.json"); }),
             "distances-flat-4.json"));
   CHECK(has(refused([](sweep& s) {

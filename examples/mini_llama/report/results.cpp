@@ -2,7 +2,9 @@
 #include "results.hpp"
 
 #include <algorithm>
+#include <concepts>
 #include <limits>
+#include <utility>
 
 #include "../files.hpp"
 #include "../strict_json.hpp"
@@ -19,9 +21,54 @@ double number(const json& line, const char* key) {
   return value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>();
 }
 
+/// A whole number that an Int can hold: one with a fraction, or from outside, would be cut to another.
+template <std::integral Int>
+Int whole(const json& value) {
+  const bool holds = value.is_number_unsigned()  ? std::in_range<Int>(value.get<std::uint64_t>())
+                     : value.is_number_integer() ? std::in_range<Int>(value.get<std::int64_t>())
+                                                 : false;
+  if (!holds)
+    throw invalid_json("has " + (value.is_structured() ? std::string("a list or an object") : value.dump()) +
+                       " where a whole number of " + std::to_string(std::numeric_limits<Int>::lowest()) + " to " +
+                       std::to_string(std::numeric_limits<Int>::max()) + " is meant");
+  return value.get<Int>();
+}
+
+std::vector<int> wholes(const json& list) {
+  std::vector<int> all;
+  for (const json& value : list) all.push_back(whole<int>(value));
+  return all;
+}
+
+int layer_from(const json& value, int layers) {
+  const int layer = whole<int>(value);
+  if (layer < 0 || layer >= layers)
+    throw invalid_json("names layer " + std::to_string(layer) + " of " + std::to_string(layers));
+  return layer;
+}
+
+/// A metric, by whose name the file of its distances is found.
+std::string metric_from(const json& value) {
+  const auto name = value.get<std::string>();
+  if (name.find('/') != std::string::npos || name.find('\0') != std::string::npos)
+    throw invalid_json("has a metric whose name is no part of a file's");
+  return name;
+}
+
+/// Throws unless the origin has what a page says of it.
+void check_origin(const json& o) {
+  for (const char* path : {"/program", "/similarity", "/model/name", "/model/architecture", "/model/fingerprint",
+                           "/text/name", "/text/hash", "/calibration/name", "/calibration/hash"})
+    o.at(json::json_pointer(path)).get_ref<const std::string&>();
+  for (const char* path : {"/model/layers", "/model/heads", "/model/kv_heads", "/model/head_dim", "/sample_tokens",
+                           "/tokens", "/window", "/prompt_tokens", "/new_tokens"})
+    if (whole<std::int32_t>(o.at(json::json_pointer(path))) < 0)
+      throw invalid_json(std::string("has less than none at ") + path);
+}
+
 /// Owners that a map of this many layers can have.
 std::vector<int> owners_from(const json& map, int layers) {
-  const auto owners = map.get<std::vector<int>>();
+  const auto owners = wholes(map);
   const kvsharer::result<kvsharer::share_map> checked = kvsharer::share_map::from_owners(owners);
   if (!checked || checked.value().layers() != layers)
     throw invalid_json("has a \"layer_map\" that is no map of " + std::to_string(layers) + " layers");
@@ -39,7 +86,7 @@ result measured(const json& line, int layers) {
   r.prefill_tokens_per_second = number(line, "prefill_tokens_per_second");
   r.decode_tokens_per_second = number(line, "decode_tokens_per_second");
   r.search_seconds = number(line.at("seconds"), "search");
-  r.token_ids = line.at("continuation").at("token_ids").get<std::vector<int>>();
+  r.token_ids = wholes(line.at("continuation").at("token_ids"));
   r.text = line.at("continuation").at("text").get<std::string>();
   return r;
 }
@@ -47,22 +94,23 @@ result measured(const json& line, int layers) {
 result shared_from(const json& line, int layers) {
   result r = measured(line, layers);
   const json& c = line.at("combination");
-  r.rule = {c.at("share").get<int>(),          c.at("order").get<std::string>(), c.at("seed").get<std::uint64_t>(),
-            c.at("metric").get<std::string>(), c.at("samples").get<int>(),       c.at("threshold").get<double>()};
+  r.rule = {whole<int>(c.at("share")),   c.at("order").get<std::string>(), whole<std::uint64_t>(c.at("seed")),
+            metric_from(c.at("metric")), whole<int>(c.at("samples")),      c.at("threshold").get<double>()};
   r.status = line.at("status").get<std::string>();
   r.score = number(line, "score");
-  r.pairs_ranked = line.at("pairs_ranked").get<std::size_t>();
-  r.pairs_skipped = line.at("pairs_skipped").get<std::size_t>();
+  r.pairs_ranked = whole<std::size_t>(line.at("pairs_ranked"));
+  r.pairs_skipped = whole<std::size_t>(line.at("pairs_skipped"));
   r.layer_evaluations = number(line, "layer_evaluations");
   r.layer_evaluations_without_resume = number(line, "layer_evaluations_without_resume");
   for (const json& t : line.at("candidates"))
-    r.candidates.push_back({t.at("rank").get<std::size_t>(), t.at("reader").get<int>(), t.at("owner").get<int>(),
-                            number(t, "distance"), number(t, "score"), t.at("verdict") == "accepted"});
+    r.candidates.push_back({whole<std::size_t>(t.at("rank")), layer_from(t.at("reader"), layers),
+                            layer_from(t.at("owner"), layers), number(t, "distance"), number(t, "score"),
+                            t.at("verdict") == "accepted"});
   return r;
 }
 
 distances distances_from(const json& file, int layers) {
-  distances d{file.at("metric").get<std::string>(), file.at("samples").get<int>(), {}};
+  distances d{file.at("metric").get<std::string>(), whole<int>(file.at("samples")), {}};
   for (const json& row : file.at("distance_matrix")) d.rows.push_back(row.get<std::vector<double>>());
   const auto n = static_cast<std::size_t>(layers);
   if (d.rows.size() != n || std::any_of(d.rows.begin(), d.rows.end(), [n](const auto& row) { return row.size() != n; }))
@@ -71,19 +119,21 @@ distances distances_from(const json& file, int layers) {
 }
 
 /// Throws invalid_json where a list is not as long as the others.
-scored_moves moves_from(const json& line) {
+scored_moves moves_from(const json& line, int layers) {
+  const auto layers_of = [layers](const json& list) {
+    std::vector<int> all;
+    for (const json& value : list) all.push_back(layer_from(value, layers));
+    return all;
+  };
   const auto numbers = [](const json& list) {
     std::vector<double> all;
     for (const json& value : list)
       all.push_back(value.is_null() ? std::numeric_limits<double>::quiet_NaN() : value.get<double>());
     return all;
   };
-  scored_moves m{line.at("samples").get<int>(),
-                 line.at("objective").get<std::string>(),
-                 line.at("reader").get<std::vector<int>>(),
-                 line.at("owner").get<std::vector<int>>(),
-                 numbers(line.at("score")),
-                 {}};
+  scored_moves m{whole<int>(line.at("samples")), line.at("objective").get<std::string>(),
+                 layers_of(line.at("reader")),   layers_of(line.at("owner")),
+                 numbers(line.at("score")),      {}};
   for (const auto& [metric, list] : line.at("distances").items()) m.distances.emplace_back(metric, numbers(list));
   const auto whole = [&](const auto& list) { return list.size() == m.scores.size(); };
   if (!whole(m.readers) || !whole(m.owners) ||
@@ -157,7 +207,8 @@ sweep_results read_sweep(const std::filesystem::path& folder) {
   const int layers = reading(origin, "", [&] {
     all.origin = parse_strict_json(read_text_file(origin));
     all.planned = all.origin.at("plan").size() + 1;
-    return all.origin.at("model").at("layers").get<int>();
+    check_origin(all.origin);
+    return whole<int>(all.origin.at("model").at("layers"));
   });
 
   std::size_t kept = 0;
@@ -168,7 +219,7 @@ sweep_results read_sweep(const std::filesystem::path& folder) {
       const auto kind = lines[i].at("kind").get<std::string>();
       if (i == 0 ? kind != "full" : kind != "shared" && kind != "moves") throw invalid_json("is of the wrong kind");
       if (kind == "moves") {
-        all.moves.push_back(moves_from(lines[i]));
+        all.moves.push_back(moves_from(lines[i], layers));
         return;
       }
       if (i > 0) {

@@ -19,8 +19,8 @@ namespace kvsharer::inline v0::adapt {
 /// single one at place 0.
 template <class E, IndexLayout Index>
 struct side_by_side {
-  layer_view<E, Index> first{};
-  index_t distance = 0;
+  layer_view<E, Index> first{};  ///< the view of place 0
+  index_t distance = 0;          ///< elements from sequence to sequence
 
   KVSHARER_HD constexpr auto sequence(index_t place) const noexcept {
     return layer_view{first.data + place * distance, first.layout};
@@ -33,8 +33,8 @@ side_by_side(layer_view<E, Index>, index_t) -> side_by_side<E, Index>;
 /// `blocks` entries each, in the memory of the pool.
 template <class E>
 struct table_by_table {
-  layer_view<E, layout::paged_index> first{};
-  index_t blocks = 0;
+  layer_view<E, layout::paged_index> first{};  ///< the view of place 0, with its block table
+  index_t blocks = 0;                          ///< entries of a block table
 
   KVSHARER_HD constexpr auto sequence(index_t place) const noexcept {
     auto view = first;
@@ -49,9 +49,9 @@ table_by_table(layer_view<E, layout::paged_index>, index_t) -> table_by_table<E>
 /// that a captured graph follows it; a batch's lengths must be `layout::sink_ring::length()` of the same numbers.
 template <class E, IndexLayout Index>
 struct ring_by_ring {
-  layer_view<E, layout::reordered_index<layout::sink_ring, Index>> first{};
-  index_t distance = 0;
-  const std::int32_t* seen = nullptr;  // [place]
+  layer_view<E, layout::reordered_index<layout::sink_ring, Index>> first{};  ///< the view of place 0
+  index_t distance = 0;                                                      ///< elements from ring to ring
+  const std::int32_t* seen = nullptr;  ///< [place]: tokens that each ring was given so far
 
   KVSHARER_HD constexpr auto sequence(index_t place) const noexcept {
     auto view = first;

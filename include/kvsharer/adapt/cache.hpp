@@ -17,6 +17,7 @@ class borrowed_cache {
  public:
   static constexpr memory_space space = Space;
 
+  /// Takes the views of all layers by value; what they point at stays the engine's. Checks nothing.
   constexpr borrowed_cache(cache_shape shape, index_t length, Keys keys, Values values)
       : shape_(shape), length_(length), keys_(std::move(keys)), values_(std::move(values)) {}
 

@@ -13,9 +13,10 @@ namespace kvsharer::inline v0::adapt {
 /// Layers in one allocation, `distance` elements from each to the next.
 template <class E>
 struct stacked {
-  const E* data = nullptr;
-  index_t distance = 0;
+  const E* data = nullptr;  ///< where layer 0 begins
+  index_t distance = 0;     ///< elements from layer to layer
 
+  /// Where layer l begins.
   KVSHARER_HD constexpr const E* operator()(layer_id l) const noexcept { return data + l.value * distance; }
 };
 template <class E>
@@ -24,8 +25,9 @@ stacked(const E*, index_t) -> stacked<E>;
 /// An allocation for each layer. The list of them lies in host memory, is borrowed, and is asked when a view is made.
 template <class E>
 struct separate {
-  const E* const* layers = nullptr;
+  const E* const* layers = nullptr;  ///< [layer]: where each begins
 
+  /// Where layer l begins.
   constexpr const E* operator()(layer_id l) const noexcept { return layers[l.value]; }
 };
 template <class E>
@@ -38,9 +40,10 @@ separate(E* const*) -> separate<E>;
 /// planes(l) -> layer_view
 template <class Layers, IndexLayout Index>
 struct planes {
-  Layers layers{};
-  Index index{};
+  Layers layers{};  ///< layer -> pointer to its first number
+  Index index{};    ///< the order inside a layer
 
+  /// The view of layer l.
   constexpr auto operator()(layer_id l) const noexcept { return layer_view{layers(l), index}; }
 };
 template <class Layers, class Index>

@@ -9,11 +9,12 @@ namespace kvsharer::inline v0::adapt {
 /// Planes of keys from before rotation, read as attention reads them. See rotated_view.
 template <class Planes>
 struct rotated_planes {
-  Planes stored;
-  const float* angles = nullptr;
-  index_t half = 0;
-  rotary_pairs pairs = rotary_pairs::halves;
+  Planes stored;                              ///< planes of keys from before rotation
+  const float* angles = nullptr;              ///< [position][cosines, sines][half]
+  index_t half = 0;                           ///< of head_dim
+  rotary_pairs pairs = rotary_pairs::halves;  ///< which channels turn together
 
+  /// The view of layer l.
   constexpr auto operator()(layer_id l) const noexcept { return rotated_view{stored(l), angles, half, pairs}; }
 };
 

@@ -15,10 +15,11 @@ struct scales {
 /// Planes of codes, read as what they mean. See scaled_view.
 template <class Planes>
 struct scaled_planes {
-  Planes codes;
-  scales by;
-  index_t kv_heads = 0;
+  Planes codes;          ///< planes of what is stored
+  scales by;             ///< what it is multiplied by
+  index_t kv_heads = 0;  ///< from one layer's head scales to the next one's
 
+  /// The view of layer l.
   constexpr auto operator()(layer_id l) const noexcept {
     return scaled_view{codes(l), by.tensor != nullptr ? by.tensor[l.value] : 1.0f,
                        by.heads != nullptr ? by.heads + l.value * kv_heads : nullptr};

@@ -19,8 +19,8 @@ enum class rope_pairing {
 
 /// The channels of one complex number.
 struct channel_pair {
-  index_t real = 0;
-  index_t imaginary = 0;
+  index_t real = 0;       ///< the channel that holds the real part
+  index_t imaginary = 0;  ///< the channel that holds the imaginary part
 };
 
 /// Those of frequency `i`, in [0, head_dim / 2).
@@ -35,9 +35,9 @@ constexpr channel_pair channels_of(rope_pairing pairing, index_t head_dim, index
 /// A rotation multiplies by a complex number of length 1, so g may be applied before or after it. Numbers are float, as
 /// weights are; `fold_into_queries` and `fold_into_output` put them there.
 struct layer_alignment {
-  index_t kv_heads = 0;
-  index_t head_dim = 0;
-  rope_pairing pairing = rope_pairing::half_split;
+  index_t kv_heads = 0;                             ///< of a layer; every head has a map of its own
+  index_t head_dim = 0;                             ///< channels of a head, an even number
+  rope_pairing pairing = rope_pairing::half_split;  ///< the channels that a gain of keys turns together
   std::vector<float> values;    ///< B [kv_heads][head_dim][head_dim], the row being the reader's channel
   std::vector<float> offset;    ///< [kv_heads][head_dim]
   std::vector<float> key_gain;  ///< g [kv_heads][head_dim / 2][real, imaginary]

@@ -15,13 +15,15 @@ namespace kvsharer::inline v0 {
 /// Running sums over tokens of what one head's vectors of two layers, x of the owner and y of the reader, have in
 /// common. All in double: sums of any number of tokens, and nothing else is kept.
 struct second_moments {
-  index_t width = 0;
-  double tokens = 0;
-  std::vector<double> x, y;  ///< sums [width]
-  std::vector<double> xx;    ///< sum of x x' [width][width]
-  std::vector<double> yx;    ///< sum of y x' [width][width], the row being y's channel
-  std::vector<double> yy;    ///< sum of squares of y [width]
+  index_t width = 0;       ///< channels of a vector
+  double tokens = 0;       ///< added so far
+  std::vector<double> x;   ///< sum of x [width]
+  std::vector<double> y;   ///< sum of y [width]
+  std::vector<double> xx;  ///< sum of x x' [width][width]
+  std::vector<double> yx;  ///< sum of y x' [width][width], the row being y's channel
+  std::vector<double> yy;  ///< sum of squares of y [width]
 
+  /// No tokens yet, of vectors of `n` channels. Memory: (2 n^2 + 3 n) doubles.
   explicit second_moments(index_t n)
       : width(n), x(static_cast<std::size_t>(n)), y(x), xx(static_cast<std::size_t>(n * n)), yx(xx), yy(x) {}
 
@@ -49,6 +51,7 @@ struct second_moments {
 /// tokens were added.
 class pair_moments {
  public:
+  /// Caches in host memory.
   template <memory_space S>
   static constexpr bool can_read = S == memory_space::host;
 
@@ -61,9 +64,13 @@ class pair_moments {
     values_ = keys_;
   }
 
+  /// Of one layer.
   index_t kv_heads() const noexcept { return kv_heads_; }
+  /// Channels of a head.
   index_t head_dim() const noexcept { return head_dim_; }
+  /// Of a KV head in [0, kv_heads()), the keys' sums.
   const second_moments& keys(index_t head) const noexcept { return keys_[static_cast<std::size_t>(head)]; }
+  /// The same of values.
   const second_moments& values(index_t head) const noexcept { return values_[static_cast<std::size_t>(head)]; }
 
   /// All tokens of one sequence: y what the cache has of pair.reader (the reader's own), x of pair.owner. Throws

@@ -35,8 +35,8 @@ concept TokenRunLayout = IndexLayout<L> && L::rows_contiguous && requires(const 
 
 /// Where a token lies: `token` is its number within a piece of memory that begins `base` elements further on.
 struct token_place {
-  index_t base = 0;
-  index_t token = 0;
+  index_t base = 0;   ///< in elements
+  index_t token = 0;  ///< in tokens, from there
 };
 
 /// Which tokens of memory a sequence's tokens are, in the order of their age: a block table, or a ring. Together with

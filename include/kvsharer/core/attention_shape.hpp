@@ -12,12 +12,14 @@ namespace kvsharer::inline v0 {
 /// The heads of an attention layer. Query heads [h * heads / kv_heads, (h + 1) * heads / kv_heads) read KV head h: MHA
 /// where the two counts agree, GQA in between, MQA with one KV head.
 struct attention_shape {
-  index_t heads = 0;
-  index_t kv_heads = 0;
-  index_t head_dim = 0;
-  float scale = 0;  ///< of the scores; 0 stands for 1 / sqrt(head_dim)
+  index_t heads = 0;     ///< of queries
+  index_t kv_heads = 0;  ///< divides `heads`
+  index_t head_dim = 0;  ///< channels of a head
+  float scale = 0;       ///< of the scores; 0 stands for 1 / sqrt(head_dim)
 
+  /// Query heads that read one KV head.
   constexpr index_t group() const noexcept { return heads / kv_heads; }
+  /// What scores are multiplied by before the softmax.
   float score_scale() const noexcept { return scale != 0 ? scale : 1.0f / std::sqrt(static_cast<float>(head_dim)); }
 };
 

@@ -23,10 +23,12 @@ class distance_matrix {
     lower_.assign(n * (n - (n > 0)) / 2, 0.0);
   }
 
+  /// Rows, and columns.
   int layers() const noexcept { return layers_; }
 
   /// The distance of two layers, in either order. Precondition: both are in [0, layers()).
   double operator()(layer_id a, layer_id b) const noexcept { return a == b ? 0.0 : lower_[index(a, b)]; }
+  /// The same for a pair.
   double operator()(layer_pair p) const noexcept { return (*this)(p.reader, p.owner); }
 
   /// Precondition: the pair is of two different layers in [0, layers()).

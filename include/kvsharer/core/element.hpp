@@ -20,14 +20,16 @@ KVSHARER_HD constexpr To same_bits(From x) noexcept {
 
 /// bfloat16: the upper half of a float. Rounds to nearest, ties to even; NaN stays NaN.
 struct bfloat16 {
-  std::uint16_t bits = 0;
+  std::uint16_t bits = 0;  ///< as they lie in memory
 
   bfloat16() = default;
+  /// The nearest number of this type.
   KVSHARER_HD explicit bfloat16(float x) noexcept {
     const auto u = detail::same_bits<std::uint32_t>(x);
     const bool nan = (u & 0x7fffffffu) > 0x7f800000u;
     bits = static_cast<std::uint16_t>(nan ? (u >> 16) | 0x40u : (u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
   }
+  /// Exact.
   KVSHARER_HD operator float() const noexcept {
     return detail::same_bits<float>(static_cast<std::uint32_t>(bits) << 16);
   }
@@ -35,9 +37,10 @@ struct bfloat16 {
 
 /// IEEE binary16. Rounds to nearest, ties to even; overflows to infinity; subnormals and NaN are kept.
 struct float16 {
-  std::uint16_t bits = 0;
+  std::uint16_t bits = 0;  ///< as they lie in memory
 
   float16() = default;
+  /// The nearest number of this type.
   KVSHARER_HD explicit float16(float x) noexcept {
     const auto u = detail::same_bits<std::uint32_t>(x);
     const std::uint32_t sign = (u >> 16) & 0x8000u, magnitude = u & 0x7fffffffu;
@@ -51,6 +54,7 @@ struct float16 {
     const std::uint32_t half = magnitude >= 0x47800000u ? special : finite;  // 2^16 and more is infinity
     bits = static_cast<std::uint16_t>(sign | half);
   }
+  /// Exact.
   KVSHARER_HD operator float() const noexcept {
     const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16, magnitude = bits & 0x7fffu;
     std::uint32_t u;

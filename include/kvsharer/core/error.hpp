@@ -41,9 +41,11 @@ enum class errc : int {
 /// What was refused, and in words what to do about it. `what()` begins with "kvsharer E<number>: ".
 class error : public std::runtime_error {
  public:
+  /// `what()` becomes "kvsharer E<number>: <text>".
   error(errc code, const std::string& text)
       : std::runtime_error("kvsharer E" + std::to_string(static_cast<int>(code)) + ": " + text), code_(code) {}
 
+  /// The number, to decide by.
   errc code() const noexcept { return code_; }
 
  private:
@@ -54,10 +56,14 @@ class error : public std::runtime_error {
 template <class T>
 class result {
  public:
+  /// A success.
   result(T value) : state_(std::move(value)) {}
+  /// A failure.
   result(error failure) : state_(std::move(failure)) {}
 
+  /// Is there a value?
   bool has_value() const noexcept { return state_.index() == 0; }
+  /// The same.
   explicit operator bool() const noexcept { return has_value(); }
 
   /// The value; throws the stored error if there is none.
@@ -65,6 +71,7 @@ class result {
     if (!has_value()) throw std::get<1>(state_);
     return std::get<0>(state_);
   }
+  /// Moved out of the result. Throws the failure where there is no value.
   T&& value() && {
     if (!has_value()) throw std::get<1>(state_);
     return std::get<0>(std::move(state_));

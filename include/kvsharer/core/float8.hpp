@@ -12,8 +12,9 @@ namespace kvsharer::inline v0 {
 
 /// One sign, four exponent and three fraction bits, bias 7. No infinities; all ones is NaN; the largest number is 448.
 struct float8_e4m3 {
-  std::uint8_t bits = 0;
+  std::uint8_t bits = 0;  ///< as they lie in memory
 
+  /// Exact.
   KVSHARER_HD operator float() const noexcept {
     const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x80u) << 24, magnitude = bits & 0x7fu;
     std::uint32_t u;
@@ -29,8 +30,9 @@ struct float8_e4m3 {
 
 /// One sign, five exponent and two fraction bits, bias 15: the upper half of a float16, infinities and NaN included.
 struct float8_e5m2 {
-  std::uint8_t bits = 0;
+  std::uint8_t bits = 0;  ///< as they lie in memory
 
+  /// Exact.
   KVSHARER_HD operator float() const noexcept {
     float16 half;
     half.bits = static_cast<std::uint16_t>(bits << 8);

@@ -58,8 +58,11 @@ class share_map {
     return from_owners(owners);
   }
 
+  /// Of the model, owners and readers.
   int layers() const noexcept { return static_cast<int>(owners_.size()); }
+  /// Layers that store a cache of their own, at least 1 where there are layers.
   int owner_count() const noexcept { return owner_count_; }
+  /// Layers that read another's.
   int reader_count() const noexcept { return layers() - owner_count_; }
 
   /// Whose cache layer l reads. Precondition of all members that take a layer: 0 <= l < layers().
@@ -70,8 +73,11 @@ class share_map {
 
   /// Keys and values are asked for apart: a plan that shares only one of them changes these and no caller.
   layer_id key_owner(layer_id l) const noexcept { return owner(l); }
+  /// The layer whose values layer l reads.
   layer_id value_owner(layer_id l) const noexcept { return owner(l); }
+  /// Does layer l store keys?
   bool owns_keys(layer_id l) const noexcept { return owns(l); }
+  /// Does layer l store values?
   bool owns_values(layer_id l) const noexcept { return owns(l); }
 
   /// The storage slot that layer l reads, in [0, owner_count()).
@@ -97,6 +103,7 @@ class share_map {
     return h;
   }
 
+  /// The same owner for every layer.
   friend bool operator==(const share_map& a, const share_map& b) noexcept { return a.owners_ == b.owners_; }
 
  private:

@@ -13,8 +13,8 @@ template <LayerView View>
 struct head_slice_view {
   using value_type = typename View::value_type;
 
-  View view{};
-  index_t first = 0;
+  View view{};        ///< of all heads
+  index_t first = 0;  ///< the KV head of `view` that is head 0 here
 
   KVSHARER_HD constexpr float at(index_t head, index_t token, index_t channel) const noexcept {
     return view.at(first + head, token, channel);
@@ -29,6 +29,7 @@ struct head_slice_view {
   KVSHARER_HD constexpr index_t run(index_t token, index_t tokens) const noexcept requires TokenRunView<View> {
     return view.run(token, tokens);
   }
+  /// The row, or null where the view knows that there is none.
   KVSHARER_HD constexpr auto find(index_t head, index_t token) const noexcept requires requires(const View& v) {
     v.find(head, token);
   }

@@ -15,8 +15,8 @@ template <class E, IndexLayout Layout>
 struct layer_view {
   using value_type = E;
 
-  const E* data = nullptr;
-  Layout layout{};
+  const E* data = nullptr;  ///< where the plane begins; not owned
+  Layout layout{};          ///< (head, token, channel) -> elements from there
 
   KVSHARER_HD constexpr float at(index_t head, index_t token, index_t channel) const noexcept {
     return static_cast<float>(data[layout.offset(head, token, channel)]);

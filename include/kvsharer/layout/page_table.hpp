@@ -12,9 +12,9 @@ namespace kvsharer::inline v0::layout {
 /// The order of a sequence in pages: token t is token t % page_tokens of the page pages[t / page_tokens], and pages are
 /// `page` elements apart. The table is borrowed.
 struct page_table {
-  const std::int32_t* pages = nullptr;
-  index_t page_tokens = 1;
-  index_t page = 0;
+  const std::int32_t* pages = nullptr;  ///< [token / page_tokens]: numbers of pages
+  index_t page_tokens = 1;              ///< tokens of a page
+  index_t page = 0;                     ///< elements from page to page
 
   KVSHARER_HD constexpr token_place place(index_t t) const noexcept {
     return {pages[t / page_tokens] * page, t % page_tokens};

@@ -29,9 +29,10 @@ struct paged {
   constexpr const char* name() const noexcept { return "paged"; }
 };
 
+/// The form whose page size is a member, 16 tokens unless told.
 template <>
 struct paged<dynamic_page> {
-  index_t tokens = 16;
+  index_t tokens = 16;  ///< of a page, at least 1
   KVSHARER_HD constexpr index_t page_tokens(cache_shape) const noexcept { return tokens; }
   KVSHARER_HD constexpr paged_index index(cache_shape s, const std::int32_t* pages) const noexcept {
     return {.pages = pages,

@@ -13,12 +13,12 @@ namespace kvsharer::inline v0::layout {
 /// elements: `page` from page to page, `head` and `token` within one. The table is borrowed and must hold a valid page
 /// for every token that is read.
 struct paged_index {
-  const std::int32_t* pages = nullptr;
-  index_t page_tokens = 1;
-  index_t page = 0;
-  index_t head = 0;
-  index_t token = 0;
-  index_t base = 0;
+  const std::int32_t* pages = nullptr;  ///< [token / page_tokens]: numbers of pages
+  index_t page_tokens = 1;              ///< tokens of a page
+  index_t page = 0;                     ///< elements from page to page
+  index_t head = 0;                     ///< elements from head to head in a page
+  index_t token = 0;                    ///< elements from token to token in a page
+  index_t base = 0;                     ///< elements before the first page
 
   static constexpr bool rows_contiguous = true;
 

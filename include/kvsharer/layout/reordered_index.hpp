@@ -11,8 +11,8 @@ namespace kvsharer::inline v0::layout {
 /// sequence whose tokens `order` finds in it. `reordered_index<page_table, strided_index>` is a `paged_index`.
 template <TokenOrder Order, IndexLayout Index>
 struct reordered_index {
-  Order order{};
-  Index index{};
+  Order order{};  ///< which token of memory a sequence's token is
+  Index index{};  ///< where memory has that token's numbers
 
   static constexpr bool rows_contiguous = Index::rows_contiguous;
 

@@ -19,10 +19,10 @@ template <LayerView View>
 struct rotated_view {
   using value_type = typename View::value_type;
 
-  View view{};
-  const float* angles = nullptr;  // [position][cosines, sines][half], where the view's numbers are
-  index_t half = 0;               ///< of head_dim
-  rotary_pairs pairs = rotary_pairs::halves;
+  View view{};                                ///< what is stored
+  const float* angles = nullptr;              ///< [position][cosines, sines][half], where the view's numbers are
+  index_t half = 0;                           ///< of head_dim
+  rotary_pairs pairs = rotary_pairs::halves;  ///< which channels turn together
 
   KVSHARER_HD constexpr float at(index_t head, index_t token, index_t channel) const noexcept {
     const bool halves = pairs == rotary_pairs::halves;

@@ -13,9 +13,9 @@ template <LayerView View>
 struct scaled_view {
   using value_type = typename View::value_type;
 
-  View view{};
-  float scale = 1.0f;
-  const float* head_scales = nullptr;  // [kv_head], where the view's numbers are; or null
+  View view{};                         ///< what is stored
+  float scale = 1.0f;                  ///< of all numbers
+  const float* head_scales = nullptr;  ///< [kv_head], where the view's numbers are; or null
 
   KVSHARER_HD constexpr float at(index_t head, index_t token, index_t channel) const noexcept {
     const float of_head = head_scales != nullptr ? scale * head_scales[head] : scale;

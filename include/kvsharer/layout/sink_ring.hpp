@@ -14,9 +14,9 @@ namespace kvsharer::inline v0::layout {
 ///
 /// Of one moment: made anew from `seen`, the tokens written so far, whenever that has grown. 0 <= sinks < slots.
 struct sink_ring {
-  index_t sinks = 0;
-  index_t slots = 1;
-  index_t seen = 0;
+  index_t sinks = 0;  ///< tokens at the beginning that are never overwritten
+  index_t slots = 1;  ///< tokens that the ring holds, sinks included
+  index_t seen = 0;   ///< tokens written so far
 
   /// Tokens that are still there.
   KVSHARER_HD constexpr index_t length() const noexcept { return seen < slots ? seen : slots; }
@@ -25,6 +25,7 @@ struct sink_ring {
   /// The position that the t-th token had when it was written.
   KVSHARER_HD constexpr index_t position(index_t t) const noexcept { return t < sinks ? t : t + lost(); }
 
+  /// Where in the ring the t-th token by age lies.
   KVSHARER_HD constexpr index_t slot(index_t t) const noexcept {
     return t < sinks ? t : sinks + (position(t) - sinks) % (slots - sinks);
   }

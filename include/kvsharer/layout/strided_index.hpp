@@ -10,9 +10,9 @@ namespace kvsharer::inline v0::layout {
 /// Rows of `head_dim` neighbouring numbers, a constant distance apart from head to head and from token to token. Covers
 /// [head][token][channel], [token][head][channel] and any slice of them. All distances are in elements.
 struct strided_index {
-  index_t head = 0;
-  index_t token = 0;
-  index_t base = 0;
+  index_t head = 0;   ///< from head to head
+  index_t token = 0;  ///< from token to token
+  index_t base = 0;   ///< before the first number
 
   static constexpr bool rows_contiguous = true;
 

@@ -11,11 +11,11 @@ namespace kvsharer::inline v0::layout {
 /// [token][channel % tile] and the like. With a tile of one channel it is a transposed plane, [head][channel][token].
 /// All distances are in elements.
 struct tiled_index {
-  index_t tile = 1;
-  index_t block = 0;
-  index_t head = 0;
-  index_t token = 0;
-  index_t base = 0;
+  index_t tile = 1;   ///< channels of a tile
+  index_t block = 0;  ///< from tile to tile
+  index_t head = 0;   ///< from head to head
+  index_t token = 0;  ///< from token to token, within a tile
+  index_t base = 0;   ///< before the first number
 
   static constexpr bool rows_contiguous = false;
 

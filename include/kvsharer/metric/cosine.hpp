@@ -12,8 +12,11 @@ namespace kvsharer::inline v0::metric {
 /// One minus the cosine of two rows, averaged over heads and positions: blind to the norms that dominate Euclidean
 /// rankings. Ours, not the paper's. In [0, 2]; two zero rows are 0 apart, a zero row and another 1.
 struct cosine {
+  /// Sums over the pairs seen so far.
   struct partial {
-    float dot = 0, a = 0, b = 0;
+    float dot = 0;  ///< of products
+    float a = 0;    ///< of squares of the first list
+    float b = 0;    ///< of squares of the second
   };
   static constexpr fold_scope scope = fold_scope::row;
 

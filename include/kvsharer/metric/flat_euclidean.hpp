@@ -12,7 +12,7 @@ namespace kvsharer::inline v0::metric {
 /// The distance as the KVSharer paper's text reads (section 3): a layer's keys (or values) flattened to one vector, and
 /// the Euclidean distance of two of those. Not monotone in `mean_row_norm`, so it can lead to another map.
 struct flat_euclidean {
-  using partial = float;
+  using partial = float;  ///< sum of squared differences
   static constexpr fold_scope scope = fold_scope::plane;
 
   KVSHARER_HD constexpr partial step(partial sum, float a, float b) const noexcept { return sum + (a - b) * (a - b); }

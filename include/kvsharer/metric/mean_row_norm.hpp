@@ -12,7 +12,7 @@ namespace kvsharer::inline v0::metric {
 /// KVSharer's distance as its authors' code computes it, and the default: the L2 norm over head_dim of the difference
 /// of two rows, averaged over heads and positions.
 struct mean_row_norm {
-  using partial = float;
+  using partial = float;  ///< sum of squared differences
   static constexpr fold_scope scope = fold_scope::row;
 
   KVSHARER_HD constexpr partial step(partial sum, float a, float b) const noexcept { return sum + (a - b) * (a - b); }

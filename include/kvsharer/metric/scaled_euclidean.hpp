@@ -15,8 +15,10 @@ namespace kvsharer::inline v0::metric {
 /// would mostly rank norms. Unlike the cosine it sees a difference in length: rows of one direction are apart by
 /// |1 - r| / sqrt(1 + r^2), r being the ratio. In [0, sqrt 2]; two zero rows are 0 apart, a zero row and another 1.
 struct scaled_euclidean {
+  /// Sums of squares over the pairs seen so far.
   struct partial {
-    float difference = 0, norms = 0;  // squares, both
+    float difference = 0;  ///< of differences
+    float norms = 0;       ///< of the numbers of both lists
   };
   static constexpr fold_scope scope = fold_scope::row;
 

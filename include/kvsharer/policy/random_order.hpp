@@ -15,7 +15,7 @@ namespace kvsharer::inline v0::policy {
 
 /// The control of the paper's table 4: pairs in a random order that the seed fixes, on every platform alike.
 struct random_order {
-  std::uint64_t seed = 0;
+  std::uint64_t seed = 0;  ///< the same seed gives the same order everywhere
 
   std::vector<layer_pair> rank(const distance_matrix&, std::vector<layer_pair> pairs) const {
     // std::shuffle draws differently from one standard library to the next; this loop does not.

@@ -15,7 +15,7 @@ namespace kvsharer::inline v0 {
 
 /// The sizes that a cache's storage follows from, checked once.
 struct cache_geometry {
-  index_t page_tokens = 0;
+  index_t page_tokens = 0;     ///< tokens of a page
   index_t blocks = 0;          ///< pages of a sequence at capacity
   index_t pages = 0;           ///< pages in the pool, each of which exists in every owner's planes
   index_t page_elements = 0;   ///< kv_heads * page_tokens * head_dim

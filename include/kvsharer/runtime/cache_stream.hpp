@@ -30,15 +30,15 @@ namespace kvsharer::inline v0 {
 
 /// What a saved sequence says of itself before its numbers.
 struct cache_stream_header {
-  static constexpr std::string_view magic = "KVSHARER";
-  static constexpr std::uint32_t version = 1;
+  static constexpr std::string_view magic = "KVSHARER";       ///< the first bytes of a stream
+  static constexpr std::uint32_t version = 1;                 ///< of the format, behind them
   static constexpr index_t last_position = index_t{1} << 62;  ///< beyond, a sequence that grows would leave index_t
 
-  std::uint32_t element = 0;  ///< cache_stream_code
-  cache_shape shape;          ///< capacity is not part of the stream
-  std::uint64_t map_hash = 0;
-  index_t length = 0;
-  index_t next_position = 0;
+  std::uint32_t element = 0;   ///< cache_stream_code
+  cache_shape shape;           ///< capacity is not part of the stream
+  std::uint64_t map_hash = 0;  ///< share_map::hash() of the cache that saved it
+  index_t length = 0;          ///< tokens of the sequence
+  index_t next_position = 0;   ///< where its next token stands in the text
 };
 
 /// The number by which a stream names its stored type.

@@ -16,6 +16,7 @@ constexpr std::size_t kv_bytes(int owner_count, cache_shape shape, std::size_t e
   return 2 * static_cast<std::size_t>(owner_count) * static_cast<std::size_t>(shape.kv_heads) *
          static_cast<std::size_t>(shape.head_dim) * element_bytes * static_cast<std::size_t>(tokens);
 }
+/// The same under a map: owner layers only.
 inline std::size_t kv_bytes(const share_map& map, cache_shape shape, std::size_t element_bytes,
                             index_t tokens = 1) noexcept {
   return kv_bytes(map.owner_count(), shape, element_bytes, tokens);
@@ -24,14 +25,15 @@ inline std::size_t kv_bytes(const share_map& map, cache_shape shape, std::size_t
 /// Where a cache's memory went, in bytes. The first four are what was asked of the allocator; `held` and `logical` are
 /// parts of keys + values and tell how well they are used.
 struct cache_footprint {
-  std::size_t keys = 0;
-  std::size_t values = 0;
-  std::size_t block_tables = 0;
-  std::size_t bookkeeping = 0;  ///< free list, reference counts, sequence records, tag
+  std::size_t keys = 0;          ///< pools of keys, used or not
+  std::size_t values = 0;        ///< pools of values, used or not
+  std::size_t block_tables = 0;  ///< [sequence][block] page numbers
+  std::size_t bookkeeping = 0;   ///< free list, reference counts, sequence records, tag
 
   std::size_t held = 0;     ///< keys and values in pages that some sequence holds
   std::size_t logical = 0;  ///< kv_bytes of all sequences' lengths; more than `held` where forks share pages
 
+  /// All bytes that the cache holds.
   constexpr std::size_t total() const noexcept { return keys + values + block_tables + bookkeeping; }
   friend constexpr bool operator==(const cache_footprint&, const cache_footprint&) = default;
 };

@@ -24,7 +24,9 @@ class page_pool {
     reset();
   }
 
+  /// Used and free.
   index_t pages() const noexcept { return static_cast<index_t>(references_.size()); }
+  /// Those that nobody holds.
   index_t free_pages() const noexcept { return free_count_; }
 
   /// A page that nobody held, now held once. Throws errc::pages_exhausted.
@@ -43,7 +45,9 @@ class page_pool {
     if (--references_[index(page)] == 0) free_[static_cast<std::size_t>(free_count_++)] = page;
   }
 
+  /// Is it held more than once?
   bool shared(std::int32_t page) const noexcept { return references_[index(page)] > 1; }
+  /// How often it is held.
   std::int32_t references(std::int32_t page) const noexcept { return references_[index(page)]; }
 
   /// All pages free again, in the order of a new pool. O(pages).
@@ -53,6 +57,7 @@ class page_pool {
     for (auto& count : references_) count = 0;
   }
 
+  /// Of the pool's own lists, not of the pages.
   std::size_t allocated_bytes() const noexcept {
     return (free_.capacity() + references_.capacity()) * sizeof(std::int32_t);
   }

@@ -37,10 +37,15 @@ class sequence_table {
       records_[i].next_free = i + 1 < records_.size() ? static_cast<std::int32_t>(i + 1) : none;
   }
 
+  /// The pages, with who holds them.
   const page_pool<Allocator>& pool() const noexcept { return pool_; }
+  /// How many sequences may live at once.
   index_t max_sequences() const noexcept { return static_cast<index_t>(records_.size()); }
+  /// Does this id name a sequence that was made and not dropped?
   bool alive(sequence_id id) const noexcept { return find(id) != none; }
+  /// Tokens stored now. Throws errc::unknown_sequence.
   index_t length(sequence_id id) const { return records_[place(id)].length; }
+  /// Where the next token stands in the text. Throws errc::unknown_sequence.
   index_t next_position(sequence_id id) const { return records_[place(id)].position; }
 
   /// The place of a living sequence in [0, max_sequences()). Throws errc::unknown_sequence.
@@ -102,8 +107,10 @@ class sequence_table {
     return made;
   }
 
+  /// Ends a sequence and lets go of its pages. Throws errc::unknown_sequence.
   void drop(sequence_id id) { drop_place(place(id)); }
 
+  /// Ends all sequences.
   void clear() noexcept {
     for (std::size_t at = records_.size(); at-- > 0;)
       if (records_[at].alive) drop_place(at);
@@ -197,7 +204,9 @@ class sequence_table {
     return sum;
   }
 
+  /// Of all block tables.
   std::size_t table_bytes() const noexcept { return tables_.capacity() * sizeof(std::int32_t); }
+  /// Of everything else that is kept of sequences and pages.
   std::size_t record_bytes() const noexcept { return records_.capacity() * sizeof(record) + pool_.allocated_bytes(); }
 
  private:

@@ -32,9 +32,9 @@ namespace kvsharer::inline v0 {
 
 /// What a cache is told besides its shape.
 struct shared_cache_options {
-  index_t max_sequences = 1;
-  index_t pages = 0;     ///< in the pool; 0: enough for every sequence at capacity
-  std::string tag = {};  ///< model fingerprint and RoPE identity; streams saved under another tag are refused
+  index_t max_sequences = 1;  ///< that may live at once
+  index_t pages = 0;          ///< in the pool; 0: enough for every sequence at capacity
+  std::string tag = {};       ///< model fingerprint and RoPE identity; streams saved under another tag are refused
 };
 
 /// The keys and values of many sequences under a layer map, in host memory: storage for owner layers only, in which
@@ -54,18 +54,21 @@ class shared_cache {  // types that do not fit come here, and are told why
   static_assert(((void)require_cache_element<E>(), (void)require_cache_layout<Layout>(), true));
 
  public:
+  /// Never runs: the type is refused, with the reason, when it is compiled.
   shared_cache(share_map, cache_shape, shared_cache_options = {}, Layout = {}, Allocator = {}) {}
 };
 
+/// The cache itself, for types that fit. What it does is told at the primary template, which refuses all others.
 template <CacheElement E, CacheLayout Layout, class Allocator>
 class shared_cache<E, Layout, Allocator> {
  public:
-  using element_type = E;
-  using layout_type = Layout;
-  using allocator_type = Allocator;
-  using options = shared_cache_options;
-  using index_type = decltype(std::declval<const Layout&>().index(cache_shape{}, nullptr));
-  using view_type = layer_view<E, index_type>;
+  using element_type = E;                ///< what is stored
+  using layout_type = Layout;            ///< the order inside a page
+  using allocator_type = Allocator;      ///< where all memory comes from
+  using options = shared_cache_options;  ///< what it is told besides its shape
+  using index_type =
+      decltype(std::declval<const Layout&>().index(cache_shape{}, nullptr));  ///< where a sequence's number lies
+  using view_type = layer_view<E, index_type>;                                ///< one layer of one sequence
 
   static constexpr memory_space space = memory_space::host;
 
@@ -83,18 +86,23 @@ class shared_cache<E, Layout, Allocator> {
         keys_(static_cast<std::size_t>(geometry_.pool_elements), allocator),
         values_(static_cast<std::size_t>(geometry_.pool_elements), allocator) {}
 
-  shared_cache(shared_cache&&) = default;  // what was moved from knows no sequence and makes none
+  shared_cache(shared_cache&&) = default;  ///< what was moved from knows no sequence and makes none
   shared_cache& operator=(shared_cache&&) = delete;
 
+  /// Whose cache each layer reads.
   const share_map& map() const noexcept { return map_; }
   cache_shape shape() const noexcept { return shape_; }
+  /// The order inside a page.
   const Layout& cache_layout() const noexcept { return layout_; }
+  /// What streams and strategies of this cache have to agree with.
   std::string_view tag() const noexcept { return {tag_.data(), tag_.size()}; }
 
   /// Does layer l store anything? Throws errc::out_of_range.
   bool owns(layer_id l) const { return map_.owns(checked(l)); }
 
+  /// How many sequences may live at once.
   index_t max_sequences() const noexcept { return sequences_.max_sequences(); }
+  /// Does this id name a sequence that was made and not dropped?
   bool alive(sequence_id id) const noexcept { return sequences_.alive(id); }
 
   // Members that take a sequence throw errc::unknown_sequence for one that does not live.
@@ -145,6 +153,7 @@ class shared_cache<E, Layout, Allocator> {
   /// A sequence with the same tokens, for the price of a block table. Throws errc::sequences_exhausted.
   sequence_id fork(sequence_id id) { return sequences_.fork(id); }
 
+  /// Ends a sequence; pages that no other holds are free again. Throws errc::unknown_sequence.
   void drop(sequence_id id) { sequences_.drop(id); }
 
   /// Drops all sequences; addresses stay.
@@ -152,12 +161,14 @@ class shared_cache<E, Layout, Allocator> {
 
   /// The rows that layer l reads: its owner's. Throws errc::out_of_range for a layer outside the map. O(1).
   view_type keys(layer_id l, sequence_id id) const { return view(keys_.data(), l, id); }
+  /// The same for values.
   view_type values(layer_id l, sequence_id id) const { return view(values_.data(), l, id); }
 
   /// One sequence as a KVCache. Borrows the cache, and follows the sequence as it grows.
   class sequence_view {
    public:
     static constexpr memory_space space = shared_cache::space;
+    /// Borrows `cache`; `id` has to live whenever a member is called.
     sequence_view(const shared_cache& cache, sequence_id id) noexcept : cache_(&cache), id_(id) {}
     cache_shape shape() const noexcept { return cache_->shape(); }
     index_t length() const { return cache_->length(id_); }
@@ -168,6 +179,7 @@ class shared_cache<E, Layout, Allocator> {
     const shared_cache* cache_;
     sequence_id id_;
   };
+  /// Throws errc::unknown_sequence.
   sequence_view sequence(sequence_id id) const {
     sequences_.place(id);
     return {*this, id};
@@ -224,9 +236,13 @@ class shared_cache<E, Layout, Allocator> {
 
   // What kernels and engines that walk the pages themselves need.
 
+  /// Tokens of a page.
   index_t page_tokens() const noexcept { return geometry_.page_tokens; }
+  /// In the pool, used and free.
   index_t pages() const noexcept { return sequences_.pool().pages(); }
+  /// Those that no sequence holds.
   index_t free_pages() const noexcept { return sequences_.pool().free_pages(); }
+  /// Elements of a page in one plane: kv_heads * page_tokens * head_dim.
   index_t page_elements() const noexcept { return geometry_.page_elements; }
 
   /// The pages of a sequence, ceil(capacity / page_tokens) entries; those past its length are 0.
@@ -234,6 +250,7 @@ class shared_cache<E, Layout, Allocator> {
 
   /// All pages of the rows that layer l reads: pages() * page_elements() elements. Throws errc::out_of_range.
   std::span<const E> key_plane(layer_id l) const { return plane_of(keys_, l); }
+  /// The same for values.
   std::span<const E> value_plane(layer_id l) const { return plane_of(values_, l); }
 
  private:

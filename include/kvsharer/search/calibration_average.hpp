@@ -29,6 +29,7 @@ class calibration_average {
  public:
   static constexpr memory_space space = memory_space::host;
 
+  /// No samples yet. `on_mismatch`: what becomes of samples of another length than the first.
   explicit calibration_average(length_mismatch on_mismatch = length_mismatch::reject) : on_mismatch_(on_mismatch) {}
 
   /// Adds one sample: the cache of one sequence after the unshared model ran it. The first one fixes shape and length.
@@ -54,7 +55,9 @@ class calibration_average {
   auto keys(layer_id l) const noexcept { return plane(l.value); }
   auto values(layer_id l) const noexcept { return plane(shape_.layers + l.value); }
 
+  /// Samples in the mean.
   index_t samples() const noexcept { return samples_; }
+  /// Samples left out because of their length.
   index_t skipped() const noexcept { return skipped_; }
 
  private:

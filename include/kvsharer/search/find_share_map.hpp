@@ -29,8 +29,8 @@ struct search_options {
 
   /// May `reader` read `owner`'s cache at all? Layers of another kind (window, RoPE, KV heads) must answer no.
   std::function<bool(layer_id reader, layer_id owner)> shareable = {};
-  std::function<void(const search_progress&)> progress = {};
-  std::function<bool()> cancelled = {};  ///< asked before every candidate
+  std::function<void(const search_progress&)> progress = {};  ///< told after every candidate
+  std::function<bool()> cancelled = {};                       ///< asked before every candidate
 };
 
 /// The pairs a search may try, by reader and then owner ascending.

@@ -21,11 +21,11 @@ enum class verdict : std::uint8_t {
 
 /// The evidence of one step: which pair stood where in the ranking, and what the probe said of it.
 struct candidate {
-  layer_pair pair;
-  std::size_t rank = 0;  ///< its place among the ranked pairs, from 0
-  double distance = 0;
-  double score = std::numeric_limits<double>::quiet_NaN();
-  verdict outcome = verdict::below_threshold;
+  layer_pair pair;                                          ///< what was tried
+  std::size_t rank = 0;                                     ///< its place among the ranked pairs, from 0
+  double distance = 0;                                      ///< of the pair
+  double score = std::numeric_limits<double>::quiet_NaN();  ///< what the probe said of the map with this pair
+  verdict outcome = verdict::below_threshold;               ///< what became of it
   layer_id resumed_at = {};  ///< the first layer that was run; 0 when the probe cannot resume
 };
 
@@ -34,28 +34,29 @@ enum class search_status : std::uint8_t { complete, ranking_exhausted, cancelled
 
 /// What a search found, and why.
 struct search_report {
-  share_map map;
-  search_status status = search_status::complete;
+  share_map map;                                   ///< what was found, valid however the search ended
+  search_status status = search_status::complete;  ///< how it ended
   double score = 1;  ///< of `map`: the last accepted candidate's; of the identity 1, or what best first was told
-  std::vector<candidate> candidates;
-  std::size_t pairs_ranked = 0;
-  std::size_t pairs_skipped = 0;  ///< passed over because their reader already read another layer
+  std::vector<candidate> candidates;  ///< in the order in which they were scored
+  std::size_t pairs_ranked = 0;       ///< that the policy returned
+  std::size_t pairs_skipped = 0;      ///< passed over because their reader already read another layer
 
   /// Layers the probe was asked to run, and what that would have been without resuming. The reference run is the
   /// probe's own and not counted here.
   index_t layer_evaluations = 0;
-  index_t layer_evaluations_without_resume = 0;
+  index_t layer_evaluations_without_resume = 0;  ///< what it would have been without a probe that resumes
 
+  /// Layers that read another's cache under `map`.
   int accepted() const noexcept { return map.reader_count(); }
 };
 
 /// How far a search is, told after every candidate.
 struct search_progress {
-  const candidate& last;
-  std::size_t tried = 0;
-  std::size_t pairs_ranked = 0;
-  int accepted = 0;
-  int wanted = 0;
+  const candidate& last;         ///< valid during the call
+  std::size_t tried = 0;         ///< candidates so far, this one included
+  std::size_t pairs_ranked = 0;  ///< that the policy returned
+  int accepted = 0;              ///< readers so far
+  int wanted = 0;                ///< readers asked for
 };
 
 }  // namespace kvsharer::inline v0

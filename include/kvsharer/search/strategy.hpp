@@ -15,9 +15,9 @@ namespace kvsharer::inline v0 {
 
 /// What a map was found for. A map is only worth anything on the model whose calibration it came from.
 struct model_identity {
-  int layers = 0;
-  index_t kv_heads = 0;
-  index_t head_dim = 0;
+  int layers = 0;           ///< of the model
+  index_t kv_heads = 0;     ///< of a layer
+  index_t head_dim = 0;     ///< channels of a head
   std::string rope;         ///< how positions are encoded: kind, base, scaling
   std::string fingerprint;  ///< a hash of the weights, of the engine's choosing
   friend bool operator==(const model_identity&, const model_identity&) = default;
@@ -25,14 +25,14 @@ struct model_identity {
 
 /// How a map was found: enough to find it again.
 struct search_settings {
-  int share = 0;
-  double threshold = 0.5;
-  std::string metric;
-  std::string order;
-  std::uint64_t seed = 0;
-  std::string similarity;
-  int samples = 0;
-  int sample_tokens = 0;
+  int share = 0;                   ///< layers that were to read another's cache
+  double threshold = 0.5;          ///< a candidate was kept if its score was strictly greater
+  std::string metric;              ///< how layers were compared, by name
+  std::string order;               ///< the policy's name
+  std::uint64_t seed = 0;          ///< of a random order; 0 for others
+  std::string similarity;          ///< how a score was made, by name
+  int samples = 0;                 ///< of the calibration
+  int sample_tokens = 0;           ///< tokens of each of them
   std::string keys = "post-rope";  ///< which keys were averaged: as attention reads them, or before rotation
   int beam = 0;                    ///< of a best-first search; 0 for others
   bool exact = false;              ///< a best-first search without guesses
@@ -44,18 +44,18 @@ struct alignment_record {
   std::string file;         ///< beside the strategy's own: a name without a folder
   std::string hash;         ///< of the file's bytes, of the engine's choosing
   std::string activations;  ///< on whose it was fitted: "full", the model's without sharing, or "shared"
-  double ridge = 0;
-  bool offset = true;  ///< may values have one?
-  std::string keys;    ///< how long the gains of keys are
+  double ridge = 0;         ///< of the fit, as a share of the mean variance
+  bool offset = true;       ///< may values have one?
+  std::string keys;         ///< how long the gains of keys are
   friend bool operator==(const alignment_record&, const alignment_record&) = default;
 };
 
 /// What a search leaves behind: the map, whose it is, and the evidence.
 struct strategy {
-  model_identity model;
-  search_settings settings;
-  search_report report;
-  distance_matrix distances;
+  model_identity model;                            ///< whose map it is
+  search_settings settings;                        ///< how it was found
+  search_report report;                            ///< the map, and the evidence for it
+  distance_matrix distances;                       ///< that the policy ranked by
   std::optional<alignment_record> alignment = {};  ///< nothing where readers read what they read as it is
 };
 

@@ -11,8 +11,9 @@ namespace kvsharer::inline v0::cpu {
 /// Memory that `attend` keeps between calls: it grows to the largest call seen. One for each call that runs at the same
 /// time.
 struct attention_scratch {
-  detail::aligned_vector<float> numbers;
+  detail::aligned_vector<float> numbers;  ///< kept from call to call; it only grows
 
+  /// Room for `n` floats, which hold anything. What was given out before is void.
   float* at_least(index_t n) {
     if (numbers.size() < static_cast<std::size_t>(n)) numbers.resize(static_cast<std::size_t>(n));
     return numbers.data();

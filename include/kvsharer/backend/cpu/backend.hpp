@@ -7,6 +7,7 @@ namespace kvsharer::inline v0::cpu {
 
 /// The host backend. It has no state: threads are OpenMP's, memory is the caller's.
 struct backend {
+  /// Caches in host memory.
   template <memory_space S>
   static constexpr bool can_read = S == memory_space::host;
 };

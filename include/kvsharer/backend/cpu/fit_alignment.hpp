@@ -30,17 +30,17 @@ struct fit_options {
   /// the nearer the fit is to 0 (values to the reader's mean). Needs to be greater than 0 where there are fewer tokens
   /// than channels.
   double ridge = 0.1;
-  bool offset = true;  ///< may values have one?
-  key_length keys = key_length::one;
-  rope_pairing pairing = rope_pairing::half_split;
+  bool offset = true;                               ///< may values have one?
+  key_length keys = key_length::one;                ///< how long a frequency's gain is made
+  rope_pairing pairing = rope_pairing::half_split;  ///< the channels that rotate together in this model
 };
 
 /// A fit, and how good it is on what it was fitted to: the share of the reader's variance (of its mean square, for keys
 /// and without an offset) that it explains. 1 is all; less than 0 is worse than nothing at all.
 struct fitted_alignment {
-  layer_alignment alignment;
-  double values_explained = 0;
-  double keys_explained = 0;
+  layer_alignment alignment;    ///< what was fitted, in float
+  double values_explained = 0;  ///< share of the values' variance, over all heads
+  double keys_explained = 0;    ///< share of the keys' mean square, over all heads
 };
 
 namespace detail {

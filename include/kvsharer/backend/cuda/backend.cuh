@@ -20,6 +20,7 @@ namespace kvsharer::inline v0::cuda {
 /// takes a backend waits for the device unless its comment says so.
 class backend {
  public:
+  /// Caches in device memory.
   template <memory_space S>
   static constexpr bool can_read = S == memory_space::device;
 
@@ -36,9 +37,9 @@ class backend {
       check(cudaMemsetAsync(scratch, 0, counter_bytes, stream.get()), "the clearing of counters");
   }
 
-  stream_ref stream;
-  device_properties device;
-  status_word* status;
+  stream_ref stream;         ///< where the work goes
+  device_properties device;  ///< of the device of that stream
+  status_word* status;       ///< in device memory; null: refusals are not reported
 
   /// The scratch behind the counters, seen as numbers. Throws errc::short_scratch when it is smaller than `bytes`,
   /// counters included.

@@ -16,17 +16,21 @@ namespace kvsharer::inline v0::cuda {
 /// The rows that one launch works on: of every sequence its newest tokens, one row each, sequence after sequence.
 /// Numbers that change while sequences grow lie in device memory, so that a captured graph follows them.
 struct ragged_batch {
-  index_t sequences = 0;
-  index_t rows = 0;      ///< of all sequences together; at most, where row_begin is given
-  index_t max_rows = 1;  ///< of one sequence, at most
+  index_t sequences = 0;  ///< in the launch
+  index_t rows = 0;       ///< of all sequences together; at most, where row_begin is given
+  index_t max_rows = 1;   ///< of one sequence, at most
 
   const std::int32_t* lengths = nullptr;    ///< [place]: tokens of the sequence, these rows included
   const std::int32_t* places = nullptr;     ///< [sequences]: where `lengths` and the views have a sequence; null: b
   const std::int32_t* row_begin = nullptr;  ///< [sequences + 1]: the first row of each; null: one row per sequence
 
+  /// Where `lengths` and the views have the b-th sequence of the launch.
   KVSHARER_HD index_t place(index_t b) const noexcept { return places != nullptr ? places[b] : b; }
+  /// Tokens of the b-th sequence, the rows of this launch included.
   KVSHARER_HD index_t length(index_t b) const noexcept { return lengths[place(b)]; }
+  /// The first row of the b-th sequence.
   KVSHARER_HD index_t first_row(index_t b) const noexcept { return row_begin != nullptr ? row_begin[b] : b; }
+  /// How many rows the b-th sequence has in this launch.
   KVSHARER_HD index_t rows_of(index_t b) const noexcept {
     return row_begin != nullptr ? row_begin[b + 1] - row_begin[b] : 1;
   }
@@ -42,6 +46,7 @@ concept BatchView = std::is_trivially_copyable_v<B> && requires(const B b, index
   { b.sequence(place) } -> RowContiguousView;
 };
 
+/// The type of the numbers that a batch of views reads.
 template <BatchView B>
 using stored_type = typename std::remove_cvref_t<decltype(std::declval<const B&>().sequence(0))>::value_type;
 

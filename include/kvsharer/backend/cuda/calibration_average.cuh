@@ -131,7 +131,9 @@ class calibration_average {
   auto keys(layer_id l) const { return plane(l.value); }
   auto values(layer_id l) const { return plane(shape_.layers + l.value); }
 
+  /// Samples in the mean.
   index_t samples() const noexcept { return samples_; }
+  /// Samples left out because of their length.
   index_t skipped() const noexcept { return skipped_; }
 
  private:

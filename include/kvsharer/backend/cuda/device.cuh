@@ -13,9 +13,9 @@ namespace kvsharer::inline v0::cuda {
 
 /// What launches depend on. Asked for once.
 struct device_properties {
-  int capability = 0;  ///< 10 x major + minor
-  int multiprocessors = 0;
-  std::size_t l2_bytes = 0;
+  int capability = 0;        ///< 10 x major + minor
+  int multiprocessors = 0;   ///< on the device
+  std::size_t l2_bytes = 0;  ///< of second-level cache
 };
 
 /// Of the current device. Throws errc::no_device when there is none or it is older than sm_80.

@@ -20,15 +20,18 @@
 /// head_dim at run time calls those of all attention_head_dims.
 #define KVSHARER_DECLARE_ATTENTION(head_dim, ...) \
   KVSHARER_DETAIL_INSTANTIATE_ATTENTION(extern template, head_dim, __VA_ARGS__)
+/// The definition that goes with KVSHARER_DECLARE_ATTENTION, in one source file.
 #define KVSHARER_DEFINE_ATTENTION(head_dim, ...) KVSHARER_DETAIL_INSTANTIATE_ATTENTION(template, head_dim, __VA_ARGS__)
 
 /// cuda::shared_cache<element, layout>, with its store of rows of type `element`.
 #define KVSHARER_DECLARE_CACHE(element, ...) KVSHARER_DETAIL_INSTANTIATE_CACHE(extern template, element, __VA_ARGS__)
+/// The definition that goes with KVSHARER_DECLARE_CACHE, in one source file.
 #define KVSHARER_DEFINE_CACHE(element, ...) KVSHARER_DETAIL_INSTANTIATE_CACHE(template, element, __VA_ARGS__)
 
 /// cuda::layer_distances of a cache by a metric.
 #define KVSHARER_DECLARE_DISTANCES(metric, ...) \
   KVSHARER_DETAIL_INSTANTIATE_DISTANCES(extern template, metric, __VA_ARGS__)
+/// The definition that goes with KVSHARER_DECLARE_DISTANCES, in one source file.
 #define KVSHARER_DEFINE_DISTANCES(metric, ...) KVSHARER_DETAIL_INSTANTIATE_DISTANCES(template, metric, __VA_ARGS__)
 
 #define KVSHARER_DETAIL_INSTANTIATE_ATTENTION(how, head_dim, ...)                                                   \

@@ -29,6 +29,7 @@ concept MemoryResource = std::copyable<R> && requires(R r, stream_ref stream, vo
 
 /// The device's own stream-ordered pool (cudaMallocAsync).
 struct pool_resource {
+  /// Throws errc::device_memory when the device has no `bytes` left, which leaves it usable.
   void* allocate(stream_ref stream, std::size_t bytes) const {
     void* p = nullptr;
     if (const cudaError_t outcome = cudaMallocAsync(&p, bytes, stream.get()); outcome != cudaSuccess) {
@@ -39,6 +40,7 @@ struct pool_resource {
     }
     return p;
   }
+  /// Given back in stream order: work given to the stream before may still use it.
   void deallocate(stream_ref stream, void* p, std::size_t) const noexcept { cudaFreeAsync(p, stream.get()); }
 };
 static_assert(MemoryResource<pool_resource>);
@@ -49,15 +51,18 @@ class device_buffer {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
+  /// `size` numbers of T. Throws what the resource throws.
   explicit device_buffer(stream_ref stream, std::size_t size = 0, R resource = {})
       : stream_(stream), resource_(std::move(resource)), size_(size) {
     if (size > 0) data_ = static_cast<T*>(resource_.allocate(stream_, bytes()));
   }
+  /// Leaves the other one empty.
   device_buffer(device_buffer&& other) noexcept
       : stream_(other.stream_),
         resource_(std::move(other.resource_)),
         data_(std::exchange(other.data_, nullptr)),
         size_(std::exchange(other.size_, 0)) {}
+  /// Exchanges the two, streams and resources included.
   device_buffer& operator=(device_buffer&& other) noexcept {
     std::swap(stream_, other.stream_);
     std::swap(resource_, other.resource_);
@@ -69,10 +74,15 @@ class device_buffer {
     if (data_ != nullptr) resource_.deallocate(stream_, data_, bytes());
   }
 
+  /// Device memory at a multiple of 256 bytes; null for a size of 0.
   T* data() noexcept { return data_; }
+  /// The same, read only.
   const T* data() const noexcept { return data_; }
+  /// Numbers, not bytes.
   std::size_t size() const noexcept { return size_; }
+  /// size() * sizeof(T).
   std::size_t bytes() const noexcept { return size_ * sizeof(T); }
+  /// The stream in whose order the memory comes and goes.
   stream_ref stream() const noexcept { return stream_; }
 
  private:

@@ -13,8 +13,8 @@ namespace kvsharer::inline v0::cuda {
 /// As many neighbouring numbers of a stored type as one access of 16 bytes takes, as floats.
 template <CacheElement E>
 struct numbers {
-  static constexpr int count = 16 / sizeof(E);
-  float x[count];
+  static constexpr int count = 16 / sizeof(E);  ///< 4 floats, or 8 numbers of 16 bits
+  float x[count];                               ///< decoded
 
   /// From an address at a multiple of 16 bytes.
   __device__ static numbers load(const E* from) {

@@ -16,9 +16,9 @@ template <class T, IndexLayout Index>
 requires Index::rows_contiguous struct pool_view {
   using value_type = std::remove_const_t<T>;
 
-  T* data = nullptr;     // [elements]
+  T* data = nullptr;     ///< [elements]: where the plane begins
   index_t last_row = 0;  ///< the last offset at which a row may begin
-  Index layout{};
+  Index layout{};        ///< the sequence's, with its block table
 
   KVSHARER_HD float at(index_t head, index_t token, index_t channel) const noexcept {
     return static_cast<float>(data[layout.offset(head, token, channel)]);
@@ -38,12 +38,12 @@ requires Index::rows_contiguous struct pool_view {
 /// caches that are laid out by a CacheLayout. All pointers are to device memory and borrowed.
 template <class T, CacheLayout Layout>
 struct pool_batch {
-  T* plane = nullptr;                    // [pages][kv_heads * page_tokens * head_dim]
+  T* plane = nullptr;                    ///< [pages][kv_heads * page_tokens * head_dim]
   index_t elements = 0;                  ///< of the plane
-  const std::int32_t* tables = nullptr;  // [place][blocks]
-  index_t blocks = 0;
-  cache_shape shape{};
-  Layout layout{};
+  const std::int32_t* tables = nullptr;  ///< [place][blocks]
+  index_t blocks = 0;                    ///< entries of a block table
+  cache_shape shape{};                   ///< of the cache
+  Layout layout{};                       ///< the order inside a page
 
   KVSHARER_HD auto sequence(index_t place) const noexcept {
     const auto index = layout.index(shape, tables + place * blocks);

@@ -12,8 +12,8 @@ namespace kvsharer::inline v0::cuda {
 /// Rotary angles in device memory, borrowed: of every position the cosines of its head_dim / 2 angles, then their
 /// sines. Scaling rules and the base are in the numbers. At a multiple of 16 bytes.
 struct rope_angles {
-  const float* table = nullptr;  // [positions][cosine, sine][head_dim / 2]
-  index_t positions = 0;
+  const float* table = nullptr;  ///< [positions][cosine, sine][head_dim / 2]
+  index_t positions = 0;         ///< in the table; a row may stand at none beyond them
 };
 
 /// Turns a head's channels from `c` on, and their partners `half` channels further (channel c goes with c + head_dim /

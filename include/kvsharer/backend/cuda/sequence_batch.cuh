@@ -23,6 +23,7 @@ namespace kvsharer::inline v0::cuda {
 template <MemoryResource Resource = pool_resource>
 class sequence_batch {
  public:
+  /// Room for `max_sequences` sequences, in memory of `resource`. Throws what that throws.
   explicit sequence_batch(stream_ref stream, index_t max_sequences, Resource resource = {})
       : capacity_(max_sequences),
         words_(stream, static_cast<std::size_t>(2 * max_sequences + 1), std::move(resource)) {}

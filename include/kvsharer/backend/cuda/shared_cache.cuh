@@ -52,16 +52,17 @@ class shared_cache {  // types that do not fit come here, and are told why
                 "`deallocate(stream_ref, void*, std::size_t bytes)`, and must be copyable");
 
  public:
+  /// Never runs: the type is refused, with the reason, when it is compiled.
   shared_cache(share_map, cache_shape, shared_cache_options, stream_ref, Layout = {}, Resource = {}) {}
 };
 
 template <CacheElement E, CacheLayout Layout, MemoryResource Resource>
 class shared_cache<E, Layout, Resource> {
  public:
-  using element_type = E;
-  using layout_type = Layout;
-  using options = shared_cache_options;
-  using view_type = decltype(pool_batch<const E, Layout>{}.sequence(0));
+  using element_type = E;                                                 ///< what is stored
+  using layout_type = Layout;                                             ///< the order inside a page
+  using options = shared_cache_options;                                   ///< those of the host's cache
+  using view_type = decltype(pool_batch<const E, Layout>{}.sequence(0));  ///< one layer of one sequence
 
   static constexpr memory_space space = memory_space::device;
 
@@ -82,25 +83,34 @@ class shared_cache<E, Layout, Resource> {
         values_(stream, static_cast<std::size_t>(geometry_.pool_elements), resource),
         words_(stream, static_cast<std::size_t>(options.max_sequences + geometry_.table_elements), resource) {}
 
-  shared_cache(shared_cache&&) = default;
+  shared_cache(shared_cache&&) = default;  ///< what was moved from knows no sequence and makes none
   shared_cache& operator=(shared_cache&&) = delete;
 
+  /// Whose cache each layer reads.
   const share_map& map() const noexcept { return map_; }
   cache_shape shape() const noexcept { return shape_; }
+  /// The order inside a page.
   const Layout& cache_layout() const noexcept { return layout_; }
+  /// What streams and strategies of this cache have to agree with.
   std::string_view tag() const noexcept { return tag_; }
+  /// The stream in whose order the device's memory follows.
   stream_ref stream() const noexcept { return stream_; }
 
   /// Does layer l store anything? Throws errc::out_of_range.
   bool owns(layer_id l) const { return map_.owns(checked(l)); }
 
+  /// How many sequences may live at once.
   index_t max_sequences() const noexcept { return sequences_.max_sequences(); }
+  /// Does this id name a sequence that was made and not dropped?
   bool alive(sequence_id id) const noexcept { return sequences_.alive(id); }
+  /// Tokens stored now. Throws errc::unknown_sequence.
   index_t length(sequence_id id) const { return sequences_.length(id); }
+  /// Where the next token stands in the text. Throws errc::unknown_sequence.
   index_t next_position(sequence_id id) const { return sequences_.next_position(id); }
 
   // What changes sequences: as on the host, with device memory following in stream order.
 
+  /// An empty sequence. Throws errc::sequences_exhausted.
   sequence_id create() {
     const sequence_id id = sequences_.create();
     set_length(id);
@@ -123,6 +133,7 @@ class shared_cache<E, Layout, Resource> {
     words_.flush();
   }
 
+  /// Keeps the first `length` tokens. Throws errc::unknown_sequence, errc::out_of_range.
   void truncate(sequence_id id, index_t length) {
     sequences_.truncate(id, length);
     set_length(id);
@@ -138,6 +149,7 @@ class shared_cache<E, Layout, Resource> {
     return made;
   }
 
+  /// Ends a sequence; pages that no other holds are free again. Throws errc::unknown_sequence.
   void drop(sequence_id id) {
     const index_t at = place(id);
     sequences_.drop(id);
@@ -183,6 +195,7 @@ class shared_cache<E, Layout, Resource> {
   class sequence_view {
    public:
     static constexpr memory_space space = shared_cache::space;
+    /// Borrows `cache`; `id` has to live whenever a member is called.
     sequence_view(const shared_cache& cache, sequence_id id) noexcept : cache_(&cache), id_(id) {}
     cache_shape shape() const noexcept { return cache_->shape(); }
     index_t length() const { return cache_->length(id_); }
@@ -193,6 +206,7 @@ class shared_cache<E, Layout, Resource> {
     const shared_cache* cache_;
     sequence_id id_;
   };
+  /// Throws errc::unknown_sequence.
   sequence_view sequence(sequence_id id) const {
     sequences_.place(id);
     return {*this, id};
@@ -228,8 +242,11 @@ class shared_cache<E, Layout, Resource> {
             .logical = kv_bytes(map_, shape_, sizeof(E), sequences_.tokens())};
   }
 
+  /// Tokens of a page.
   index_t page_tokens() const noexcept { return geometry_.page_tokens; }
+  /// In the pool, used and free.
   index_t pages() const noexcept { return sequences_.pool().pages(); }
+  /// Those that no sequence holds.
   index_t free_pages() const noexcept { return sequences_.pool().free_pages(); }
 
   /// The pages of a sequence, as the host knows them.

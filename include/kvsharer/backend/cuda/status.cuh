@@ -25,10 +25,10 @@ enum class refusal : std::int32_t { none = 0, page_out_of_range = 1, past_capaci
 /// The first refusal since the word was cleared, in device memory. Kernels that refuse leave the numbers concerned
 /// out, write what and where here, and go on; who asks for it synchronises.
 struct status_word {
-  std::int32_t why = 0;  ///< a refusal
-  std::int32_t layer = -1;
+  std::int32_t why = 0;        ///< a refusal
+  std::int32_t layer = -1;     ///< whose rows were being written or read; -1 where it is none
   std::int32_t sequence = -1;  ///< in the batch
-  std::int32_t token = -1;
+  std::int32_t token = -1;     ///< in the sequence; -1 where it is none
 };
 
 /// Called by a kernel. A null word reports nothing.

@@ -22,9 +22,9 @@ namespace kvsharer::inline v0::cuda {
 /// New keys and values of a batch, [rows][kv_heads * head_dim] each. Rows begin at multiples of 16 bytes.
 template <CacheElement In>
 struct new_rows {
-  const In* keys = nullptr;
-  const In* values = nullptr;
-  index_t stride = 0;  ///< elements from row to row; 0: they lie one behind the other
+  const In* keys = nullptr;    ///< in device memory
+  const In* values = nullptr;  ///< in device memory
+  index_t stride = 0;          ///< elements from row to row; 0: they lie one behind the other
 };
 
 namespace detail {

@@ -14,7 +14,9 @@ namespace kvsharer::inline v0::cuda {
 /// cuda::stream_ref; never from 0 or nullptr, so that nobody takes the default stream by accident.
 class stream_ref {
  public:
+  /// The stream stays the engine's.
   stream_ref(cudaStream_t stream) noexcept : stream_(stream) {}
+  /// From an object that owns or refers to a stream.
   template <class S>
   requires requires(const S& s) {
     { s.get() } -> std::same_as<cudaStream_t>;
@@ -23,6 +25,7 @@ class stream_ref {
   stream_ref(int) = delete;
   stream_ref(std::nullptr_t) = delete;
 
+  /// The stream itself.
   cudaStream_t get() const noexcept { return stream_; }
 
   /// Waits for all work given to the stream. Throws errc::cuda_call.

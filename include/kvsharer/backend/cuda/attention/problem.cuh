@@ -24,7 +24,7 @@ struct attention_extras {
   /// the row sees and 0 behind them. Written in the same pass over keys; needs `lse`.
   float* mass = nullptr;
   const std::int32_t* mass_row = nullptr;  ///< [rows]: where in `mass` a row's go, -1 for a row that is not chosen
-  index_t mass_tokens = 0;
+  index_t mass_tokens = 0;                 ///< tokens that a row of `mass` has room for
 };
 
 namespace detail {
