@@ -69,10 +69,10 @@ class decode_schedule {
   int kv_heads_, group_, unit_tokens_;
 };
 
-/// Where the line of units is cut. Every block has one large piece of its own. Memory does not serve all multiprocessors
-/// alike, so equal pieces end at different times; the end of a long line is left in small pieces for whoever is done
-/// first. That gains 1 to 2.5 % of long lines and costs more than it gains in shorter ones, since each piece begins
-/// with nothing on its way (H100). Which block takes a piece changes nothing in the result.
+/// Where the line of units is cut. Every block has one large piece of its own. Memory does not serve all
+/// multiprocessors alike, so equal pieces end at different times; the end of a long line is left in small pieces for
+/// whoever is done first. That gains 1 to 2.5 % of long lines and costs more than it gains in shorter ones, since each
+/// piece begins with nothing on its way (H100). Which block takes a piece changes nothing in the result.
 class decode_pieces {
  public:
   static constexpr int most_of_block = 4;  ///< pieces for each block, its own included
