@@ -98,7 +98,7 @@ json probe(const scratch_directory& folder, const std::string& page, const look&
 
 struct reported_sweep {
   scratch_directory folder;
-  std::vector<json> lines;
+  std::vector<json> lines, moves;
   std::vector<json> distances;
   std::string page;
 
@@ -137,7 +137,10 @@ struct reported_sweep {
     REQUIRE_MESSAGE(swept.exit_code == 0, swept.err);
     REQUIRE(run_program({"report", out}).exit_code == 0);
     std::istringstream results(slurp(folder.path() / "sweep/results.jsonl"));
-    for (std::string line; std::getline(results, line);) lines.push_back(json::parse(line));
+    for (std::string text; std::getline(results, text);) {
+      const json line = json::parse(text);
+      (line.at("kind") == "moves" ? moves : lines).push_back(line);
+    }
     for (const std::string metric : {"flat", "cosine"})
       distances.push_back(json::parse(slurp(folder.path() / ("sweep/distances-" + metric + "-3.json"))));
     page = slurp(folder.path() / "sweep/report.html");
@@ -150,7 +153,7 @@ const reported_sweep& subject() {
 }
 
 void check_page(const json& seen) {
-  CHECK(seen.at("sections").size() == 9);
+  CHECK(seen.at("sections").size() == 10);
   CHECK(seen.at("missing").empty());
   CHECK(seen.at("closed") > 0);
   CHECK(seen.at("overflow") <= 0);
@@ -188,6 +191,7 @@ TEST_CASE("on a desk, in light") {
   check_page(seen);
 
   REQUIRE(s.lines.size() == 1 + 2 * 4 * 6);
+  CHECK(s.moves.size() == 1);
   REQUIRE(seen.at("rows").size() == s.lines.size());
   for (std::size_t i = 0; i < s.lines.size(); ++i) {
     const json& line = s.lines[i];
@@ -214,8 +218,9 @@ TEST_CASE("on a desk, in light") {
       for (std::size_t c = 0; c < r; ++c) wanted.push_back(rows[r][c]);
     CHECK(seen.at("distances").at(m) == json(wanted));
   }
-  // In each of two settings 3 + 1 + 2 + 1 pictures of curves and distances, 4 of acceptance, 24 maps.
-  CHECK(seen.at("pictures").size() == 2 * (7 + 4 + 24));
+  // In each of two settings 3 + 1 + 2 + 1 pictures of curves and distances, 4 of acceptance, 24 maps; single moves once
+  // by each of five metrics.
+  CHECK(seen.at("pictures").size() == 2 * (7 + 4 + 24) + 5);
   CHECK(seen.at("marks") > 0);
 }
 
