@@ -24,6 +24,9 @@ NAMES = {
     "best-suffix": "best at the top",
     "best:kl": "best of all moves, by KL",
     "best-suffix:kl": "best at the top, by KL",
+    "best:apart": "keys and values apart",
+    "best:keys": "keys alone",
+    "best:values": "values alone",
 }
 SHORT = {"dissimilar": "dissimilar (paper)", "best-suffix": "best-suffix", "random": "random, mean"}
 
@@ -315,6 +318,42 @@ perplexity).
 {table(["rule", "perplexity", "KL", "same top"], rows)}
 """
 
+    def apart(self):
+        if not Sweep.is_there("apart"):
+            return ""
+        t, n = Sweep("apart"), self.rules.layers
+        orders = [o for o in ("best", "best:apart", "best:keys", "best:values") if t.select(order=o)]
+
+        def cell(order, share):
+            m = t.one(order=order, share=share)
+            if not m:
+                return "–"
+            short = "" if m["layers_shared"] == share else f" ({m['layers_shared']:g} shared)"
+            return f"{m['perplexity']:.2f}{short}"
+
+        rows = [[NAMES[o], *[cell(o, s) for s in t.shares()]] for o in orders]
+        planes = []
+        for m in sorted(t.select(order="best:apart"), key=lambda m: m["share"]):
+            keys, values = (sum(o != l for l, o in enumerate(m.get(k) or m["layer_map"])) for k in ("key_map", "value_map"))
+            planes.append(f"{keys} layers' keys and {values} layers' values at {m['share']} of {n}")
+        pairs = [(t.one(order="best", share=s), t.one(order="best:apart", share=s)) for s in t.shares()]
+        pairs = [(a, b) for a, b in pairs if a and b]
+        better = sum(b["perplexity"] < a["perplexity"] for a, b in pairs)
+        halves = [(t.one(order="best:keys", share=s), t.one(order="best:values", share=s)) for s in t.shares()]
+        halves = [(a, b) for a, b in halves if a and b and a["layers_shared"] == b["layers_shared"]]
+        cheaper = sum(a["perplexity"] < b["perplexity"] for a, b in halves)
+        alone = (f" Keys alone cost less perplexity than values alone at {cheaper} of {len(halves)} sizes." if halves else "")
+        return f"""## Keys and values apart
+
+A layer may read another's keys alone, or its values alone, for half the bytes. At equal bytes the best plan of this kind has
+less perplexity than the best map at {better} of {len(pairs)} sizes; it shares {listed(planes)}.{alone}
+
+{table(["shared", *[f"{s} of {n} ({100 * s / n:g} %)" for s in t.shares()]], rows)}
+
+Perplexity on WikiText-2 by the size of one map that frees as many bytes; full model {t.full['perplexity']:.2f}.
+
+"""
+
     def cost(self):
         r, n = self.rules, self.rules.layers
         tokens = r.origin["prompt_tokens"] + r.origin["new_tokens"]
@@ -402,7 +441,7 @@ readers above all owners; the other rules follow a ranking and accept what keeps
 {self.threshold()}
 {self.calibration()}
 {self.objective()}
-{self.cost()}
+{self.apart()}{self.cost()}
 ## Make them again
 
 The sweeps, all of which go on where they were stopped; with a GPU, add `--backend cuda --tokens 102400`:

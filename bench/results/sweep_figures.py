@@ -7,7 +7,8 @@ import statistics
 import textwrap
 
 SWEEPS = pathlib.Path(__file__).resolve().parent / "sweeps"
-ORDERS = ["dissimilar", "similar", "suffix", "random", "best-suffix", "best", "best:kl", "best-suffix:kl"]
+ORDERS = ["dissimilar", "similar", "suffix", "random", "best-suffix", "best", "best:kl", "best-suffix:kl", "best:apart", "best:keys",
+          "best:values"]
 
 
 def take(folder):

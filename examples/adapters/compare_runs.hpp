@@ -32,7 +32,7 @@ int compare_runs(int share) {
   const toy_model model;
   const token_samples samples = make_samples(8, 16);
   const kvsharer::search_report found = find_sharing<Engine>(model, samples, share);
-  std::printf("layer map  %s\n", kvsharer::python_map(found.map).c_str());
+  std::printf("layer map  %s\n", kvsharer::python_map(found.map()).c_str());
   std::printf("score      %.4f after %zu candidates\n", found.score, found.candidates.size());
 
   const auto report = [&](const char* name, const kvsharer::share_map& map) {
@@ -43,7 +43,7 @@ int compare_runs(int share) {
                 engine.cache_bytes(), engine.rows_projected(), text.c_str());
   };
   report("full", kvsharer::share_map::identity(toy_model::layers));
-  report("shared", found.map);
+  report("shared", found.map());
   return found.status == kvsharer::search_status::complete ? 0 : 1;
 }
 

@@ -23,6 +23,11 @@ inline void rms_norm(const float* x, const float* gain, kvsharer::index_t n, flo
   for (i = 0; i < n; ++i) y[i] = x[i] * scale * gain[i];
 }
 
+/// y [n] += x.
+inline void add_to(const float* x, kvsharer::index_t n, float* y) {
+  for (kvsharer::index_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
 /// gate [n] = gate / (1 + exp(-gate)) * up.
 inline void swiglu(float* gate, const float* up, kvsharer::index_t n) {
   constexpr kvsharer::index_t step = 64;

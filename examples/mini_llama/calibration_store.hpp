@@ -39,10 +39,8 @@ class calibration_store {
   void store(kvsharer::layer_id layer, kvsharer::sequence_id sample, kvsharer::index_t first, kvsharer::index_t tokens,
              const float* keys, const float* values) {
     layer_planes& planes = candidate_[static_cast<std::size_t>(layer.value)];
-    planes.keys.resize(plane_);
-    planes.values.resize(plane_);
-    scatter(planes.keys, sample, first, tokens, keys);
-    scatter(planes.values, sample, first, tokens, values);
+    if (keys != nullptr) scatter(planes.keys, sample, first, tokens, keys);
+    if (values != nullptr) scatter(planes.values, sample, first, tokens, values);
   }
 
   view_type keys(kvsharer::layer_id owner, kvsharer::sequence_id sample) const {
@@ -72,6 +70,7 @@ class calibration_store {
 
   void scatter(std::vector<float>& plane, kvsharer::sequence_id sample, kvsharer::index_t first,
                kvsharer::index_t tokens, const float* rows) const {
+    plane.resize(plane_);
     const auto to = index(sample);
     for (kvsharer::index_t t = 0; t < tokens; ++t)
       for (kvsharer::index_t h = 0; h < shape_.kv_heads; ++h, rows += shape_.head_dim)
@@ -89,11 +88,13 @@ struct calibration_sample {
   static constexpr auto space = kvsharer::memory_space::host;
   const calibration_store& store;
   kvsharer::sequence_id sample;
+  const kvsharer::share_map* map = nullptr;  ///< under which it ran; null: no layer shared
 
+  kvsharer::layer_id read_by(kvsharer::layer_id l) const { return map ? map->owner(l) : l; }
   kvsharer::cache_shape shape() const { return store.shape(); }
   kvsharer::index_t length() const { return store.shape().capacity; }
-  auto keys(kvsharer::layer_id l) const { return store.keys(l, sample); }
-  auto values(kvsharer::layer_id l) const { return store.values(l, sample); }
+  auto keys(kvsharer::layer_id l) const { return store.keys(read_by(l), sample); }
+  auto values(kvsharer::layer_id l) const { return store.values(read_by(l), sample); }
 };
 static_assert(kvsharer::KVCache<calibration_sample>);
 

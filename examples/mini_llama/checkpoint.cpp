@@ -29,8 +29,14 @@ std::string shape_text(std::span<const index_t> shape) {
   return text + "]";
 }
 
+/// A layer, and the part of a tensor's name behind it.
+struct layer_part_name {
+  int layer = -1;
+  std::string_view part;
+};
+
 /// The part behind "model.layers.<l>." where l is one of the model's layers in ordinary decimal digits, or nothing.
-std::string_view within_layer(std::string_view name, int layers) {
+layer_part_name within_layer(std::string_view name, int layers) {
   constexpr std::string_view prefix = "model.layers.";
   if (!name.starts_with(prefix)) return {};
   name.remove_prefix(prefix.size());
@@ -39,34 +45,43 @@ std::string_view within_layer(std::string_view name, int layers) {
   const auto digits = static_cast<std::size_t>(end - name.data());
   if (layer < 0 || layer >= layers || std::to_string(layer).size() != digits || !name.substr(digits).starts_with('.'))
     return {};
-  return name.substr(digits + 1);
+  return {layer, name.substr(digits + 1)};
 }
 
 enum class use { needed, unneeded, unknown };
 
 use use_of(std::string_view name, const model_config& c) {
-  static constexpr std::array<std::string_view, 2> top = {"model.embed_tokens.weight", "model.norm.weight"};
-  static constexpr std::array<std::string_view, 9> layer = {
-      "input_layernorm.weight",  "self_attn.q_proj.weight", "self_attn.k_proj.weight",
-      "self_attn.v_proj.weight", "self_attn.o_proj.weight", "post_attention_layernorm.weight",
-      "mlp.gate_proj.weight",    "mlp.up_proj.weight",      "mlp.down_proj.weight"};
-  const auto in = [](const auto& list, std::string_view text) {
-    return std::find(list.begin(), list.end(), text) != list.end();
-  };
-  if (name == "lm_head.weight") return c.tied_embeddings ? use::unneeded : use::needed;
-  if (in(top, name)) return use::needed;
-  const std::string_view part = within_layer(name, c.layers);
-  if (in(layer, part)) return use::needed;
+  const tensor_names& n = *c.names;
+  if (name == n.head) return c.tied_embeddings ? use::unneeded : use::needed;
+  if (name == n.embedding || name == n.final_norm) return use::needed;
+  const auto [layer, part] = within_layer(name, c.layers);
+  if (layer < 0) return use::unknown;
   // Old files store the frequencies that follow from the configuration.
-  if (part == "self_attn.rotary_emb.inv_freq") return use::unneeded;
+  if (part == "self_attn.rotary_emb.inv_freq" || part == "attention.rotary_emb.inv_freq") return use::unneeded;
+
+  const auto is = [&part = part](std::string_view tensor, std::string_view kind) {
+    return !tensor.empty() && part.size() == tensor.size() + kind.size() && part.starts_with(tensor) &&
+           part.ends_with(kind);
+  };
+  const auto projection = [&](const char* tensor, bool bias) {
+    return tensor != nullptr && (is(tensor, ".weight") || (bias && is(tensor, ".bias")));
+  };
+  // A layer that was trained to read another has keys and values in some files all the same.
+  if (projection(n.key, c.qkv_bias) || projection(n.value, c.qkv_bias) || (c.head_norms && is(n.key_norm, ".weight")))
+    return c.stores(layer) ? use::needed : use::unneeded;
+  if (projection(n.query, c.qkv_bias) || projection(n.fused, c.qkv_bias) || projection(n.output, c.output_bias) ||
+      (c.head_norms && is(n.query_norm, ".weight")))
+    return use::needed;
+  for (const char* tensor : {n.attention_norm, n.mlp_norm, n.gate, n.up, n.down})
+    if (is(tensor, ".weight")) return use::needed;
   return use::unknown;
 }
 
 [[noreturn]] void refuse_unknown(const std::filesystem::path& file, const std::string& name) {
   std::string why = "which is not part of the supported models, or belongs to a layer that config.json does not count";
-  if (name.ends_with(".bias")) why = "a bias; models with biases are not supported";
+  if (name.ends_with(".bias")) why = "a bias, which config.json does not call for";
   if (name.find("q_norm") != std::string::npos || name.find("k_norm") != std::string::npos)
-    why = "a norm of queries or keys, which is not supported";
+    why = "a norm of queries or keys, which its architecture does not have";
   throw load_error(file, "holds tensor '" + name + "', " + why + ". Leaving it out would change the model's answers");
 }
 
@@ -107,6 +122,8 @@ std::string checkpoint::fingerprint() const {
   h.add(static_cast<std::int64_t>(std::bit_cast<std::uint32_t>(c.norm_eps)));
   h.add(static_cast<std::int64_t>(c.tied_embeddings));
   h.add(c.rope.identity());
+  for (const std::vector<int>* by_layer : {&c.windows, &c.kv_owners})
+    for (const int n : *by_layer) h.add(static_cast<std::int64_t>(n));
   for (const auto& [name, view] : tensors_) {
     h.add(name);
     h.add(mini_llama::name(view.type));

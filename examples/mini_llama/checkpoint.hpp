@@ -17,7 +17,7 @@ namespace mini_llama {
 class checkpoint {
  public:
   /// Throws load_error for a broken or missing file, for shards that do not agree with their index, and for tensors
-  /// that this driver would silently leave out of the forward pass, such as biases.
+  /// that this driver would silently leave out of the forward pass, such as a bias that config.json does not call for.
   explicit checkpoint(const std::filesystem::path& directory);
 
   const model_config& config() const noexcept { return config_; }

@@ -3,13 +3,13 @@
 
 #include <array>
 #include <charconv>
-#include <cmath>
 #include <cstdint>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string_view>
 #include <system_error>
 
+#include "families/config_reader.hpp"
+#include "families/layer_kinds.hpp"
 #include "files.hpp"
 #include "strict_json.hpp"
 
@@ -24,74 +24,7 @@ std::string shortest(double value) {
   return {buffer.data(), end};
 }
 
-/// Typed access to one object of a config.json, where null counts as absent.
-class reader {
- public:
-  reader(const std::filesystem::path& file, const json& object, std::string where = "")
-      : file_(file), object_(object), where_(std::move(where)) {}
-
-  [[noreturn]] void refuse(const std::string& text) const { throw load_error(file_, text); }
-
-  bool has(const char* key) const { return object_.contains(key); }
-
-  const json* find(const char* key) const {
-    const auto at = object_.find(key);
-    return at == object_.end() || at->is_null() ? nullptr : &*at;
-  }
-
-  std::string said(const char* key) const {
-    const json* value = find(key);
-    std::string text = value ? value->dump(-1, ' ', false, json::error_handler_t::replace) : "null";
-    return "\"" + where_ + key + "\": " + (text.size() <= 100 ? text : text.substr(0, 100) + "...");
-  }
-
-  /// A positive whole number below 2^30.
-  int size(const char* key, std::optional<int> otherwise = std::nullopt) const {
-    const json* value = find(key);
-    if (!value && otherwise) return *otherwise;
-    if (!value) refuse("lacks \"" + where_ + key + "\"; a Llama-family config.json with it is wanted");
-    if (!value->is_number_unsigned() || value->get<std::uint64_t>() == 0 || value->get<std::uint64_t>() >= 1u << 30)
-      refuse(said(key) + " is no positive whole number of a usable size");
-    return value->get<int>();
-  }
-
-  /// A positive finite number.
-  double number(const char* key, std::optional<double> otherwise = std::nullopt) const {
-    const json* value = find(key);
-    if (!value && otherwise) return *otherwise;
-    if (!value) refuse("lacks \"" + where_ + key + "\"");
-    if (!value->is_number() || !(value->get<double>() > 0) || !std::isfinite(value->get<double>()))
-      refuse(said(key) + " is no positive number");
-    return value->get<double>();
-  }
-
-  bool flag(const char* key) const {
-    const json* value = find(key);
-    if (value && !value->is_boolean()) refuse(said(key) + " is neither true nor false");
-    return value && value->get<bool>();
-  }
-
-  std::string text(const char* key, const char* otherwise) const {
-    const json* value = find(key);
-    if (value && !value->is_string()) refuse(said(key) + " is no string");
-    return value ? value->get<std::string>() : otherwise;
-  }
-
- private:
-  const std::filesystem::path& file_;
-  const json& object_;
-  std::string where_;  ///< the keys above this object, for messages
-};
-
-struct known_architecture {
-  const char* model_type;
-  const char* architecture;
-};
-constexpr std::array known_architectures = {known_architecture{"llama", "LlamaForCausalLM"},
-                                            known_architecture{"mistral", "MistralForCausalLM"},
-                                            known_architecture{"qwen2", "Qwen2ForCausalLM"}};
-
-const known_architecture& architecture_of(const reader& config) {
+const family& family_of(const config_reader& config) {
   const std::string type = config.text("model_type", "");
   std::string declared;
   if (const json* list = config.find("architectures")) {
@@ -100,17 +33,20 @@ const known_architecture& architecture_of(const reader& config) {
     declared = list->front().get<std::string>();
   }
   if (type.empty() && declared.empty()) config.refuse("names neither \"architectures\" nor \"model_type\"");
-  for (const known_architecture& a : known_architectures)
-    if ((type.empty() || type == a.model_type) && (declared.empty() || declared == a.architecture)) return a;
+  std::string known;
+  for (const family& f : families) {
+    if ((type.empty() || type == f.model_type) && (declared.empty() || declared == f.architecture)) return f;
+    known += (known.empty() ? "" : ", ") + std::string(f.architecture);
+  }
   config.refuse("the architecture " + (declared.empty() ? type : declared) +
-                (type.empty() ? "" : " (model_type " + type + ")") +
-                " is not supported; LlamaForCausalLM, MistralForCausalLM and Qwen2ForCausalLM without biases are");
+                (type.empty() ? "" : " (model_type " + type + ")") + " is not supported; known are " + known);
 }
 
 /// Refuses by name whatever the forward pass would silently leave out.
-void refuse_unsupported(const reader& config, std::string_view model_type, int max_position) {
-  for (const char* key : {"attention_bias", "mlp_bias", "qkv_bias", "use_qk_norm", "use_sliding_window"})
-    if (config.flag(key)) config.refuse(config.said(key) + " is not supported");
+void refuse_unsupported(const config_reader& config, const family& kind) {
+  for (const char* key : {"attention_bias", "bias", "mlp_bias", "qkv_bias", "use_qk_norm"})
+    if (config.flag(key) && (kind.bias_flag == nullptr || key != std::string_view(kind.bias_flag)))
+      config.refuse(config.said(key) + " is not supported for " + kind.architecture);
   for (const char* key : {"quantization_config", "num_local_experts", "num_experts", "n_routed_experts",
                           "attn_logit_softcapping", "final_logit_softcapping", "no_rope_layers"})
     if (config.find(key)) config.refuse(config.said(key) + " is not supported; give an ordinary dense model");
@@ -120,29 +56,12 @@ void refuse_unsupported(const reader& config, std::string_view model_type, int m
   const std::string activation = config.text("hidden_act", "silu");
   if (activation != "silu" && activation != "swish")
     config.refuse("the activation " + config.said("hidden_act") + " is not supported; silu is");
-
-  if (const json* kinds = config.find("layer_types")) {
-    if (!kinds->is_array()) config.refuse(config.said("layer_types") + " is no list");
-    for (const json& kind : *kinds)
-      if (kind != "full_attention") config.refuse(config.said("layer_types") + ": only full_attention is supported");
-  }
-  // Qwen2 switches its window on by use_sliding_window, refused above. Mistral's has a default that holds where nothing
-  // is said, so there null is not the same as nothing.
-  if (model_type == "qwen2") return;
-  if (model_type == "mistral" && !config.has("sliding_window") && max_position > 4096)
-    config.refuse(
-        "says nothing of \"sliding_window\", which means 4096 for this architecture, less than its context; sliding "
-        "windows are not supported. Add \"sliding_window\": null if the model has none");
-  if (config.find("sliding_window") && config.size("sliding_window") < max_position)
-    config.refuse(config.said("sliding_window") + " is shorter than the context of " + std::to_string(max_position) +
-                  " tokens; sliding windows are not supported. Lower \"max_position_embeddings\" to the window, within "
-                  "which the model is the same");
 }
 
-rope_config read_rope(const std::filesystem::path& file, const reader& config) {
+rope_config read_rope(const std::filesystem::path& file, const config_reader& config) {
   rope_config rope;
   rope.theta = config.number("rope_theta", rope.theta);
-  const auto check_theta = [](const reader& where, double theta) {
+  const auto check_theta = [](const config_reader& where, double theta) {
     if (theta <= 1) where.refuse(where.said("rope_theta") + " is not above 1; values such as 10000 are meant");
   };
   check_theta(config, rope.theta);
@@ -151,7 +70,7 @@ rope_config read_rope(const std::filesystem::path& file, const reader& config) {
   const json* const object = config.find(key);
   if (!object) return rope;
   if (!object->is_object()) config.refuse(config.said(key) + " is no object");
-  const reader scaling(file, *object, std::string(key) + ".");
+  const config_reader scaling(file, *object, std::string(key) + ".");
   for (const auto& [name, value] : object->items())
     if (value.is_object()) config.refuse(config.said(key) + ": rotations that differ by layer are not supported");
   rope.theta = scaling.number("rope_theta", rope.theta);
@@ -160,9 +79,11 @@ rope_config read_rope(const std::filesystem::path& file, const reader& config) {
     config.refuse(scaling.said("partial_rotary_factor") + " is not supported; only 1 is");
 
   const std::string type = scaling.text("rope_type", scaling.text("type", "default").c_str());
-  if (type == "default") return rope;
+  // A dynamic one changes only positions beyond the context, which the driver does not run.
+  if (type == "default" || type == "dynamic") return rope;
   if (type != "linear" && type != "llama3")
-    config.refuse("the rotation type \"" + type + "\" in " + key + " is not supported; default, linear and llama3 are");
+    config.refuse("the rotation type \"" + type + "\" in " + key +
+                  " is not supported; default, dynamic, linear and llama3 are");
   rope.factor = scaling.number("factor");
   if (rope.factor < 1) config.refuse(scaling.said("factor") + " is less than 1");
   if (type == "linear") {
@@ -179,7 +100,7 @@ rope_config read_rope(const std::filesystem::path& file, const reader& config) {
 }
 
 /// One id, or each of a list of them where `list` allows it; null gives none.
-std::vector<int> special_tokens(const reader& config, const char* key, int vocab, bool list) {
+std::vector<int> special_tokens(const config_reader& config, const char* key, int vocab, bool list) {
   const json* value = config.find(key);
   if (!value) return {};
   if (value->is_array() && !list) config.refuse(config.said(key) + " is no number");
@@ -193,10 +114,11 @@ std::vector<int> special_tokens(const reader& config, const char* key, int vocab
   return ids;
 }
 
-model_config read_model(const std::filesystem::path& file, const reader& config) {
-  const known_architecture& known = architecture_of(config);
+model_config read_model(const std::filesystem::path& file, const config_reader& config) {
+  const family& kind = family_of(config);
   model_config c;
-  c.architecture = known.architecture;
+  c.architecture = kind.architecture;
+  c.names = kind.names;
   c.layers = config.size("num_hidden_layers");
   c.hidden = config.size("hidden_size");
   c.intermediate = config.size("intermediate_size");
@@ -209,14 +131,19 @@ model_config read_model(const std::filesystem::path& file, const reader& config)
     config.refuse(config.said("rms_norm_eps") + " is not between 1e-30 and 1; values such as 1e-5 are meant");
   c.norm_eps = static_cast<float>(eps);
   c.tied_embeddings = config.flag("tie_word_embeddings");
-  refuse_unsupported(config, known.model_type, c.max_position);
+  refuse_unsupported(config, kind);
+  c.output_bias = kind.bias_flag != nullptr && config.flag(kind.bias_flag);
+  c.qkv_bias = kind.qkv_bias || c.output_bias;
+  c.head_norms = kind.head_norms;
+  c.windows = layer_windows(config, kind, c.layers, c.max_position);
+  c.kv_owners = layer_owners(config, c.windows, c.layers);
 
   if (c.heads % c.kv_heads != 0)
     config.refuse(config.said("num_attention_heads") + " is no multiple of " + config.said("num_key_value_heads"));
-  if (!config.find("head_dim") && c.hidden % c.heads != 0)
+  if (!config.find("head_dim") && kind.head_dim == 0 && c.hidden % c.heads != 0)
     config.refuse("lacks \"head_dim\", and " + config.said("hidden_size") + " is no multiple of " +
                   config.said("num_attention_heads") + ", from which it could be derived");
-  c.head_dim = config.size("head_dim", c.hidden / c.heads);
+  c.head_dim = config.size("head_dim", kind.head_dim != 0 ? kind.head_dim : c.hidden / c.heads);
   if (c.head_dim % 2 != 0) config.refuse("head_dim is " + std::to_string(c.head_dim) + "; rotations need an even one");
 
   c.rope = read_rope(file, config);
@@ -258,7 +185,7 @@ model_config read_config_file(const std::filesystem::path& file) {
     throw load_error(file, std::string(e.what()) + ". Fetch it again from the checkpoint");
   }
   if (!root.is_object()) throw load_error(file, std::string("holds a JSON ") + root.type_name() + ", not an object");
-  return read_model(file, reader(file, root));
+  return read_model(file, config_reader(file, root));
 }
 
 }  // namespace mini_llama

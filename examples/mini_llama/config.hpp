@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "families/family.hpp"
 #include "load_error.hpp"
 
 namespace mini_llama {
@@ -50,11 +52,21 @@ struct model_config {
   rope_config rope;
   int bos = 0;           ///< -1 when the model has none
   std::vector<int> eos;  ///< any of these ends a text; may be empty
+
+  // What families differ in.
+  const tensor_names* names = &huggingface_names;
+  bool qkv_bias = false, output_bias = false;
+  bool head_norms = false;   ///< heads of queries and keys are normed before they are rotated
+  std::vector<int> windows;  ///< by layer, how many tokens a position sees, itself included; 0: all. Empty: all, always
+  std::vector<int> kv_owners;  ///< by layer, whose cache it reads in the model as it was trained. Empty: its own
+
+  /// Has layer l weights of keys and values?
+  bool stores(int l) const noexcept { return kv_owners.empty() || kv_owners[static_cast<std::size_t>(l)] == l; }
+  int window(int l) const noexcept { return windows.empty() ? 0 : windows[static_cast<std::size_t>(l)]; }
 };
 
 /// Reads `directory`/config.json. Throws load_error for a file that is missing or broken, and by name for everything
-/// that the forward pass would not honour: other architectures, biases, activations, rotations, sliding windows that
-/// take effect, quantised weights, experts.
+/// that the forward pass would not honour: other architectures, activations, rotations, quantised weights, experts.
 model_config read_config(const std::filesystem::path& directory);
 
 /// The same for a config.json of any name.

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "families/own_map.hpp"
 #include "kvsharer/backend/cpu/parallel.hpp"
 #include "logit_row.hpp"
 #include "text_windows.hpp"
@@ -18,7 +19,7 @@
 namespace mini_llama {
 
 using kvsharer::index_t;
-using kvsharer::share_map;
+using kvsharer::share_plan;
 
 namespace {
 
@@ -99,11 +100,11 @@ void check_text(const session& s, std::span<const int> ids, index_t window) {
                       std::to_string(s.llama.config().max_position));
 }
 
-evaluation evaluate(const session& s, const share_map& map, std::span<const int> ids, index_t window,
+evaluation evaluate(const session& s, const share_plan& plan, std::span<const int> ids, index_t window,
                     const evaluation_progress& on_progress, const std::function<bool()>& cancelled) {
   check_text(s, ids, window);
-  window_run full(s, share_map::identity(s.llama.config().layers), window), shared(s, map, window);
-  const bool shares = map.reader_count() > 0;
+  window_run full(s, own_map(s.llama.config()), window), shared(s, plan, window);
+  const bool shares = plan.shared_planes() > 0;
   comparison sums(s.llama);
   for_each_window(ids, window, s.llama.config().bos, cancelled, [&](const text_window& w) {
     sums.add(full(w.input), shares ? shared(w.input) : nullptr, w.targets);
@@ -118,7 +119,7 @@ full_reference::full_reference(const session& s, std::vector<int> ids, index_t w
   check_text(s, ids_, window);
   const auto width = static_cast<std::size_t>(s.llama.config().hidden);
   hidden_.resize(ids_.size() * width);
-  window_run full(s, share_map::identity(s.llama.config().layers), window);
+  window_run full(s, own_map(s.llama.config()), window);
   comparison sums(s.llama);
   for_each_window(ids_, window, s.llama.config().bos, cancelled, [&](const text_window& w) {
     const float* states = full(w.input);
@@ -129,11 +130,11 @@ full_reference::full_reference(const session& s, std::vector<int> ids, index_t w
   full_ = sums.result();
 }
 
-evaluation full_reference::compare(const share_map& map, const evaluation_progress& on_progress,
+evaluation full_reference::compare(const share_plan& plan, const evaluation_progress& on_progress,
                                    const std::function<bool()>& cancelled) {
-  if (map.reader_count() == 0) return full_;
+  if (plan.shared_planes() == 0) return full_;
   const auto width = static_cast<std::size_t>(session_.llama.config().hidden);
-  window_run shared(session_, map, window_);
+  window_run shared(session_, plan, window_);
   comparison sums(session_.llama);
   for_each_window(ids_, window_, session_.llama.config().bos, cancelled, [&](const text_window& w) {
     sums.add(hidden_.data() + w.begin * width, shared(w.input), w.targets);

@@ -12,7 +12,7 @@
 
 namespace mini_llama {
 
-/// How well a map predicts a text, and how it differs there from the full model.
+/// How well a plan predicts a text, and how it differs there from the full model.
 struct evaluation {
   double perplexity = 0;       ///< exp of the mean negative log-likelihood
   double full_perplexity = 0;  ///< the full model's on the same tokens
@@ -43,8 +43,8 @@ using evaluation_progress = std::function<void(std::size_t, std::size_t)>;
 /// token once. Where the model has no BOS, the token before a piece stands in for it, and the first one is not scored.
 /// When `cancelled` answers yes the figures are those so far.
 /// Throws what check_text does. Cost: one forward pass per window
-/// for the full model and, unless `map` is the identity, one for `map`.
-evaluation evaluate(const session& s, const kvsharer::share_map& map, std::span<const int> ids,
+/// for the full model and, unless `plan` is the identity, one for `plan`.
+evaluation evaluate(const session& s, const kvsharer::share_plan& plan, std::span<const int> ids,
                     kvsharer::index_t window, const evaluation_progress& on_progress = {},
                     const std::function<bool()>& cancelled = {});
 
@@ -58,7 +58,7 @@ class text_reference {
   virtual const evaluation& full() const noexcept = 0;
 
   /// What `evaluate` says of a map, without running the full model again.
-  virtual evaluation compare(const kvsharer::share_map& map, const evaluation_progress& on_progress = {},
+  virtual evaluation compare(const kvsharer::share_plan& plan, const evaluation_progress& on_progress = {},
                              const std::function<bool()>& cancelled = {}) = 0;
 };
 
@@ -72,7 +72,7 @@ class full_reference final : public text_reference {
                  const evaluation_progress& on_progress = {}, const std::function<bool()>& cancelled = {});
 
   const evaluation& full() const noexcept override { return full_; }
-  evaluation compare(const kvsharer::share_map& map, const evaluation_progress& on_progress = {},
+  evaluation compare(const kvsharer::share_plan& plan, const evaluation_progress& on_progress = {},
                      const std::function<bool()>& cancelled = {}) override;
 
  private:

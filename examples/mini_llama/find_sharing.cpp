@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "choices.hpp"
+#include "families/own_map.hpp"
 #include "stopwatch.hpp"
 
 namespace mini_llama {
@@ -14,6 +15,8 @@ kvsharer::search_report search_by_rank(const kvsharer::distance_matrix& distance
   const kvsharer::search_options options{.share = request.share,
                                          .threshold = request.threshold,
                                          .resume = request.resume,
+                                         .start = request.start,
+                                         .shareable = request.shareable,
                                          .progress = request.progress,
                                          .cancelled = request.cancelled};
   return with_order(request.order, request.seed, request.explicit_map,
@@ -23,22 +26,36 @@ kvsharer::search_report search_by_rank(const kvsharer::distance_matrix& distance
 /// Distances have no say in it; they stand beside the scores for comparison.
 kvsharer::search_report search_best_first(const kvsharer::distance_matrix& distances, const search_request& request,
                                           probe& runs) {
-  kvsharer::search_report report = kvsharer::find_best_share_map(distances.layers(), runs,
-                                                                 {.share = request.share,
-                                                                  .threshold = request.threshold,
-                                                                  .beam = request.beam,
-                                                                  .lazy = !request.exact,
-                                                                  .suffix_only = request.order == "best-suffix",
-                                                                  .resume = request.resume,
-                                                                  .progress = request.progress,
-                                                                  .cancelled = request.cancelled});
+  const kvsharer::best_first_options options{.share = request.share,
+                                             .threshold = request.threshold,
+                                             .beam = request.beam,
+                                             .lazy = !request.exact,
+                                             .suffix_only = request.order == "best-suffix",
+                                             .halves = request.halves,
+                                             .resume = request.resume,
+                                             .start = request.start,
+                                             .shareable = request.shareable,
+                                             .progress = request.progress,
+                                             .cancelled = request.cancelled};
+  kvsharer::search_report report = request.apart ? kvsharer::find_best_share_plan(distances.layers(), runs, options)
+                                                 : kvsharer::find_best_share_map(distances.layers(), runs, options);
   for (kvsharer::candidate& c : report.candidates) c.distance = distances(c.pair);
   return report;
 }
 
 }  // namespace
 
-search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& request, gpu* card) {
+void suit(search_request& request, const model_config& model) {
+  request.start = own_map(model);
+  if (!model.windows.empty())
+    request.shareable = [model](kvsharer::layer_id reader, kvsharer::layer_id owner) {
+      return same_kind(model, reader, owner);
+    };
+}
+
+search_outcome find_sharing(const session& s, const token_batch& samples, const search_request& wished, gpu* card) {
+  search_request request = wished;
+  suit(request, s.llama.config());
   const weight_source source{s.llama.config(), &s.llama};
   probe_request wanted{samples, request.objective, similarity_named(request.similarity)};
   if (card) wanted.type = dtype::f32;
@@ -82,7 +99,8 @@ search_outcome find_sharing(const kvsharer::model_identity& model, const token_b
                     .sample_tokens = static_cast<int>(samples.at(0).size()),
                     .keys = request.keys,
                     .beam = best ? request.beam : 0,
-                    .exact = best && request.exact};
+                    .exact = best && request.exact,
+                    .apart = best && request.apart};
   outcome.layer_evaluations = model.layers + runs.layer_evaluations() - evaluated_before;
   outcome.seconds = running.seconds();
   return outcome;

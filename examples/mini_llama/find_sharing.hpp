@@ -25,11 +25,18 @@ struct search_request {
   std::uint64_t seed = 0;
   int beam = 1;        ///< maps that a best-first search continues at each step
   bool exact = false;  ///< have a best-first search score every move, whatever it cost before
+  bool apart = false;  ///< let a best-first search share keys alone and values alone
+  kvsharer::kv_part halves = kvsharer::kv_part::both;  ///< of such a search: see best_first_options
   bool resume = true;
   kvsharer::share_map explicit_map = {};
+  kvsharer::share_map start = {};  ///< as kvsharer::search_options has it, like the next
+  std::function<bool(kvsharer::layer_id reader, kvsharer::layer_id owner)> shareable = {};
   std::function<void(const kvsharer::search_progress&)> progress = {};
   std::function<bool()> cancelled = {};
 };
+
+/// Has a request start from the model's own map, and leave out pairs of layers with other windows.
+void suit(search_request& request, const model_config& model);
 
 /// A strategy and what finding it cost.
 struct search_outcome {

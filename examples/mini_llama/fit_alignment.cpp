@@ -40,8 +40,7 @@ struct running_batch {
 
   /// What layer `reader` itself has just stored, beside its owner's.
   void add_to(pair_moments& moments, const share_map& map, layer_id reader) const {
-    for (const sequence_slice& s : slices)
-      moments.add(calibration_sample{store, s.id}, {reader, map.value_owner(reader)});
+    for (const sequence_slice& s : slices) moments.add(calibration_sample{store, s.id}, {reader, map.owner(reader)});
   }
 
   calibration_store store;
@@ -131,6 +130,9 @@ alignment_outcome fit_alignment(const model& m, const token_batch& samples, cons
   const auto start = std::chrono::steady_clock::now();
   if (request.activations != "full" && request.activations != "shared")
     throw usage_error("there are no \"" + request.activations + "\" activations to align on; choose full or shared");
+  if (m.config().head_norms || !m.config().kv_owners.empty())
+    throw usage_error("layers of " + m.config().architecture +
+                      " whose heads are normed, or of models that share already, cannot be aligned; leave --align out");
   fitter fit(m, request);
   if (map.reader_count() > 0 && !samples.empty())
     request.activations == "full" ? fit_on_full(m, samples, map, request, fit)

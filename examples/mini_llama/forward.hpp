@@ -8,7 +8,7 @@
 #include <string>
 
 #include "kvsharer/core/error.hpp"
-#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 #include "layer.hpp"
 #include "model.hpp"
@@ -43,13 +43,13 @@ inline void keep_last_rows(std::span<const sequence_slice> slices, kvsharer::ind
 }  // namespace detail
 
 /// Runs layers [from, to) over x [rows][hidden] in place, the rows of all slices in order. The store must have room for
-/// the slices, and hold everything before them. Precondition: map.layers() == m.config().layers.
+/// the slices, and hold everything before them. Precondition: plan.layers() == m.config().layers.
 template <KVStore Store>
-void run_layers(const model& m, Store& store, const kvsharer::share_map& map, std::span<const sequence_slice> slices,
+void run_layers(const model& m, Store& store, const kvsharer::share_plan& plan, std::span<const sequence_slice> slices,
                 int from, int to, float* x, workspace& w, layer_options options = {}) {
   detail::reserve_positions(m, slices, w);
   for (int l = from; l < to; ++l)
-    detail::run_layer(m, store, map, slices, {l}, detail::layer_part::whole, options, x, w);
+    detail::run_layer(m, store, plan, slices, {l}, detail::layer_part::whole, options, x, w);
 }
 
 /// What `forward` is to return.
@@ -67,19 +67,19 @@ struct forward_options {
   bool project_readers = false;  ///< see layer_options
 };
 
-/// Runs a ragged batch of token ids, slice after slice, under the store's map, and returns what is asked for: numbers
+/// Runs a ragged batch of token ids, slice after slice, under the store's plan, and returns what is asked for: numbers
 /// in the workspace that stay valid until it is next used. The slices must have been appended to the store. Throws
-/// kvsharer::error (bad_argument) when ids, slices, map and model do not fit each other, before anything is stored.
+/// kvsharer::error (bad_argument) when ids, slices, plan and model do not fit each other, before anything is stored.
 template <KVStore Store>
 std::span<const float> forward(const model& m, Store& store, std::span<const sequence_slice> slices,
                                std::span<const int> ids, const forward_options& options, workspace& w) {
   using kvsharer::index_t;
   const model_config& c = m.config();
-  const kvsharer::share_map& map = store.map();
+  const kvsharer::share_plan& plan = store.plan();
   const index_t hidden = c.hidden, vocab = c.vocab, rows = count_rows(slices);
   const auto refuse = [](const std::string& text) { throw kvsharer::error(kvsharer::errc::bad_argument, text); };
-  if (map.layers() != c.layers)
-    refuse("a map of " + std::to_string(map.layers()) + " layers does not fit a model of " + std::to_string(c.layers));
+  if (plan.layers() != c.layers)
+    refuse("a map of " + std::to_string(plan.layers()) + " layers does not fit a model of " + std::to_string(c.layers));
   if (rows != static_cast<index_t>(ids.size()) || slices.empty())
     refuse(std::to_string(ids.size()) + " token ids were given for " + std::to_string(rows) + " rows");
   for (const sequence_slice& s : slices)
@@ -93,14 +93,14 @@ std::span<const float> forward(const model& m, Store& store, std::span<const seq
   const bool only_last = options.want == outputs::last_logits;
   const layer_options layers{options.project_readers};
   if (only_last && options.short_prefill && rows > count) {
-    const kvsharer::layer_id p = map.last_owner();
-    run_layers(m, store, map, slices, 0, p.value, x, w, layers);
-    detail::run_layer(m, store, map, slices, p, detail::layer_part::keys_and_values, layers, x, w);
+    const kvsharer::layer_id p = plan.last_owner();
+    run_layers(m, store, plan, slices, 0, p.value, x, w, layers);
+    detail::run_layer(m, store, plan, slices, p, detail::layer_part::keys_and_values, layers, x, w);
     detail::keep_last_rows(slices, hidden, x, w.last);
-    detail::run_layer(m, store, map, w.last, p, detail::layer_part::all_but_those, layers, x, w);
-    run_layers(m, store, map, w.last, p.value + 1, c.layers, x, w, layers);
+    detail::run_layer(m, store, plan, w.last, p, detail::layer_part::all_but_those, layers, x, w);
+    run_layers(m, store, plan, w.last, p.value + 1, c.layers, x, w, layers);
   } else {
-    run_layers(m, store, map, slices, 0, c.layers, x, w, layers);
+    run_layers(m, store, plan, slices, 0, c.layers, x, w, layers);
     if (only_last) detail::keep_last_rows(slices, hidden, x, w.last);
   }
 

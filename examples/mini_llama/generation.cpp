@@ -92,16 +92,15 @@ index_t needed_capacity(const generation_request& request, index_t context) {
   return capacity;
 }
 
-generation generate(const session& s, const kvsharer::share_map& map, const generation_request& request) {
+generation generate(const session& s, const kvsharer::share_plan& plan, const generation_request& request) {
   const index_t capacity = needed_capacity(request, s.llama.config().max_position);
   generation out;
   out.token_ids.resize(request.prompts.size());
-  with_cache(request.cache, s, map, static_cast<index_t>(request.prompts.size()), capacity, [&](auto& cache) {
+  with_cache(request.cache, s, plan, static_cast<index_t>(request.prompts.size()), capacity, [&](auto& cache) {
     out.footprint = cache.footprint();
-    const auto owners = static_cast<std::size_t>(map.owner_count());
-    out.kv_bytes_unshared =
-        (out.footprint.keys + out.footprint.values) / owners * static_cast<std::size_t>(map.layers());
-    run(s.model_for(map), cache, request, out);
+    out.kv_bytes_unshared = (out.footprint.keys + out.footprint.values) / static_cast<std::size_t>(plan.planes()) * 2 *
+                            static_cast<std::size_t>(plan.layers());
+    run(s.model_for(plan), cache, request, out);
   });
   return out;
 }

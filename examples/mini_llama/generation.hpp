@@ -43,8 +43,8 @@ struct generation {
 /// one that leaves no room in a model's `context`.
 kvsharer::index_t needed_capacity(const generation_request& request, kvsharer::index_t context);
 
-/// Continues all prompts as one ragged batch under `map`. Throws usage_error for an empty prompt or one that leaves no
+/// Continues all prompts as one ragged batch under `plan`. Throws usage_error for an empty prompt or one that leaves no
 /// room in the model's context.
-generation generate(const session& s, const kvsharer::share_map& map, const generation_request& request);
+generation generate(const session& s, const kvsharer::share_plan& plan, const generation_request& request);
 
 }  // namespace mini_llama

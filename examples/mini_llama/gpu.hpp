@@ -32,11 +32,12 @@ class gpu {
 
   /// As mini_llama::generate, with the cache's type also that of weights and activations, and pages of 16 tokens.
   /// Throws kvsharer::error for what the device refuses.
-  virtual generation generate(const session& s, const kvsharer::share_map& map, const generation_request& request) = 0;
+  virtual generation generate(const session& s, const kvsharer::share_plan& plan,
+                              const generation_request& request) = 0;
 
   /// As mini_llama::evaluate, with as many windows at once as memory allows; progress is told after each batch of them.
   /// Distributions are compared on the device. Throws also kvsharer::error for what the device refuses.
-  virtual evaluation evaluate(const session& s, const kvsharer::share_map& map, std::span<const int> ids,
+  virtual evaluation evaluate(const session& s, const kvsharer::share_plan& plan, std::span<const int> ids,
                               kvsharer::index_t window, const gpu_choice& choice,
                               const evaluation_progress& on_progress = {},
                               const std::function<bool()>& cancelled = {}) = 0;
@@ -50,7 +51,7 @@ class gpu {
 
   /// [sequences][vocab]: the logits of each sequence's last position. None is empty or longer than the model's context.
   /// Throws kvsharer::error for what the device refuses.
-  virtual std::vector<std::vector<float>> logits(const session& s, const kvsharer::share_map& map,
+  virtual std::vector<std::vector<float>> logits(const session& s, const kvsharer::share_plan& plan,
                                                  const token_batch& batch, const gpu_choice& choice) = 0;
 
   /// As mini_llama::measure_throughput, in pages of 16 tokens. Throws kvsharer::error for what the device refuses.
@@ -73,5 +74,11 @@ std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_opener
 /// The same for work in `choice.type`. Throws usage_error also where that is the host's to do and not f32: there, sums
 /// and caches of evaluations are float.
 std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_choice& choice, const gpu_opener& open);
+
+/// Lets go of a GPU that does not run this model: one with sliding windows or a map of its own.
+/// Throws kvsharer::error (bad_argument) that names them where `backend` insists on it, and usage_error where the work
+/// was to be done in another type than the host's.
+void keep_for(std::unique_ptr<gpu>& card, const std::string& backend, const model_config& model,
+              const std::string& type = "f32");
 
 }  // namespace mini_llama

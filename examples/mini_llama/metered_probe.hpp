@@ -24,10 +24,10 @@ struct sample_sizes {
   bool predicts = false;         ///< their logits are made, too
 };
 
-/// Multiplications and additions of a run of layers from `first` on under `map`: the products with all weights that it
+/// Multiplications and additions of a run of layers from `first` on under `plan`: the products with all weights that it
 /// multiplies with, and of every position's attention to itself and what is before it. Nothing else is counted, so this
 /// is a floor.
-double count_operations(const model_config& c, const sample_sizes& of, const kvsharer::share_map& map,
+double count_operations(const model_config& c, const sample_sizes& of, const kvsharer::share_plan& plan,
                         kvsharer::layer_id first);
 
 /// Another probe, whose candidates it times and counts. Borrows it.
@@ -46,7 +46,7 @@ class metered_probe final : public probe {
   const std::vector<candidate_cost>& costs() const noexcept { return costs_; }
 
  private:
-  double score(const kvsharer::share_map& map, kvsharer::layer_id first) override;
+  double score(const kvsharer::share_plan& plan, kvsharer::layer_id first) override;
 
   probe& runs_;
   const model_config& config_;

@@ -18,14 +18,18 @@ namespace mini_llama {
 
 /// One decoder layer. Matrices are borrowed as stored; only the vectors are held as floats.
 struct layer_weights {
-  std::vector<float> attention_norm;  // [hidden]
-  weight query;                       // [heads * head_dim][hidden]
-  weight key, value;                  // [kv_heads * head_dim][hidden]; of a reader, never touched
-  weight output;                      // [hidden][heads * head_dim]
-  std::vector<float> output_bias;     // [hidden], or nothing: no checkpoint has one, only alignments make it
-  std::vector<float> mlp_norm;        // [hidden]
-  weight gate, up;                    // [intermediate][hidden]
-  weight down;                        // [hidden][intermediate]
+  std::vector<float> attention_norm;        // [hidden]
+  weight query;                             // [heads * head_dim][hidden]
+  weight key, value;                        // [kv_heads * head_dim][hidden]; of a reader, never touched. None (no data)
+                                            // in a layer that the model was trained to have read another
+  std::vector<float> query_bias;            // [heads * head_dim], or nothing
+  std::vector<float> key_bias, value_bias;  // [kv_heads * head_dim], or nothing
+  std::vector<float> query_norm, key_norm;  // [head_dim], or nothing: gains of each head's norm before rotation
+  weight output;                            // [hidden][heads * head_dim]
+  std::vector<float> output_bias;           // [hidden], or nothing; alignments make one, too
+  std::vector<float> mlp_norm;              // [hidden]
+  weight gate, up;                          // [intermediate][hidden]
+  weight down;                              // [hidden][intermediate]
 };
 
 /// A Llama ready to run. Matrices stay where and as the checkpoint has them, so a mapped file's pages are read when a
@@ -46,7 +50,8 @@ class model {
 
   /// Folds an alignment into a layer's queries and output, of which this model then has float copies of its own: from
   /// now on the layer is a reader. What was copied from this model before stays as it was. Throws kvsharer::error
-  /// (bad_shape) for an alignment of other heads or channels. O(hidden * heads * head_dim^2).
+  /// (bad_shape) for an alignment of other heads or channels, and (bad_argument) where norms of heads stand between
+  /// the weights and what is aligned. O(hidden * heads * head_dim^2).
   void align(int l, const kvsharer::layer_alignment& a);
 
   const model_config& config() const noexcept { return config_; }
@@ -62,10 +67,13 @@ class model {
  private:
   explicit model(std::shared_ptr<const checkpoint> file);
 
+  void add_fused(layer_weights& w, const tensor_view& fused);
+  void add_fused_bias(layer_weights& w, const tensor_view& fused) const;
+
   model_config config_;
   std::string fingerprint_;
   std::shared_ptr<const void> owner_;
-  std::vector<std::shared_ptr<const void>> folded_;
+  std::vector<std::shared_ptr<const void>> copies_;  // weights of its own: folded, or split from fused ones
   weight embedding_, head_;
   std::vector<float> final_norm_;
   std::vector<layer_weights> layers_;

@@ -7,16 +7,16 @@
 
 namespace mini_llama {
 
-/// A model on its calibration samples, as a search sees it, wherever it runs: scores maps, and keeps of the accepted
+/// A model on its calibration samples, as a search sees it, wherever it runs: scores plans, and keeps of the accepted
 /// one's run what candidates resume from.
 class probe {
  public:
   virtual ~probe() = default;
 
-  double operator()(const kvsharer::share_map& map) { return score(map, {0}); }
-  double resume(const kvsharer::share_map& map, kvsharer::layer_id first) { return score(map, first); }
+  double operator()(const kvsharer::share_plan& plan) { return score(plan, {0}); }
+  double resume(const kvsharer::share_plan& plan, kvsharer::layer_id first) { return score(plan, first); }
 
-  /// The map scored last is now the accepted one.
+  /// The plan scored last is now the accepted one.
   virtual void accept() = 0;
 
   /// How different the layers' caches are on the samples. Names are those of choices.hpp; throws usage_error for
@@ -27,9 +27,10 @@ class probe {
   virtual kvsharer::index_t layer_evaluations() const noexcept = 0;
 
  private:
-  /// Runs the samples under `map` from layer `first` on; below, it equals the accepted map.
-  virtual double score(const kvsharer::share_map& map, kvsharer::layer_id first) = 0;
+  /// Runs the samples under `plan` from layer `first` on; below, it equals the accepted plan.
+  virtual double score(const kvsharer::share_plan& plan, kvsharer::layer_id first) = 0;
 };
-static_assert(kvsharer::ResumableProbe<probe>);
+static_assert(kvsharer::ResumableProbe<probe, kvsharer::share_plan>);
+static_assert(kvsharer::ResumableProbe<probe, kvsharer::share_map>);
 
 }  // namespace mini_llama

@@ -46,7 +46,7 @@ model random_model(const model_config& config, std::uint64_t seed, dtype type) {
     const std::uint64_t key = random_tensor_key(seed, name);
     const float deviation = random_tensor_deviation(config, name);
     for (index_t i = 0; i < t.elements(); ++i) {
-      const float x = shape.size() == 1 ? 1.0f : random_weight(key, i, deviation);
+      const float x = shape.size() == 1 && !name.ends_with(".bias") ? 1.0f : random_weight(key, i, deviation);
       type == dtype::f32   ? write<float>(bytes.data(), i, x)
       : type == dtype::f16 ? write<kvsharer::float16>(bytes.data(), i, x)
                            : write<kvsharer::bfloat16>(bytes.data(), i, x);

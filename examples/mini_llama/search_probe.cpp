@@ -6,12 +6,13 @@
 #include <utility>
 
 #include "average_distances.hpp"
+#include "families/own_map.hpp"
 
 namespace mini_llama {
 
 using kvsharer::index_t;
 using kvsharer::layer_id;
-using kvsharer::share_map;
+using kvsharer::share_plan;
 
 search_probe::search_probe(const model& m, const token_batch& samples, const objective& wanted)
     : model_(m),
@@ -29,14 +30,15 @@ search_probe::search_probe(const model& m, const token_batch& samples, const obj
   embed(m, ids, accepted_inputs_[0].data());
   candidate_inputs_[0] = accepted_inputs_[0];
 
-  run(share_map::identity(m.config().layers), {0});
+  const kvsharer::share_map own = own_map(m.config());
+  run(own, {0});
   objective_ = wanted(m, hidden_, static_cast<index_t>(samples.size()));
   accept();
-  for (const sequence_slice& s : slices_) average_.add(calibration_sample{store_, s.id});
+  for (const sequence_slice& s : slices_) average_.add(calibration_sample{store_, s.id, &own});
 }
 
-double search_probe::score(const share_map& map, layer_id first) {
-  run(map, first);
+double search_probe::score(const share_plan& plan, layer_id first) {
+  run(plan, first);
   return objective_(hidden_);
 }
 
@@ -51,13 +53,13 @@ kvsharer::distance_matrix search_probe::distances(const std::string& metric, con
   return average_distances(average_, model_.config().rope, metric, keys);
 }
 
-void search_probe::run(const share_map& map, layer_id first) {
+void search_probe::run(const share_plan& plan, layer_id first) {
   first_ = first;
   store_.begin_candidate(first);
   hidden_ = accepted_inputs_[static_cast<std::size_t>(first.value)];
-  for (int l = first.value; l < map.layers(); ++l, ++layer_evaluations_) {
+  for (int l = first.value; l < plan.layers(); ++l, ++layer_evaluations_) {
     if (l > first.value) candidate_inputs_[static_cast<std::size_t>(l)] = hidden_;
-    run_layers(model_, store_, map, slices_, l, l + 1, hidden_.data(), workspace_);
+    run_layers(model_, store_, plan, slices_, l, l + 1, hidden_.data(), workspace_);
   }
   final_norm(model_, hidden_.data(), rows_, hidden_.data());
 }

@@ -14,9 +14,9 @@
 
 namespace mini_llama {
 
-/// The probe of the host: runs the calibration samples, as one batch, under a map and scores what an
-/// objective makes of the final hidden states. It keeps, of the accepted map's run, what went into every layer and what
-/// every owner stored, and so can start at the first changed layer.
+/// The probe of the host: runs the calibration samples, as one batch, under a plan and scores what an
+/// objective makes of the final hidden states. It keeps, of the accepted plan's run, what went into every layer and
+/// what every owner stored, and so can start at the first changed layer.
 ///
 /// Memory: 2 * layers * samples * tokens * (hidden + 2 * kv_heads * head_dim) floats, and the objective's.
 class search_probe final : public probe {
@@ -34,8 +34,8 @@ class search_probe final : public probe {
   kvsharer::index_t layer_evaluations() const noexcept override { return layer_evaluations_; }
 
  private:
-  double score(const kvsharer::share_map& map, kvsharer::layer_id first) override;
-  void run(const kvsharer::share_map& map, kvsharer::layer_id first);
+  double score(const kvsharer::share_plan& plan, kvsharer::layer_id first) override;
+  void run(const kvsharer::share_plan& plan, kvsharer::layer_id first);
 
   const model& model_;
   kvsharer::index_t rows_;

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "families/own_map.hpp"
 #include "files.hpp"
 
 namespace mini_llama {
@@ -28,13 +29,16 @@ const tokenizer& session::words() {
   return *words_;
 }
 
-kvsharer::share_map session::follow(const std::optional<std::filesystem::path>& strategy_file, bool align) {
-  if (!strategy_file) return kvsharer::share_map::identity(llama.config().layers);
+kvsharer::share_plan session::follow(const std::optional<std::filesystem::path>& strategy_file, bool align) {
+  if (!strategy_file) return own_map(llama.config());
   const kvsharer::strategy s = kvsharer::read_strategy(read_text_file(*strategy_file), strategy_file->string());
   kvsharer::check_same_model(s.model, identity);
-  if (align && s.alignment)
-    use(s.report.map, read_alignment(*strategy_file, *s.alignment, s.report.map, llama.config()));
-  return s.report.map;
+  require_own_readers(llama.config(), s.report.plan);
+  if (align && s.alignment) {
+    const kvsharer::share_map& map = s.report.plan.one_map(strategy_file->string() + " has an alignment, which");
+    use(map, read_alignment(*strategy_file, *s.alignment, map, llama.config()));
+  }
+  return s.report.plan;
 }
 
 void session::use(const kvsharer::share_map& map, const alignment& readers) {

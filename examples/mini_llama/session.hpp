@@ -23,17 +23,17 @@ struct session {
   /// The tokenizer, loaded when text is first needed, so that commands on token ids run without one.
   const tokenizer& words();
 
-  /// The map of a strategy file made for this model, or the identity when no file is given. With `align`, runs under
-  /// this map are from now on those of the alignment that the strategy names, if any. Throws what read_strategy,
-  /// check_same_model and read_alignment throw.
-  kvsharer::share_map follow(const std::optional<std::filesystem::path>& strategy_file, bool align = true);
+  /// The plan of a strategy file made for this model, or the identity when no file is given. With `align`, runs under
+  /// this plan are from now on those of the alignment that the strategy names, if any. Throws what read_strategy,
+  /// check_same_model and read_alignment throw, and errc::maps_differ for an alignment of two maps.
+  kvsharer::share_plan follow(const std::optional<std::filesystem::path>& strategy_file, bool align = true);
 
   /// Has runs under `map` use a model with this alignment folded in.
   void use(const kvsharer::share_map& map, const alignment& readers);
 
-  /// What runs under `map`: the model itself, or one with the map's alignment.
-  const model& model_for(const kvsharer::share_map& map) const noexcept {
-    return aligned_ && aligned_->map == map ? aligned_->llama : llama;
+  /// What runs under `plan`: the model itself, or one with the alignment of the plan's one map.
+  const model& model_for(const kvsharer::share_plan& plan) const noexcept {
+    return aligned_ && plan.is_one_map() && aligned_->map == plan.keys() ? aligned_->llama : llama;
   }
 
   std::filesystem::path directory;

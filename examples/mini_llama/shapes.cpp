@@ -53,7 +53,9 @@ model_config shape_named(const std::string& name) {
 long long count_weights(const model_config& c) {
   const long long hidden = c.hidden, head_dim = c.head_dim;
   const long long attention = hidden * head_dim * (2 * c.heads + 2 * c.kv_heads), mlp = 3 * hidden * c.intermediate;
-  return c.layers * (attention + mlp + 2 * hidden) + hidden + (c.tied_embeddings ? 1 : 2) * hidden * c.vocab;
+  const long long extra = (c.qkv_bias ? head_dim * (c.heads + 2 * c.kv_heads) : 0) + (c.output_bias ? hidden : 0) +
+                          (c.head_norms ? 2 * head_dim : 0);
+  return c.layers * (attention + mlp + 2 * hidden + extra) + hidden + (c.tied_embeddings ? 1 : 2) * hidden * c.vocab;
 }
 
 }  // namespace mini_llama

@@ -52,6 +52,7 @@ class host_meter {
   host_meter(const model& m, const kvsharer::share_map& map, const throughput_request& request)
       : model_(m),
         request_(request),
+        map_(map),
         batch_(batch_of(request, map, sizeof(E), page_tokens)),
         cache_(map,
                {request.config.layers, request.config.kv_heads, request.config.head_dim,
@@ -60,7 +61,7 @@ class host_meter {
 
   throughput run() {
     const kvsharer::cache_footprint held = cache_.footprint();
-    throughput t{.map = cache_.map(), .batch = batch_, .kv_bytes = held.keys + held.values};
+    throughput t{.map = map_, .batch = batch_, .kv_bytes = held.keys + held.values};
     std::vector<double> prefills, steps;
     for (int i = 0; i < request_.repeats && !cancelled(); ++i) {
       cache_.clear();
@@ -120,6 +121,7 @@ class host_meter {
 
   const model& model_;
   const throughput_request& request_;
+  const kvsharer::share_map& map_;
   index_t batch_;
   kvsharer::shared_cache<E, kvsharer::layout::paged<page_tokens>> cache_;
   std::vector<sequence_slice> sequences_;

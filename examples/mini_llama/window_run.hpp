@@ -11,12 +11,12 @@
 
 namespace mini_llama {
 
-/// Final hidden states of one window under one map, through a cache that holds that window alone.
+/// Final hidden states of one window under one plan, through a cache that holds that window alone.
 class window_run {
  public:
-  window_run(const session& s, const kvsharer::share_map& map, kvsharer::index_t window)
-      : model_(s.model_for(map)),
-        cache_(map, {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, window}),
+  window_run(const session& s, const kvsharer::share_plan& plan, kvsharer::index_t window)
+      : model_(s.model_for(plan)),
+        cache_(plan, {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, window}),
         hidden_(static_cast<std::size_t>(window * s.llama.config().hidden)) {}
 
   /// [ids][hidden], after the last norm; valid until the next call.
@@ -26,7 +26,7 @@ class window_run {
     const sequence_slice slice{cache_.create(), 0, rows};
     cache_.append(slice.id, rows);
     embed(model_, ids, hidden_.data());
-    run_layers(model_, cache_, cache_.map(), {&slice, 1}, 0, model_.config().layers, hidden_.data(), workspace_);
+    run_layers(model_, cache_, cache_.plan(), {&slice, 1}, 0, model_.config().layers, hidden_.data(), workspace_);
     final_norm(model_, hidden_.data(), rows, hidden_.data());
     return hidden_.data();
   }

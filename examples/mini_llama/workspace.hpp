@@ -17,7 +17,7 @@ namespace mini_llama {
 /// {}.
 struct work_counters {
   kvsharer::index_t layer_rows = 0;  ///< rows that went through a layer's attention and MLP
-  kvsharer::index_t kv_rows = 0;     ///< rows whose keys and values were projected
+  kvsharer::index_t kv_rows = 0;     ///< rows of keys and rows of values that were projected, added up
   friend bool operator==(work_counters, work_counters) = default;
 };
 

@@ -9,6 +9,7 @@ namespace kvsharer::inline v0 {
 enum class errc : int;
 enum class memory_space : std::uint8_t;
 enum class fold_scope : std::uint8_t;
+enum class kv_part : std::uint8_t;
 
 struct layer_id;
 struct layer_pair;
@@ -21,6 +22,7 @@ struct float8_e5m2;
 
 class error;
 class share_map;
+class share_plan;
 class distance_matrix;
 class calibration_average;
 

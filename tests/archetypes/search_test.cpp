@@ -61,7 +61,7 @@ const std::vector<int> expected_owners{0, 0, 2, 2};
 
 void check_report(const search_report& report) {
   CHECK(report.status == search_status::complete);
-  CHECK(report.map == share_map::from_owners(expected_owners).value());
+  CHECK(report.map() == share_map::from_owners(expected_owners).value());
   CHECK(report.pairs_skipped == 2);
   REQUIRE(report.candidates.size() == expected_candidates.size());
   for (std::size_t i = 0; i < expected_candidates.size(); ++i) {
@@ -112,7 +112,7 @@ TEST_CASE("find_share_map takes any ResumableProbe, and gives the same map for l
   check_report(report);
   CHECK(probe.honest);
   CHECK(probe.resumed == 4);
-  CHECK(probe.accepted == report.map);
+  CHECK(probe.accepted == report.map());
   CHECK(report.layer_evaluations == (4 - 3) + (4 - 2) + (4 - 2) + (4 - 1));
   CHECK(report.layer_evaluations_without_resume == 4 * 4);
 
@@ -126,12 +126,12 @@ TEST_CASE("find_best_share_map takes any FidelityProbe, and tells a ResumablePro
   const share_map expected = share_map::from_owners(std::vector{0, 0, 2, 0}).value();
   archetypes::probe probe(2);
   const search_report report = find_best_share_map(4, probe, {.share = 2, .lazy = false});
-  CHECK(report.map == expected);
+  CHECK(report.map() == expected);
   CHECK(probe.calls == 1 + 6 + 3);
 
   for (int beam : {1, 3}) {
     archetypes::resumable_probe resumable(4, 2);
-    CHECK(find_best_share_map(4, resumable, {.share = 2, .beam = beam, .lazy = false}).map == expected);
+    CHECK(find_best_share_map(4, resumable, {.share = 2, .beam = beam, .lazy = false}).map() == expected);
     CHECK(resumable.honest);
     CHECK(resumable.accepted == expected);
     // Maps that are continued or returned run once more; neither (1,0) nor (3,0) was the last one scored of its step.

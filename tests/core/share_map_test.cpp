@@ -76,8 +76,7 @@ TEST_CASE("invariants hold for random step sequences") {
     for (int l = 0; l < layers; ++l) {
       CHECK(m.owner({l}) <= layer_id{l});
       CHECK(m.owner(m.owner({l})) == m.owner({l}));
-      CHECK(m.owns_keys({l}) == (m.key_owner({l}) == layer_id{l}));
-      CHECK(m.owns_values({l}) == (m.value_owner({l}) == layer_id{l}));
+      CHECK(m.owns({l}) == (m.owner({l}) == layer_id{l}));
     }
     CHECK(m.reader_count() == steps);
   }

@@ -38,5 +38,5 @@ TEST_CASE("a policy of your own ranks pairs, and the search follows it") {
   const auto probe = [](const kvsharer::share_map&) { return 0.9; };
   const auto found = kvsharer::find_share_map(distances, nearby_dissimilar_first{1}, probe, {.share = 2});
   // [/use]
-  CHECK(found.map == kvsharer::share_map::from_owners(std::vector{0, 1, 1, 1}).value());
+  CHECK(found.map() == kvsharer::share_map::from_owners(std::vector{0, 1, 1, 1}).value());
 }

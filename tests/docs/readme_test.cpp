@@ -92,7 +92,7 @@ kvsharer::shared_cache<> share_and_run(engine& engine, const prompts& calibratio
   const auto probe = [&](const share_map& map) { return engine.similarity(calibration, map); };
   const auto found = find_share_map(distances, policy::dissimilar_first{}, probe, {.share = engine.layers / 4});
 
-  shared_cache<> cache(found.map, engine.shape());  // every request: memory for owner layers only
+  shared_cache<> cache(found.plan, engine.shape());  // every request: memory for owner layers only
   const sequence_id id = cache.create();
   const auto tokens = static_cast<index_t>(text.size()), first = cache.append(id, tokens);
   engine.begin(text);
@@ -112,11 +112,11 @@ TEST_CASE("the example computes what an engine with its own shared cache compute
   const prompts calibration = example::make_samples(4, 10);
   const std::vector<int> text{3, 14, 15, 9, 26, 5};
   const kvsharer::shared_cache<> cache = share_and_run(e, calibration, text);
-  CHECK(cache.map().reader_count() == 2);
+  CHECK(cache.plan().keys().reader_count() == 2);
   CHECK(cache.footprint().keys * 8 ==
         kvsharer::shared_cache<>(kvsharer::share_map::identity(8), e.shape()).footprint().keys * 6);
 
-  flat_engine other(e.model(), cache.map(), 64);
+  flat_engine other(e.model(), cache.plan().keys(), 64);
   const numbers states = other.run(text), hidden = e.hidden();
   for (std::size_t i = 0; i < hidden.size(); ++i)
     CHECK(hidden[i] == doctest::Approx(states[states.size() - hidden.size() + i]).epsilon(1e-4));

@@ -82,8 +82,8 @@ TEST_CASE("a resumed search finds the same map and the same scores for less work
   options.resume = false;
   const auto whole = kvsharer::find_share_map(distances(), kvsharer::policy::dissimilar_first{}, same_probe, options);
   // [/compare]
-  CHECK(resumed.map == whole.map);
-  CHECK(resumed.map.reader_count() == 3);
+  CHECK(resumed.map() == whole.map());
+  CHECK(resumed.map().reader_count() == 3);
   REQUIRE(resumed.candidates.size() == whole.candidates.size());
   for (std::size_t i = 0; i < whole.candidates.size(); ++i)
     CHECK(resumed.candidates[i].score == whole.candidates[i].score);
@@ -109,14 +109,14 @@ TEST_CASE("a search tells how far it is, can be stopped, and keeps to pairs that
   // [/options]
   // [read-report]
   const auto found = kvsharer::find_share_map(distances(), kvsharer::policy::suffix_first{}, probe, options);
-  if (found.status == kvsharer::search_status::cancelled) CHECK(found.map.layers() == layers);  // valid, but partial
+  if (found.status == kvsharer::search_status::cancelled) CHECK(found.map().layers() == layers);  // valid, but partial
   for (const kvsharer::candidate& tried : found.candidates)
     if (tried.outcome == kvsharer::verdict::accepted) CHECK(tried.score > options.threshold);
   // [/read-report]
   CHECK(found.status == kvsharer::search_status::cancelled);
   CHECK(last_tried == 2);
   CHECK(found.candidates.size() == 2);
-  for (layer_id l{0}; l.value < layers; ++l.value) CHECK(found.map.owner(l).value % 2 == l.value % 2);
+  for (layer_id l{0}; l.value < layers; ++l.value) CHECK(found.map().owner(l).value % 2 == l.value % 2);
 }
 
 TEST_CASE("best first needs no distances, and finds no worse a first step than any ranking") {
@@ -126,8 +126,8 @@ TEST_CASE("best first needs no distances, and finds no worse a first step than a
   const auto best = kvsharer::find_best_share_map(layers, probe, {.share = 3});
   const auto for_prefill = kvsharer::find_best_share_map(layers, same_probe, {.share = 3, .suffix_only = true});
   // [/best-first]
-  CHECK(best.map.reader_count() == 3);
-  CHECK(for_prefill.map.last_owner() == layer_id{layers - 4});
+  CHECK(best.map().reader_count() == 3);
+  CHECK(for_prefill.map().last_owner() == layer_id{layers - 4});
   for (const kvsharer::candidate& tried : best.candidates) {
     if (tried.outcome != kvsharer::verdict::accepted) continue;
     for (layer_id owner{0}; owner.value < layers; ++owner.value)

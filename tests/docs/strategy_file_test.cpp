@@ -45,7 +45,7 @@ share_map load(const std::filesystem::path& file, const kvsharer::model_identity
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   const kvsharer::strategy found = kvsharer::read_strategy(text, file.string());
   kvsharer::check_same_model(found.model, running);  // throws E603 and names what differs
-  return found.report.map;
+  return found.report.map();
 }
 // [/load]
 
@@ -71,7 +71,7 @@ TEST_CASE("a strategy is saved, loaded and refused for another model") {
 
   const std::filesystem::path file = std::filesystem::temp_directory_path() / "kvsharer_docs_strategy_file_test.json";
   save(file, found);
-  CHECK(load(file, model) == report.map);
+  CHECK(load(file, model) == report.map());
   CHECK(!std::filesystem::exists(file.string() + ".part"));
   kvsharer::model_identity other = model;
   other.fingerprint = "ffffffff";
@@ -80,7 +80,7 @@ TEST_CASE("a strategy is saved, loaded and refused for another model") {
   CHECK_THROWS_AS(load(file, model), kvsharer::error);
 
   // [python]
-  const std::string dictionary = kvsharer::python_map(report.map);
+  const std::string dictionary = kvsharer::python_map(report.map());
   CHECK(dictionary == "{0: 0, 1: 1, 2: 1}");
   // [/python]
 

@@ -46,7 +46,7 @@ struct cached_engine {
   numbers run_token(int token, kvsharer::sequence_id id) {
     const index_t position = cache.append(id, 1);  // room in every owner layer
     numbers stream = weights.embed(token);
-    for (layer_id l{0}; l.value < cache.map().layers(); ++l.value)
+    for (layer_id l{0}; l.value < cache.plan().layers(); ++l.value)
       stream = run_layer(l, std::move(stream), id, position);
     return toy_model::normalised(stream);
   }
@@ -103,7 +103,7 @@ TEST_CASE("the tutorial, from calibration to a shared cache") {
   const kvsharer::search_report found =
       kvsharer::find_share_map(distances, kvsharer::policy::dissimilar_first{}, probe, {.share = 2, .threshold = 0.5});
   if (found.status != kvsharer::search_status::complete) MESSAGE("only ", found.accepted(), " layers can share");
-  const kvsharer::share_map map = found.map;
+  const kvsharer::share_map map = found.map();
   // [/search]
   CHECK(map.reader_count() == 2);
   CHECK(found.score > 0.5);

@@ -18,15 +18,15 @@ TEST_CASE("one search serves both engines and leaves the asked number of readers
   const auto flat = example::find_sharing<example::flat_engine>(model, samples, 3);
   const auto paged = example::find_sharing<example::paged_engine>(model, samples, 3);
   CHECK(flat.status == kvsharer::search_status::complete);
-  CHECK(flat.map.reader_count() == 3);
-  CHECK(flat.map == paged.map);
+  CHECK(flat.map().reader_count() == 3);
+  CHECK(flat.map() == paged.map());
   CHECK(flat.score == paged.score);
   CHECK(flat.candidates.size() == paged.candidates.size());
 
   // The score can be had again from the cacheless run of the same map.
   double score = 0;
   for (const std::vector<int>& text : samples) {
-    const plain_run full(model, share_map::identity(toy_model::layers), text), shared(model, flat.map, text);
+    const plain_run full(model, share_map::identity(toy_model::layers), text), shared(model, flat.map(), text);
     double dot = 0, a = 0, b = 0;
     for (std::size_t t = 0; t < text.size(); ++t)
       for (std::size_t c = 0; c < toy_model::width; ++c) {

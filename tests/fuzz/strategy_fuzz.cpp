@@ -5,7 +5,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {
     const kvsharer::strategy s = kvsharer::read_strategy(fuzz::text(data, size));
-    fuzz::promise(s.report.map.layers() == s.model.layers, "the map is of the model");
+    fuzz::promise(s.report.plan.layers() == s.model.layers, "the map is of the model");
     const std::string written = kvsharer::write_strategy(s);
     fuzz::promise(kvsharer::write_strategy(kvsharer::read_strategy(written)) == written, "what is written is read");
   } catch (const kvsharer::error&) {

@@ -18,15 +18,15 @@ strategy example() {
   strategy s;
   s.model = {4, 2, 64, "half-split theta=10000 scaling=none", "0123abcd"};
   s.settings = {2, 0.5, "mean-row-norm", "random", 18446744073709551615u, "mean-of-cosines", 30, 64};
-  s.report.map = share_map::from_owners(std::vector{0, 1, 0, 0}).value();
+  s.report.plan = share_map::from_owners(std::vector{0, 1, 0, 0}).value();
   s.report.score = 0.1 + 0.2;
   s.report.pairs_ranked = 6;
   s.report.pairs_skipped = 1;
   s.report.layer_evaluations = 9;
   s.report.layer_evaluations_without_resume = 12;
-  s.report.candidates = {{{{2}, {0}}, 0, 7.25, 0.9, verdict::accepted, {2}},
-                         {{{3}, {1}}, 2, 5.5, std::nan(""), verdict::not_finite, {3}},
-                         {{{3}, {0}}, 3, 1.0 / 3, 0.1 + 0.2, verdict::accepted, {3}}};
+  s.report.candidates = {{{{2}, {0}}, kv_part::both, 0, 7.25, 0.9, verdict::accepted, {2}},
+                         {{{3}, {1}}, kv_part::both, 2, 5.5, std::nan(""), verdict::not_finite, {3}},
+                         {{{3}, {0}}, kv_part::both, 3, 1.0 / 3, 0.1 + 0.2, verdict::accepted, {3}}};
   s.distances = distance_matrix(4);
   for (layer_pair p : all_pairs(4)) s.distances.set(p, std::sqrt(2.0 + p.reader.value * 10 + p.owner.value));
   return s;
@@ -69,7 +69,7 @@ TEST_CASE("a strategy comes back as it was written, to the last bit") {
   CHECK(back.model == s.model);
   CHECK(back.settings == s.settings);
   CHECK(back.distances == s.distances);
-  CHECK(back.report.map == s.report.map);
+  CHECK(back.report.map() == s.report.map());
   CHECK(back.report.score == s.report.score);
   CHECK(back.report.status == s.report.status);
   CHECK(back.report.pairs_ranked == 6);
@@ -119,7 +119,7 @@ TEST_CASE("what is not a strategy is refused with the file's name and the reason
   CHECK(refusal("{}") == errc::strategy_syntax);
   CHECK(refusal("[1, 2]") == errc::strategy_syntax);
   CHECK(refusal(good.substr(0, good.size() / 2)) == errc::strategy_syntax);
-  CHECK(refusal(replaced(good, "\"kvsharer_strategy\": 1", "\"kvsharer_strategy\": 2")) == errc::strategy_version);
+  CHECK(refusal(replaced(good, "\"kvsharer_strategy\": 1", "\"kvsharer_strategy\": 3")) == errc::strategy_version);
   CHECK(refusal(replaced(good, "\"kvsharer_strategy\": 1", "\"kvsharer_strategy\": \"one\"")) ==
         errc::strategy_version);
   CHECK(refusal(replaced(good, "[0,1,0,0]", "[0,1,3,0]")) == errc::bad_map);
@@ -162,6 +162,40 @@ TEST_CASE("a strategy of another model is refused, naming what differs") {
                        error);
 }
 
+TEST_CASE("keys and values with maps of their own have two maps in a file of the second version") {
+  strategy s = example();
+  s.settings.order = "best";
+  s.settings.beam = 1;
+  s.settings.apart = true;
+  const share_map values = share_map::from_owners(std::vector{0, 0, 2, 2}).value();
+  s.report.plan = share_plan(s.report.plan.keys(), values);
+  s.report.candidates[0].part = kv_part::keys;
+  s.report.candidates[2].part = kv_part::values;
+  const std::string text = write_strategy(s);
+  CHECK(text.find("\"kvsharer_strategy\": 2,\n  \"key_map\": [0,1,0,0],\n  \"value_map\": [0,0,2,2],\n") !=
+        std::string::npos);
+  CHECK(text.find("layer_map") == std::string::npos);
+  const strategy back = read_strategy(text);
+  CHECK(back.report.plan == s.report.plan);
+  CHECK(back.settings == s.settings);
+  for (std::size_t i = 0; i < 3; ++i) CHECK(back.report.candidates[i].part == s.report.candidates[i].part);
+  CHECK(write_strategy(back) == text);
+  CHECK(refusal(replaced(text, "\"value_map\"", "\"other_map\"")) == errc::strategy_syntax);
+  CHECK(refusal(replaced(text, "[0,0,2,2]", "[0,0,3,2]")) == errc::bad_map);
+  CHECK(refusal(replaced(text, "[0,0,2,2]", "[0,0,2]")) == errc::bad_map);
+  CHECK(refusal(replaced(text, "\"part\":\"keys\"", "\"part\":\"locks\"")) == errc::strategy_syntax);
+  CHECK_THROWS_WITH_AS((void)python_map(back.report.plan),
+                       "kvsharer E304: the Python dictionary {layer: source} takes one map for keys and values, and "
+                       "those of this plan differ from layer 1 on",
+                       error);
+}
+
+TEST_CASE("a file without a second map means one for both") {
+  const strategy back = read_strategy(write_strategy(example()));
+  CHECK(back.report.plan.is_one_map());
+  CHECK(back.report.plan.values() == example().report.map());
+}
+
 TEST_CASE("the map as the Python tools take it") {
-  CHECK(python_map(example().report.map) == "{0: 0, 1: 1, 2: 0, 3: 0}");
+  CHECK(python_map(example().report.map()) == "{0: 0, 1: 1, 2: 0, 3: 0}");
 }

@@ -85,7 +85,7 @@ TEST_CASE("resumed or not, guessing or not, with any beam: same map, same scores
           const auto a = kvsharer::find_best_share_map(6, resuming, options);
           options.resume = false;
           const auto b = kvsharer::find_best_share_map(6, whole, options);
-          CHECK(a.map == b.map);
+          CHECK(a.map() == b.map());
           CHECK(a.accepted() == 4);
           CHECK(a.score == b.score);
           REQUIRE(a.candidates.size() == b.candidates.size());
@@ -94,7 +94,7 @@ TEST_CASE("resumed or not, guessing or not, with any beam: same map, same scores
           CHECK(whole.layer_evaluations() == 6 + b.layer_evaluations);
           CHECK(a.layer_evaluations < b.layer_evaluations);
           // The probe holds the run of the map that was found: resuming at its last layer gives its score.
-          CHECK(resuming.resume(a.map, {5}) == a.score);
+          CHECK(resuming.resume(a.map(), {5}) == a.score);
         }
 }
 

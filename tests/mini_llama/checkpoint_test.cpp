@@ -282,9 +282,9 @@ TEST_CASE("a configuration that asks for more than there is fails before it take
 
 TEST_CASE("tensors that the forward pass would leave out are refused by name") {
   const std::pair<const char*, const char*> cases[] = {
-      {"model.layers.0.self_attn.q_proj.bias", "models with biases are not supported"},
-      {"model.layers.1.mlp.down_proj.bias", "models with biases are not supported"},
-      {"model.layers.0.self_attn.q_norm.weight", "a norm of queries or keys"},
+      {"model.layers.0.self_attn.q_proj.bias", "a bias, which config.json does not call for"},
+      {"model.layers.1.mlp.down_proj.bias", "a bias, which config.json does not call for"},
+      {"model.layers.0.self_attn.q_norm.weight", "a norm of queries or keys, which its architecture does not have"},
       {"model.layers.0.self_attn.q_proj.weight_scale", "not part of the supported models"},
       {"model.layers.0.block_sparse_moe.gate.weight", "not part of the supported models"},
       {"model.layers.2.mlp.up_proj.weight", "a layer that config.json does not count"},

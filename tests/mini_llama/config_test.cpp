@@ -162,23 +162,91 @@ TEST_CASE("what the forward pass would not honour is refused by name") {
   check_refused(llama2(), R"({"model_type": "mistral"})", "model_type mistral");
   check_refused(llama2(), R"({"architectures": null, "model_type": null})", "names neither");
   check_refused(llama2(), R"({"architectures": ["A", "B"]})", "\"architectures\"");
-  check_refused(llama2(), R"({"attention_bias": true})", "\"attention_bias\": true is not supported");
+  check_refused(mistral(), R"({"attention_bias": true})",
+                "\"attention_bias\": true is not supported for MistralForCausalLM");
+  check_refused(llama2(), R"({"bias": true})", "\"bias\": true is not supported for LlamaForCausalLM");
   check_refused(llama2(), R"({"mlp_bias": true})", "\"mlp_bias\": true is not supported");
   check_refused(llama2(), R"({"hidden_act": "gelu"})", "\"hidden_act\": \"gelu\"");
   check_refused(llama2(), R"({"quantization_config": {"bits": 4}})", "quantization_config");
-  check_refused(llama2(), R"({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]})", "Qwen3ForCausalLM");
+  check_refused(llama2(), R"({"model_type": "qwen3_moe", "architectures": ["Qwen3MoeForCausalLM"]})",
+                "Qwen3MoeForCausalLM (model_type qwen3_moe) is not supported; known are LlamaForCausalLM, "
+                "MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, InternLM2ForCausalLM");
   check_refused(llama2(), R"({"num_local_experts": 8})", "num_local_experts");
   check_refused(llama2(), R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor");
   check_refused(llama2(), R"({"layer_types": ["full_attention", "sliding_attention"]})", "layer_types");
-  check_refused(mistral(), R"({"sliding_window": 4096})", "\"sliding_window\": 4096 is shorter than the context");
-  check_refused(qwen2(), R"({"use_sliding_window": true})", "\"use_sliding_window\": true");
-  json silent = mistral();
-  silent.erase("sliding_window");
-  check_refused(silent, "{}", "says nothing of \"sliding_window\"");
+  json kinds = llama2();
+  kinds["layer_types"] = json(22, "chunked_attention");
+  check_refused(kinds, "{}", "only full_attention and sliding_attention are supported");
+  kinds["layer_types"] = json(22, "sliding_attention");
+  check_refused(kinds, "{}", "lacks \"sliding_window\"");
+}
+
+TEST_CASE("windows of layers, by rule and by name") {
+  CHECK(read(llama2()).windows.empty());
+  json m = mistral();
+  CHECK(read(m).windows.empty());  // null: the model has none
+  m["sliding_window"] = 4096;
+  CHECK(read(m).windows == std::vector(22, 4096));
+  m.erase("sliding_window");
+  CHECK(read(m).windows == std::vector(22, 4096));  // nothing said: the architecture's default
+  m["max_position_embeddings"] = 4096;
+  CHECK(read(m).windows.empty());  // no position sees further
+
+  json q = qwen2();
+  CHECK(read(q).windows.empty());
+  q["use_sliding_window"] = true;
+  std::vector<int> expected(22, 0);
+  expected[21] = 4096;
+  CHECK(read(q).windows == expected);
+  q["max_window_layers"] = 0;
+  CHECK(read(q).windows == std::vector(22, 4096));
+  q["max_window_layers"] = 22;
+  CHECK(read(q).windows.empty());
+}
+
+TEST_CASE("models that share already: the last layers read the last one of their kind below them") {
+  json c = llama2();
+  c["num_hidden_layers"] = 7;
+  c["sliding_window"] = 512;
+  c["layer_types"] = {"sliding_attention", "full_attention",    "sliding_attention", "sliding_attention",
+                      "full_attention",    "sliding_attention", "full_attention"};
+  c["num_kv_shared_layers"] = 3;
+  CHECK(read(c).windows == std::vector{512, 0, 512, 512, 0, 512, 0});
+  CHECK(read(c).kv_owners == std::vector{0, 1, 2, 3, 1, 3, 1});
+  c["num_kv_shared_layers"] = 0;
+  CHECK(read(c).kv_owners.empty());
+  c["num_kv_shared_layers"] = 6;
+  check_refused(c, "{}", "below layer 1 no layer of its kind stores");
+  c["num_kv_shared_layers"] = 7;
+  check_refused(c, "{}", "leaves no layer that stores");
+}
+
+TEST_CASE("what families differ in") {
+  CHECK(!read(llama2()).qkv_bias);
+  CHECK(!read(llama2()).output_bias);
+  json c = llama2();
+  c["attention_bias"] = true;
+  CHECK(read(c).qkv_bias);
+  CHECK(read(c).output_bias);
+  CHECK(read(qwen2()).qkv_bias);
+  CHECK(!read(qwen2()).output_bias);
+  json q3 = qwen2();
+  q3["model_type"] = "qwen3";
+  q3["architectures"] = {"Qwen3ForCausalLM"};
+  CHECK(read(q3).head_norms);
+  CHECK(!read(q3).qkv_bias);
+  CHECK(read(q3).head_dim == 128);
+  json i = llama2();
+  i["model_type"] = "internlm2";
+  i["architectures"] = {"InternLM2ForCausalLM"};
+  i["bias"] = false;
+  i["rope_scaling"] = {{"type", "dynamic"}, {"factor", 2.0}};  // changes nothing within the context
+  CHECK(read(i).rope.identity() == "half-split theta=10000 scaling=none");
+  CHECK(std::string(read(i).names->fused) == "attention.wqkv");
 }
 
 TEST_CASE("rotations that are not supported or not whole are refused") {
-  for (const char* type : {"yarn", "dynamic", "longrope", "su", "mrope"})
+  for (const char* type : {"yarn", "longrope", "su", "mrope"})
     CHECK(has(refused(llama2(), {{"rope_scaling", {{"rope_type", type}, {"factor", 2.0}}}}),
               std::string("the rotation type \"") + type + "\""));
   check_refused(llama2(), R"({"rope_scaling": {"type": "linear"}})", "lacks \"rope_scaling.factor\"");

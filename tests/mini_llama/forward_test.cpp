@@ -40,7 +40,8 @@ std::vector<int> text(std::size_t tokens, unsigned seed = 1) {
 }
 
 template <class Layout = kvsharer::layout::head_major>
-kvsharer::shared_cache<float, Layout> cache_for(const share_map& map, index_t sequences = 1, Layout layout = {}) {
+kvsharer::shared_cache<float, Layout> cache_for(const kvsharer::share_plan& map, index_t sequences = 1,
+                                                Layout layout = {}) {
   const model_config& c = llama.config();
   return {map, {c.layers, c.kv_heads, c.head_dim, 96}, {.max_sequences = sequences}, layout};
 }
@@ -88,13 +89,40 @@ TEST_CASE("all logits follow the textbook's Llama, under every map") {
   CHECK(std::abs(full.back()[0] - shared.back()[0]) > 1e-3);
 }
 
+TEST_CASE("keys of one owner and values of another: the textbook's logits, a short prefill's bits, half the products") {
+  const std::vector<int> ids = text(23), key_owners{0, 1, 0, 1, 4, 1}, value_owners{0, 0, 2, 2, 0, 5};
+  const kvsharer::share_plan plan(share_map::from_owners(key_owners).value(),
+                                  share_map::from_owners(value_owners).value());
+  kvsharer::shared_cache<> cache = cache_for(plan);
+  const sequence_id id = cache.create();
+  const std::vector<float> logits = run(cache, id, ids, outputs::all_logits);
+  const tiny_llama::rows expected =
+      tiny_llama::textbook_run(llama.config(), *weights, key_owners, ids, {}, value_owners).logits;
+  double worst = 0;
+  for (std::size_t t = 0; t < ids.size(); ++t)
+    for (std::size_t v = 0; v < 61; ++v)
+      worst = std::max(worst, std::abs(static_cast<double>(logits[t * 61 + v]) - expected[t][v]));
+  CHECK(worst < 2e-5);
+  const auto one_map = tiny_llama::logits(llama.config(), *weights, key_owners, ids);
+  CHECK(std::abs(one_map.back()[0] - expected.back()[0]) > 1e-4);
+
+  auto whole = cache_for(plan, 2), brief = cache_for(plan);
+  CHECK(largest_difference(run(whole, whole.create(), ids, outputs::last_logits, {.short_prefill = false}),
+                           run(brief, brief.create(), ids, outputs::last_logits)) < 1e-6);
+  workspace w;
+  const sequence_slice slice{whole.create(), 0, 23};
+  (void)whole.append(slice.id, 23);
+  (void)forward(llama, whole, {&slice, 1}, ids, {.short_prefill = false}, w);
+  CHECK(w.counters.kv_rows == 6 * 23);  // three planes of keys and three of values
+}
+
 /// What an engine without a layer map has: keys and values per layer, [token][kv_head][channel].
 struct unshared_store {
-  share_map identity = share_map::identity(llama.config().layers);
+  kvsharer::share_plan identity = share_map::identity(llama.config().layers);
   std::vector<std::vector<float>> all_keys{6}, all_values{6};
   index_t length = 0;
 
-  const share_map& map() const { return identity; }
+  const kvsharer::share_plan& plan() const { return identity; }
   index_t append(sequence_id, index_t tokens) { return std::exchange(length, length + tokens); }
   void store(kvsharer::layer_id l, sequence_id, index_t, index_t tokens, const float* keys, const float* values) {
     const auto layer = static_cast<std::size_t>(l.value);
@@ -135,7 +163,7 @@ TEST_CASE("projecting the keys and values of readers changes no bit, and leaving
     cache.append(slice.id, 20);
     w.counters = {};
     forward(llama, cache, {&slice, 1}, ids, {.want = outputs::all_logits, .project_readers = readers}, w);
-    CHECK(w.counters == work_counters{.layer_rows = 6 * 20, .kv_rows = (readers ? 6 : 4) * 20});
+    CHECK(w.counters == work_counters{.layer_rows = 6 * 20, .kv_rows = 2 * (readers ? 6 : 4) * 20});
   }
 }
 
@@ -226,7 +254,7 @@ TEST_CASE("short prefill gives the last logits of the whole, for less work") {
       const auto out = forward(llama, cache, {&slice, 1}, ids, {.short_prefill = shorter}, w);
       logits[shorter] = {out.begin(), out.end()};
       const index_t rows = shorter ? 33 * last_owner + (6 - last_owner) : 33 * 6;
-      CHECK(w.counters == work_counters{.layer_rows = rows, .kv_rows = 33 * map.owner_count()});
+      CHECK(w.counters == work_counters{.layer_rows = rows, .kv_rows = 33 * 2 * map.owner_count()});
       // The cache is complete, so decoding goes on as ever.
       const auto next = run(cache, id, std::vector<int>{9}, outputs::last_logits);
       logits[shorter].insert(logits[shorter].end(), next.begin(), next.end());

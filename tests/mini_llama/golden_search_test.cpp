@@ -72,7 +72,7 @@ TEST_CASE("the strategies are the golden ones, candidate by candidate") {
     const kvsharer::search_report report =
         golden_strategy.share == 6 ? six().strategy.report : search(golden_strategy.share, true).strategy.report;
     std::vector<int> owners;
-    for (kvsharer::layer_id l{0}; l.value < 24; ++l.value) owners.push_back(report.map.owner(l).value);
+    for (kvsharer::layer_id l{0}; l.value < 24; ++l.value) owners.push_back(report.map().owner(l).value);
     CHECK(owners == golden_strategy.layer_map);
     CHECK(report.status == kvsharer::search_status::complete);
     CHECK(report.score == doctest::Approx(golden_strategy.similarity).epsilon(1e-3));
@@ -90,7 +90,7 @@ TEST_CASE("the strategies are the golden ones, candidate by candidate") {
 TEST_CASE("resuming at the first changed layer changes no bit and saves layer evaluations") {
   const search_outcome &resumed = six(), whole = search(6, false);
   const kvsharer::search_report &a = resumed.strategy.report, &b = whole.strategy.report;
-  CHECK(a.map == b.map);
+  CHECK(a.map() == b.map());
   CHECK(a.score == b.score);
   REQUIRE(a.candidates.size() == b.candidates.size());
   kvsharer::index_t skipped = 0;

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "find_sharing.hpp"
 #include "mini_llama/played_gpu.hpp"
@@ -67,7 +68,7 @@ TEST_CASE("a search asks the GPU that it is given for its probe, and no other") 
   CHECK(calls.types == std::vector<std::string>{"f32"});
   const search_outcome here = find_sharing(s, samples, {.share = 3});
   CHECK(calls.probes == 1);
-  CHECK(there.strategy.report.map == here.strategy.report.map);
+  CHECK(there.strategy.report.map() == here.strategy.report.map());
   CHECK(there.strategy.report.score == here.strategy.report.score);
   CHECK(there.layer_evaluations == here.layer_evaluations);
 }
@@ -94,6 +95,42 @@ TEST_CASE("the host computes in f32 and says so") {
   CHECK(choose_backend("cpu", gpu_choice{}, failing(errc::no_device, asked)) == nullptr);
   CHECK(has(usage("cpu", {.type = "f16"}), "\"f16\""));
   CHECK(has(usage("auto", {.type = "bf16"}), "--backend cuda"));
+}
+
+TEST_CASE("a GPU is kept for models that it runs, and given back or refused, naming what it lacks, for others") {
+  gpu_calls calls;
+  const auto kept = [&](const std::string& backend, const model_config& c, const std::string& type = "f32") {
+    std::unique_ptr<gpu> card = std::make_unique<played_gpu>(calls);
+    keep_for(card, backend, c, type);
+    return card != nullptr;
+  };
+  const tiny_checkpoint files;
+  const model_config plain = session(files.directory()).llama.config();
+  CHECK(kept("auto", plain));
+  CHECK(kept("cuda", plain, "bf16"));
+  model_config biased = plain;
+  biased.qkv_bias = biased.output_bias = biased.head_norms = true;
+  CHECK(kept("cuda", biased));
+
+  model_config windowed = plain, sharing = plain;
+  windowed.windows.assign(static_cast<std::size_t>(plain.layers), 4);
+  for (int l = 0; l < plain.layers; ++l) sharing.kv_owners.push_back(l / 2 * 2);
+  const std::pair<model_config, std::string> refused[] = {{windowed, "sliding windows"}, {sharing, "a layer map"}};
+  for (const auto& [config, what] : refused) {
+    CAPTURE(what);
+    CHECK_FALSE(kept("auto", config));
+    std::string text = "(nothing was refused)";
+    try {
+      kept("cuda", config);
+    } catch (const kvsharer::error& e) {
+      text = e.what();
+    }
+    CHECK(has(text, what));
+    CHECK(has(text, "--backend cpu"));
+  }
+  CHECK_THROWS_AS(kept("auto", windowed, "bf16"), usage_error);  // the host would compute in another type
+  std::unique_ptr<gpu> none;
+  CHECK_NOTHROW(keep_for(none, "cpu", windowed));
 }
 
 }  // namespace

@@ -118,7 +118,7 @@ TEST_CASE("orders by divergence find what a search by divergence finds") {
                                                .metric = "flat",
                                                .order = order.substr(0, order.find(':')),
                                                .objective = "kl"});
-    const auto owners = found.strategy.report.map.owners();
+    const auto owners = found.strategy.report.plan.keys().owners();
     CHECK(lines[i].at("layer_map") == std::vector<int>(owners.begin(), owners.end()));
     CHECK(lines[i].at("score") == found.strategy.report.score);
     CHECK(lines[i].at("score") < 0);

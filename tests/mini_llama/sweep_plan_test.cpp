@@ -68,6 +68,14 @@ TEST_CASE("orders that rank nothing stand with one metric, and those by divergen
   CHECK(rule_of("best-suffix:kl").order == "best-suffix");
   CHECK(rule_of("best-suffix:kl").objective == "kl");
   CHECK(rule_of("suffix").objective == "cosine");
+  for (const std::string parts : {"apart", "keys", "values"}) {
+    CHECK(rule_of("best:" + parts).order == "best");
+    CHECK(rule_of("best:" + parts).objective == "cosine");
+    CHECK(rule_of("best:" + parts).parts == parts);
+    CHECK(make_plan({.share = {"2"}, .order = {"best:" + parts}}, 24).size() == 1);
+    CHECK(has(refused({.order = {"similar:" + parts}}), "as in random:5"));
+  }
+  CHECK(rule_of("best:kl").parts == "together");
 }
 
 TEST_CASE("impossible plans are refused, saying what is possible") {

@@ -22,6 +22,8 @@
 #include "generation.hpp"
 #include "mini_llama/program.hpp"
 #include "mini_llama/tiny_checkpoint.hpp"
+#include "report/page.hpp"
+#include "report/results.hpp"
 #include "sweep/calibrated.hpp"
 #include "sweep/results_file.hpp"
 
@@ -90,7 +92,7 @@ TEST_CASE("a line says what search, eval and generate say") {
   const search_outcome found =
       find_sharing(tiny(), samples, {.share = 4, .metric = "flat", .order = "random", .seed = 0});
   const kvsharer::search_report& r = found.strategy.report;
-  CHECK(line.at("layer_map") == std::vector<int>(r.map.owners().begin(), r.map.owners().end()));
+  CHECK(line.at("layer_map") == std::vector<int>(r.map().owners().begin(), r.map().owners().end()));
   CHECK(line.at("score") == r.score);
   CHECK(line.at("layers_shared") == r.accepted());
   CHECK(line.at("candidates_tried") == r.candidates.size());
@@ -101,7 +103,7 @@ TEST_CASE("a line says what search, eval and generate say") {
 
   std::vector<int> ids = tiny().words().encode(slurp(passages), false);
   ids.resize(30);
-  const evaluation e = evaluate(tiny(), r.map, ids, 12);
+  const evaluation e = evaluate(tiny(), r.map(), ids, 12);
   CHECK(line.at("perplexity") == e.perplexity);
   CHECK(line.at("kl") == e.kl);
   CHECK(line.at("top1_agreement") == e.top1_agreement);
@@ -110,7 +112,7 @@ TEST_CASE("a line says what search, eval and generate say") {
 
   std::vector<int> prompt{1};
   prompt.insert(prompt.end(), ids.begin(), ids.begin() + 5);
-  const generation g = generate(tiny(), r.map, {.prompts = {prompt}, .max_new_tokens = 4, .stop_at_eos = false});
+  const generation g = generate(tiny(), r.map(), {.prompts = {prompt}, .max_new_tokens = 4, .stop_at_eos = false});
   CHECK(line.at("continuation").at("token_ids") == g.token_ids.at(0));
   CHECK(line.at("continuation").at("text") == tiny().words().decode(g.token_ids.at(0)));
   CHECK(line.at("kv_bytes") == g.footprint.keys + g.footprint.values);
@@ -185,6 +187,51 @@ TEST_CASE("single moves are scored as the maps that they are, and each metric is
   CHECK(run_sweep(tiny(), r).planned == 9);
 }
 
+TEST_CASE("halves of layers have two maps in a line, and the bits of searches and evaluations of their own") {
+  const scratch_directory folder;
+  sweep_request r = request(folder.path());
+  r.moves = false;
+  r.axes = {.share = {"2"},
+            .order = {"best:apart", "best:keys", "best:values", "best"},
+            .metric = {"flat"},
+            .samples = {3},
+            .threshold = {-1}};
+  CHECK(run_sweep(tiny(), r).planned == 5);
+  const token_batch samples = read_calibration(passages, tiny().words(), 3, 8);
+  std::vector<int> ids = tiny().words().encode(slurp(passages), false);
+  ids.resize(30);
+  const std::vector<json> lines = results(folder.path());
+  const kvsharer::kv_part halves[] = {kvsharer::kv_part::both, kvsharer::kv_part::keys, kvsharer::kv_part::values};
+  std::vector<int> own(8);
+  for (int l = 0; l < 8; ++l) own[static_cast<std::size_t>(l)] = l;
+  for (std::size_t i = 0; i < 3; ++i) {
+    const json& line = lines.at(i + 1);
+    const search_outcome found = find_sharing(
+        tiny(), samples,
+        {.share = 2, .threshold = -1, .metric = "flat", .order = "best", .apart = true, .halves = halves[i]});
+    const kvsharer::share_plan& plan = found.strategy.report.plan;
+    if (line.contains("layer_map")) {
+      CHECK(line.at("layer_map") == kvsharer::detail::map_json(plan.one_map("this line")));
+    } else {
+      CHECK(line.at("key_map") == kvsharer::detail::map_json(plan.keys()));
+      CHECK(line.at("value_map") == kvsharer::detail::map_json(plan.values()));
+    }
+    CHECK(line.at("layers_shared") == 2);
+    CHECK(line.at("score") == found.strategy.report.score);
+    CHECK(line.at("perplexity") == evaluate(tiny(), plan, ids, 12).perplexity);
+    // 12 planes of 16, 2 heads of 10 floats, 10 tokens.
+    CHECK(line.at("kv_bytes") == 12 * 2 * 10 * sizeof(float) * 10);
+  }
+  CHECK(lines.at(2).at("value_map") == own);
+  CHECK(lines.at(3).at("key_map") == own);
+  CHECK(lines.at(1).at("score") >= lines.at(4).at("score"));
+
+  const report::sweep_results read = report::read_sweep(folder.path());
+  CHECK(read.maps.at(1).shared() == 2);
+  CHECK_FALSE(read.maps.at(1).is_one_map());
+  CHECK(report::page(read).find("; values of ") != std::string::npos);
+}
+
 TEST_CASE("searches on one calibration have the bits of searches on their own") {
   const token_batch samples = read_calibration(passages, tiny().words(), 2, 8);
   const workplace here(tiny());
@@ -194,7 +241,7 @@ TEST_CASE("searches on one calibration have the bits of searches on their own") 
     for (const double threshold : {0.5, 0.99}) {
       const search_request wanted{.share = 5, .threshold = threshold, .order = order};
       const search_outcome shared = base.search(wanted), alone = find_sharing(tiny(), samples, wanted);
-      CHECK(shared.strategy.report.map == alone.strategy.report.map);
+      CHECK(shared.strategy.report.map() == alone.strategy.report.map());
       CHECK(shared.strategy.report.score == alone.strategy.report.score);
       CHECK(shared.layer_evaluations == alone.layer_evaluations);
       REQUIRE(shared.strategy.report.candidates.size() == alone.strategy.report.candidates.size());

@@ -135,8 +135,10 @@ struct run {
 
 /// A run with layer l reading the keys and values that layer `owners[l]` computed, changed as `aligned` says, where it
 /// names l: each value v into B v + offset, each pair of key channels, as a complex number, into its gain times itself.
+/// Where `value_owners` are given, the values are theirs.
 inline run textbook_run(const model_config& c, const tensors& w, const std::vector<int>& owners,
-                        const std::vector<int>& ids, const std::map<int, kvsharer::layer_alignment>& aligned = {}) {
+                        const std::vector<int>& ids, const std::map<int, kvsharer::layer_alignment>& aligned = {},
+                        const std::vector<int>& value_owners = {}) {
   const auto hidden = static_cast<std::size_t>(c.hidden), dim = static_cast<std::size_t>(c.head_dim);
   rows x;
   for (int id : ids) {
@@ -157,7 +159,9 @@ inline run textbook_run(const model_config& c, const tensors& w, const std::vect
     detail::rotate(q, c.head_dim, c.rope.theta);
     detail::rotate(keys.back(), c.head_dim, c.rope.theta);
     const auto owner = static_cast<std::size_t>(owners[static_cast<std::size_t>(l)]);
-    rows k = keys[owner], v = values[owner];
+    const auto value_owner =
+        value_owners.empty() ? owner : static_cast<std::size_t>(value_owners[static_cast<std::size_t>(l)]);
+    rows k = keys[owner], v = values[value_owner];
     if (const auto found = aligned.find(l); found != aligned.end()) detail::align(k, v, found->second);
     rows attended(x.size(), std::vector<double>(q[0].size(), 0.0));
     for (std::size_t t = 0; t < x.size(); ++t)

@@ -92,7 +92,7 @@ TEST_CASE("a stream of another cache is refused and the text says which part dif
   CHECK(says(why(shared_cache<float16>(map, shape, {.tag = "n"})), "model"));
   CHECK(says(why(shared_cache<float16>(map, shape, {.tag = "mm"})), "model"));
   CHECK(says(why(shared_cache<float16>(map, shape, {})), "model"));
-  CHECK(says(why(shared_cache<float16>(map_of({0, 1, 1}), shape, {.tag = "m"})), "layer map"));
+  CHECK(says(why(shared_cache<float16>(map_of({0, 1, 1}), shape, {.tag = "m"})), "plan of sharing"));
   CHECK(says(why(shared_cache<float16>(map, {3, 1, 4, 6}, {.tag = "m"})), "shape"));
   CHECK(says(why(shared_cache<float16>(map_of({0, 0, 2, 2}), {4, 2, 2, 6}, {.tag = "m"})), "shape"));
 }

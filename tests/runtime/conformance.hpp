@@ -15,21 +15,24 @@ namespace {
 
 const cache_shape shape{.layers = 5, .kv_heads = 2, .head_dim = 8, .capacity = 20};
 const share_map map = map_of({0, 1, 0, 1, 4});
+/// Layer 1 stores keys alone, 2 values alone, 3 neither.
+const share_plan apart(map_of({0, 1, 0, 1, 4}), map_of({0, 0, 2, 2, 4}));
 
 template <class C>
-auto make_cache(index_t sequences = 4, index_t pages = 0) {
-  return typename C::cache(map, shape, {.max_sequences = sequences, .pages = pages, .tag = "model"},
+auto make_cache(index_t sequences = 4, index_t pages = 0, const share_plan& plan = map) {
+  return typename C::cache(plan, shape, {.max_sequences = sequences, .pages = pages, .tag = "model"},
                            make_layout<typename C::layout_type>());
 }
 
-/// Appends `tokens` and stores rows of `seed` (keys) and seed + 1000 (values), offset by 10 for each owner.
+/// Appends `tokens` and stores rows of `seed` (keys) and seed + 1000 (values), offset by 10 for each owner; what a
+/// layer does not own is not given.
 template <class Cache>
 void feed(Cache& cache, sequence_id id, index_t tokens, int seed) {
   const index_t first = cache.append(id, tokens);
   for (int l = 0; l < 5; ++l)
     if (cache.owns({l}))
-      cache.store({l}, id, first, tokens, rows(shape, tokens, seed + 10 * l).data(),
-                  rows(shape, tokens, seed + 1000 + 10 * l).data());
+      cache.store({l}, id, first, tokens, cache.owns_keys({l}) ? rows(shape, tokens, seed + 10 * l).data() : nullptr,
+                  cache.owns_values({l}) ? rows(shape, tokens, seed + 1000 + 10 * l).data() : nullptr);
 }
 
 /// Does the view show, from token `first` on, `expected` rounded to E?
@@ -44,16 +47,17 @@ bool shows(const View& view, index_t first, const std::vector<float>& expected) 
   return true;
 }
 template <class Cache>
-bool fed(const Cache& cache, sequence_id id, index_t first, index_t tokens, int seed, index_t visible) {
+bool fed(const Cache& cache, sequence_id id, index_t first, index_t tokens, int seed, index_t visible,
+         const share_plan& plan = map) {
   using E = typename Cache::element_type;
   const auto cut = [&](std::vector<float> r) {
     r.resize(static_cast<std::size_t>(visible * shape.kv_heads * shape.head_dim));
     return r;
   };
   for (int l = 0; l < 5; ++l) {
-    const int owner = map.owner({l}).value;
-    if (!shows<E>(cache.keys({l}, id), first, cut(rows(shape, tokens, seed + 10 * owner)))) return false;
-    if (!shows<E>(cache.values({l}, id), first, cut(rows(shape, tokens, seed + 1000 + 10 * owner)))) return false;
+    const int keys_of = plan.key_owner({l}).value, values_of = plan.value_owner({l}).value;
+    if (!shows<E>(cache.keys({l}, id), first, cut(rows(shape, tokens, seed + 10 * keys_of)))) return false;
+    if (!shows<E>(cache.values({l}, id), first, cut(rows(shape, tokens, seed + 1000 + 10 * values_of)))) return false;
   }
   return true;
 }
@@ -145,6 +149,59 @@ TEST_CASE_TEMPLATE("a saved sequence comes back, whatever the layout and the cap
   std::stringstream again;
   other.save(there, again);
   CHECK(again.str() == bytes.str());
+}
+
+TEST_CASE_TEMPLATE("keys and values may have owners of their own", C, CACHES) {
+  auto cache = make_cache<C>(4, 0, apart);
+  const auto a = cache.create();
+  feed(cache, a, 5, 1);
+  feed(cache, a, 6, 2);
+  const auto agrees = [](const auto& c, sequence_id id, index_t first, index_t tokens, int seed) {
+    return fed(c, id, first, tokens, seed, tokens, apart);
+  };
+  CHECK(agrees(cache, a, 0, 5, 1));
+  CHECK(agrees(cache, a, 5, 6, 2));
+  CHECK_FALSE(fed(cache, a, 0, 5, 1));  // under one map it would look different
+
+  const auto b = cache.fork(a);  // a page is copied in all planes of both pools
+  feed(cache, b, 3, 3);
+  feed(cache, a, 2, 4);
+  for (const auto id : {a, b}) {
+    CHECK(agrees(cache, id, 0, 5, 1));
+    CHECK(agrees(cache, id, 5, 6, 2));
+  }
+  CHECK(agrees(cache, b, 11, 3, 3));
+  CHECK(agrees(cache, a, 11, 2, 4));
+
+  std::stringstream bytes;
+  cache.save(b, bytes);
+  CHECK(agrees(cache, cache.restore(bytes), 11, 3, 3));
+  typename C::template cache_of<layout::paged<>> other(apart, shape, {.tag = "model"}, {4});
+  bytes.seekg(0);
+  const auto there = other.restore(bytes);
+  CHECK(agrees(other, there, 5, 6, 2));
+  CHECK(agrees(other, there, 11, 3, 3));
+  for (const share_plan& plan : {share_plan(map), share_plan(apart.values(), apart.keys())}) {
+    auto stranger = make_cache<C>(4, 0, plan);
+    bytes.seekg(0);
+    CHECK_REFUSED(bad_stream, stranger.restore(bytes));
+  }
+
+  // Rows that are not given leave what is stored; rows of what another layer stores are refused.
+  const auto row = rows(shape, 1, 9);
+  const float value = cache.values({4}, b).at(1, 13, 3);
+  cache.store({4}, b, 13, 1, row.data(), nullptr);
+  CHECK(shows<typename C::element>(cache.keys({4}, b), 13, row));
+  CHECK(cache.values({4}, b).at(1, 13, 3) == value);
+  CHECK_REFUSED(not_an_owner, cache.store({1}, b, 13, 1, row.data(), row.data()));
+  CHECK_REFUSED(not_an_owner, cache.store({1}, b, 13, 1, nullptr, row.data()));
+  CHECK_REFUSED(not_an_owner, cache.store({2}, b, 13, 1, row.data(), nullptr));
+  CHECK_REFUSED(not_an_owner, cache.store({3}, b, 13, 1, nullptr, nullptr));
+
+  // Six planes of ten: three of keys, three of values.
+  const auto f = cache.footprint(), all = make_cache<C>(4, 0, share_map::identity(5)).footprint();
+  CHECK(f.keys * 5 == all.keys * 3);
+  CHECK(f.values * 5 == all.values * 3);
 }
 
 TEST_CASE_TEMPLATE("exhaustion is said before anything changes", C, CACHES) {

@@ -40,9 +40,11 @@ TEST_CASE_TEMPLATE("append, store, fork, truncate, drop and views allocate nothi
   cache.truncate(b, 2);
   const float seen = cache.sequence(c).values({3}).at(1, 4, 7);
   const auto f = cache.footprint();
+  const auto used = cache.counters();
   cache.drop(a);
   cache.clear();
   CHECK(allocations == before);
   CHECK(seen != 0.0f);
   CHECK(f.total() > 0);
+  CHECK(used.sequences == 3);
 }

@@ -13,17 +13,26 @@ TEST_CASE("pages are handed out lowest first, counted, and come back when nobody
   pool.share(1);
   CHECK(pool.references(1) == 2);
   CHECK(pool.shared(1));
+  CHECK(pool.shared_pages() == 1);
+  pool.share(1);
+  CHECK(pool.shared_pages() == 1);
+  pool.release(1);
+  CHECK(pool.shared_pages() == 1);
   CHECK(pool.free_pages() == 1);
   pool.release(1);
   CHECK_FALSE(pool.shared(1));
+  CHECK(pool.shared_pages() == 0);
   CHECK(pool.free_pages() == 1);
   pool.release(1);
   CHECK(pool.free_pages() == 2);
+  CHECK(pool.peak_pages() == 2);
   CHECK(pool.acquire() == 1);  // the page given back last is still in the processor's cache
   CHECK(pool.acquire() == 2);
   CHECK_REFUSED(pages_exhausted, pool.acquire());
   CHECK(pool.free_pages() == 0);
+  CHECK(pool.peak_pages() == 3);
   pool.reset();
+  CHECK(pool.peak_pages() == 0);
   CHECK(pool.free_pages() == 3);
   CHECK(pool.acquire() == 0);
 }

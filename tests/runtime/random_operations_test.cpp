@@ -5,16 +5,16 @@
 // Ten walks of twelve thousand steps, some of which find nothing to do; pools are too small for all sequences at
 // capacity.
 TEST_CASE("random operations, contiguous") {
-  wander<combination<float, layout::head_major>>(4, 1);
-  wander<combination<bfloat16, layout::token_major>>(4, 2);
-  wander<combination<float16, channel_major>>(4, 3);
+  wander<combination<float, layout::head_major>>(together, 4, 1);
+  wander<combination<bfloat16, layout::token_major>>(apart, 4, 2);
+  wander<combination<float16, channel_major>>(together, 4, 3);
 }
 TEST_CASE("random operations, paged") {
-  wander<combination<float, layout::paged<>>>(0, 4);
-  wander<combination<float, layout::paged<>>>(20, 5);
-  wander<combination<float16, layout::paged<>>>(9, 6);
-  wander<combination<bfloat16, layout::paged<4>>>(12, 7);
-  wander<combination<float, layout::paged<1>>>(50, 8);
-  wander<combination<float, layout::paged<16>>>(5, 9);
-  wander<combination<float, layout::paged<64>>>(3, 10);
+  wander<combination<float, layout::paged<>>>(apart, 0, 4);
+  wander<combination<float, layout::paged<>>>(together, 20, 5);
+  wander<combination<float16, layout::paged<>>>(apart, 9, 6);
+  wander<combination<bfloat16, layout::paged<4>>>(together, 12, 7);
+  wander<combination<float, layout::paged<1>>>(apart, 50, 8);
+  wander<combination<float, layout::paged<16>>>(together, 5, 9);
+  wander<combination<float, layout::paged<64>>>(apart, 3, 10);
 }

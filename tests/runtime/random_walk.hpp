@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "runtime/cache_fixtures.hpp"
+#include "runtime/slow_counters.hpp"
 
 /// Random operations on a cache beside a model that keeps plain vectors and shares nothing. Equal contents, lengths and
 /// refusals are asked for all the way.
@@ -16,15 +17,15 @@ using namespace cache_fixtures;
 namespace {
 
 const cache_shape shape{.layers = 4, .kv_heads = 2, .head_dim = 8, .capacity = 23};
-const share_map layer_map = map_of({0, 1, 1, 3});
-const std::vector<layer_id> owners{{0}, {1}, {3}};
+/// Both halves of a layer together, and apart: keys of three layers and values of two.
+const share_plan together = map_of({0, 1, 1, 3}), apart(map_of({0, 1, 1, 3}), map_of({0, 0, 2, 2}));
 constexpr index_t max_sequences = 6;
 constexpr std::size_t row_size = 16;
 
-/// One token in all owners' keys and values: [owner][K|V][kv_head * head_dim], decoded. `stored` is false between
-/// append and store, when the numbers are nobody's promise.
+/// One token's keys and values in all layers that store them: [layer][kv_head * head_dim] each, decoded. `stored` is
+/// false between append and store, when the numbers are nobody's promise.
 struct token {
-  std::array<float, 3 * 2 * row_size> numbers{};
+  std::array<float, 4 * row_size> keys{}, values{};
   bool stored = false;
 };
 using model = std::map<sequence_id, std::vector<token>>;
@@ -34,7 +35,7 @@ class walk {
  public:
   using E = typename Cache::element_type;
 
-  walk(Cache& cache, unsigned seed) : cache_(cache), random_(seed) {}
+  walk(Cache& cache, const share_plan& plan, unsigned seed) : cache_(cache), plan_(plan), random_(seed) {}
 
   void step() {
     switch (below(16)) {
@@ -73,10 +74,18 @@ class walk {
         grow();
         break;
     }
+    peak_ = std::max(peak_, cache_.pages() - cache_.free_pages());
   }
 
-  /// The pages that block tables name must be exactly those that are not free, and every stored number must show.
+  /// The pages that block tables name must be exactly those that are not free and those that are counted, and every
+  /// stored number must show.
   bool agrees() const {
+    std::vector<sequence_id> living;
+    for (const auto& [id, tokens] : model_) living.push_back(id);
+    std::size_t planes = 0;
+    for (int l = 0; l < 4; ++l) planes += (plan_.owns_keys({l}) ? 1 : 0) + (plan_.owns_values({l}) ? 1 : 0);
+    const std::size_t token_bytes = planes * row_size * sizeof(E);
+    if (!(cache_.counters() == slow_counters(cache_, living, token_bytes, peak_))) return false;
     std::vector<bool> held(static_cast<std::size_t>(cache_.pages()));
     for (const auto& [id, tokens] : model_) {
       if (!cache_.alive(id) || cache_.length(id) != static_cast<index_t>(tokens.size())) return false;
@@ -99,14 +108,15 @@ class walk {
   bool shows(sequence_id id, const std::vector<token>& tokens) const {
     for (int l = 0; l < 4; ++l) {
       const auto keys = cache_.keys({l}, id), values = cache_.values({l}, id);
-      const auto slot = static_cast<std::size_t>(layer_map.slot({l}));
+      const auto key_row = static_cast<std::size_t>(plan_.key_owner({l}).value) * row_size;
+      const auto value_row = static_cast<std::size_t>(plan_.value_owner({l}).value) * row_size;
       for (std::size_t t = 0; t < tokens.size(); ++t) {
         if (!tokens[t].stored) continue;
         for (std::size_t i = 0; i < row_size; ++i) {
           const auto head = static_cast<index_t>(i / 8), at = static_cast<index_t>(t),
                      channel = static_cast<index_t>(i % 8);
-          if (keys.at(head, at, channel) != tokens[t].numbers[(2 * slot) * row_size + i]) return false;
-          if (values.at(head, at, channel) != tokens[t].numbers[(2 * slot + 1) * row_size + i]) return false;
+          if (keys.at(head, at, channel) != tokens[t].keys[key_row + i]) return false;
+          if (values.at(head, at, channel) != tokens[t].values[value_row + i]) return false;
         }
       }
     }
@@ -226,16 +236,18 @@ class walk {
   void fill(sequence_id id, index_t first, index_t tokens) {
     const auto n = static_cast<std::size_t>(tokens);
     std::vector<token> fresh(n);
-    for (const layer_id owner : owners) {
+    for (layer_id l{0}; l.value < 4; ++l.value) {
+      const bool keys = plan_.owns_keys(l), values = plan_.owns_values(l);
+      if (!keys && !values) continue;
       std::vector<float> k(n * row_size), v(n * row_size);
       for (auto* plane : {&k, &v})
         for (float& x : *plane) x = static_cast<float>(below(2'000'001) - 1'000'000) / 7919.0f;
-      const auto slot = static_cast<std::size_t>(layer_map.slot(owner));
-      cache_.store(owner, id, first, tokens, k.data(), v.data());
+      cache_.store(l, id, first, tokens, keys ? k.data() : nullptr, values ? v.data() : nullptr);
+      const auto row = static_cast<std::size_t>(l.value) * row_size;
       for (std::size_t i = 0; i < n * row_size; ++i) {
-        auto& numbers = fresh[i / row_size].numbers;
-        numbers[2 * slot * row_size + i % row_size] = static_cast<float>(E(k[i]));
-        numbers[(2 * slot + 1) * row_size + i % row_size] = static_cast<float>(E(v[i]));
+        token& t = fresh[i / row_size];
+        t.keys[row + i % row_size] = static_cast<float>(E(k[i]));
+        t.values[row + i % row_size] = static_cast<float>(E(v[i]));
       }
     }
     for (token& t : fresh) t.stored = true;
@@ -243,17 +255,19 @@ class walk {
   }
 
   Cache& cache_;
+  const share_plan& plan_;
   std::mt19937 random_;
   model model_;
   std::size_t refusals_ = 0, changes_ = 0;
+  index_t peak_ = 0;  // of pages in use
 };
 
 /// `looks` times are everything's contents compared on the way.
 template <class C>
-void wander(index_t pages, unsigned seed, int steps = 12'000, int looks = 600) {
-  typename C::cache cache(layer_map, shape, {.max_sequences = max_sequences, .pages = pages, .tag = "m"},
+void wander(const share_plan& plan, index_t pages, unsigned seed, int steps = 12'000, int looks = 600) {
+  typename C::cache cache(plan, shape, {.max_sequences = max_sequences, .pages = pages, .tag = "m"},
                           make_layout<typename C::layout_type>());
-  walk<typename C::cache> w(cache, seed);
+  walk<typename C::cache> w(cache, plan, seed);
   for (int i = 0; i < steps; ++i) {
     w.step();
     if (i % (steps / looks) == 0) REQUIRE(w.agrees());

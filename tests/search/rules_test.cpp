@@ -108,13 +108,13 @@ std::vector<share_map> all_maps(int readers) {
 }
 
 void check_valid(const search_report& r, int share) {
-  CHECK(r.map.layers() == layers);
+  CHECK(r.map().layers() == layers);
   CHECK(r.accepted() <= share);
   CHECK((r.status == search_status::complete) == (r.accepted() == share));
-  CHECK(share_map::from_owners(r.map.owners()).value() == r.map);
+  CHECK(share_map::from_owners(r.map().owners()).value() == r.map());
   for (layer_id l{0}; l.value < layers; ++l.value) {
-    CHECK(r.map.owner(l) <= l);
-    CHECK(r.map.owns(r.map.owner(l)));
+    CHECK(r.map().owner(l) <= l);
+    CHECK(r.map().owns(r.map().owner(l)));
   }
   CHECK(std::count_if(r.candidates.begin(), r.candidates.end(),
                       [](const candidate& c) { return c.outcome == verdict::accepted; }) == r.accepted());
@@ -210,7 +210,7 @@ TEST_CASE("every rule returns valid maps under random matrices, with every count
       each_rule(d, constant, share, 0.75, [&](const char* name, const search_report& r) {
         CAPTURE(name);
         check_valid(r, share);
-        CHECK(r.map == share_map::identity(layers));
+        CHECK(r.map() == share_map::identity(layers));
       });
     }
   }

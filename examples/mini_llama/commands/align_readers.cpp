@@ -34,8 +34,8 @@ void add_alignment_options(CLI::App& command, alignment_arguments& a) {
 std::optional<alignment_outcome> align_readers(const model& m, const token_batch& samples, alignment_request request,
                                                const std::filesystem::path& out, kvsharer::strategy& found) {
   request.cancelled = interrupted;
-  alignment_outcome fitted = fit_alignment(m, samples, found.report.map, request);
-  if (static_cast<int>(fitted.readers.size()) < found.report.map.reader_count()) {
+  alignment_outcome fitted = fit_alignment(m, samples, found.report.map(), request);
+  if (static_cast<int>(fitted.readers.size()) < found.report.map().reader_count()) {
     std::fprintf(stderr, "mini_llama: stopped by Ctrl-C before the readers were aligned\n");
     return std::nullopt;
   }

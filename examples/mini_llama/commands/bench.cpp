@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "../choices.hpp"
+#include "../families/own_map.hpp"
 #include "../gpu.hpp"
 #include "../interrupt.hpp"
 #include "../progress.hpp"
@@ -123,7 +124,9 @@ void run(bench_arguments& a, const gpu_opener& open) {
   if (r.maps[0].layers() != r.config.layers)
     throw usage_error("--map has " + std::to_string(a.map.size()) + " entries; this shape has " +
                       std::to_string(r.config.layers) + " layers");
-  const std::unique_ptr<gpu> card = choose_backend(a.backend, open);
+  std::unique_ptr<gpu> card = choose_backend(a.backend, open);
+  keep_for(card, a.backend, r.config);
+  for (const kvsharer::share_map& map : r.maps) require_own_readers(r.config, map);
 
   std::optional<progress> shown;
   shown.emplace("bench", r.maps.size() + 1, true);

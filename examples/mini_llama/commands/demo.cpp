@@ -12,6 +12,7 @@
 #include "../choices.hpp"
 #include "../draw.hpp"
 #include "../evaluation.hpp"
+#include "../families/own_map.hpp"
 #include "../files.hpp"
 #include "../find_sharing.hpp"
 #include "../generation.hpp"
@@ -59,8 +60,7 @@ std::vector<int> unseen_tokens(const demo_arguments& a, session& s) {
 }
 
 kvsharer::share_map map_of(const demo_row& row, const session& s) {
-  return row.found.strategy.report.map.layers() ? row.found.strategy.report.map
-                                                : kvsharer::share_map::identity(s.identity.layers);
+  return row.found.strategy.report.map().layers() ? row.found.strategy.report.map() : own_map(s.llama.config());
 }
 
 std::string file_name(const demo_row& row) { return "strategy-" + row.order + "-" + row.share + ".json"; }
@@ -110,10 +110,11 @@ nlohmann::json row_json(const demo_row& row, session& s) {
 }
 
 void run(const demo_arguments& a, const gpu_opener& open) {
-  const std::unique_ptr<gpu> card = choose_backend(a.backend, open);
-  const std::string device = card ? card->name() : "CPU";
+  std::unique_ptr<gpu> card = choose_backend(a.backend, open);
   std::fprintf(stderr, "opening %s\n", a.model.string().c_str());
   session s(a.model);
+  keep_for(card, a.backend, s.llama.config());
+  const std::string device = card ? card->name() : "CPU";
   const token_batch samples = read_calibration(a.text, s.words(), a.samples, a.sample_tokens);
   const std::vector<int> unseen = unseen_tokens(a, s);
 
@@ -169,7 +170,7 @@ void run(const demo_arguments& a, const gpu_opener& open) {
               c.architecture.c_str(), c.layers, c.heads, c.kv_heads, c.head_dim, a.samples, a.sample_tokens,
               card ? ("; on " + device).c_str() : "");
   std::printf("How different the layers' caches are, and what KVSharer shares at 25%%:\n\n%s\n%s\n",
-              draw_distances(paper.found.strategy.distances, found.map).c_str(), draw_map(found.map).c_str());
+              draw_distances(paper.found.strategy.distances, found.map()).c_str(), draw_map(found.map()).c_str());
   std::printf("%s\n", table(rows, s).c_str());
   std::printf(
       "Perplexity, KL and top-1 agreement: %zu tokens of %s that the search did not see, in windows of 512;\n"
@@ -181,8 +182,8 @@ void run(const demo_arguments& a, const gpu_opener& open) {
               found.candidates.size(), paper.found.seconds, paper.found.layer_evaluations,
               c.layers + found.layer_evaluations_without_resume);
   std::printf("\"%s\" continued\n\n  by the full cache:\n    %s\n\n  with %d of %d layers sharing:\n    %s\n\n",
-              a.prompt.c_str(), s.words().decode(full.run.token_ids.at(0)).c_str(), found.map.reader_count(), c.layers,
-              s.words().decode(paper.run.token_ids.at(0)).c_str());
+              a.prompt.c_str(), s.words().decode(full.run.token_ids.at(0)).c_str(), found.map().reader_count(),
+              c.layers, s.words().decode(paper.run.token_ids.at(0)).c_str());
   std::printf("Strategies and all figures are in %s (strategy-*.json, demo.json).\n", a.out.string().c_str());
 }
 

@@ -27,6 +27,11 @@ struct device_options {
 
   /// A GPU, or nothing for the host; see choose_backend.
   std::unique_ptr<gpu> choose(const gpu_opener& open) const { return choose_backend(backend, choice, open); }
+
+  /// Gives the GPU back where the model is the host's to run; see mini_llama::keep_for.
+  void keep_for(std::unique_ptr<gpu>& card, const model_config& c) const {
+    mini_llama::keep_for(card, backend, c, choice.type);
+  }
 };
 
 }  // namespace mini_llama

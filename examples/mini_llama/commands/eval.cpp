@@ -9,6 +9,7 @@
 #include "../evaluation.hpp"
 #include "../files.hpp"
 #include "../interrupt.hpp"
+#include "../layers_shared.hpp"
 #include "../progress.hpp"
 #include "commands.hpp"
 #include "device_options.hpp"
@@ -27,15 +28,16 @@ struct eval_arguments {
 };
 
 void run(const eval_arguments& a, const gpu_opener& open) {
-  const std::unique_ptr<gpu> card = a.device.choose(open);
+  std::unique_ptr<gpu> card = a.device.choose(open);
   session s(a.model);
-  const kvsharer::share_map map = s.follow(a.strategy, !a.no_align);
+  a.device.keep_for(card, s.llama.config());
+  const kvsharer::share_plan plan = s.follow(a.strategy, !a.no_align);
   std::vector<int> ids = s.words().encode(read_text_file(a.text), false);
   if (a.max_tokens && ids.size() > a.max_tokens) ids.resize(a.max_tokens);
   progress shown("eval: tokens", ids.size(), true);
   const auto on_progress = [&](std::size_t done, std::size_t) { shown.update(done); };
-  const evaluation e = card ? card->evaluate(s, map, ids, a.window, a.device.choice, on_progress, interrupted)
-                            : evaluate(s, map, ids, a.window, on_progress, interrupted);
+  const evaluation e = card ? card->evaluate(s, plan, ids, a.window, a.device.choice, on_progress, interrupted)
+                            : evaluate(s, plan, ids, a.window, on_progress, interrupted);
   if (a.json) {
     const nlohmann::json j{{"perplexity", e.perplexity},
                            {"full_perplexity", e.full_perplexity},
@@ -43,15 +45,15 @@ void run(const eval_arguments& a, const gpu_opener& open) {
                            {"top1_agreement", e.top1_agreement},
                            {"tokens", e.tokens},
                            {"window", a.window},
-                           {"layers_shared", map.reader_count()},
+                           {"layers_shared", layers_shared(plan)},
                            {"device", card ? card->name() : "CPU"},
                            {"dtype", a.device.choice.type}};
     std::printf("%s\n", j.dump().c_str());
   } else {
     std::printf("perplexity %.4f", e.perplexity);
-    if (map.reader_count())
-      std::printf(" with %d of %d layers sharing (full model %.4f), KL %.4f nats, same top token at %.1f %%",
-                  map.reader_count(), map.layers(), e.full_perplexity, e.kl, 100 * e.top1_agreement);
+    if (plan.shared_planes())
+      std::printf(" with %g of %d layers sharing (full model %.4f), KL %.4f nats, same top token at %.1f %%",
+                  plan.shared_planes() / 2.0, plan.layers(), e.full_perplexity, e.kl, 100 * e.top1_agreement);
     std::printf(", over %zu tokens in windows of %td\n", e.tokens, a.window);
   }
   if (e.tokens < ids.size())

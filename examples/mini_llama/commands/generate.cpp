@@ -83,9 +83,10 @@ void run(generate_arguments& a, const gpu_opener& open) {
   for (const std::string& prompt : a.prompts)
     if (prompt.find_first_not_of(" \t\r\n") == std::string::npos)
       throw usage_error("the prompt is empty; give --prompt some text");
-  const std::unique_ptr<gpu> card = choose_backend(a.backend, open);
+  std::unique_ptr<gpu> card = choose_backend(a.backend, open);
   session s(a.model);
-  const kvsharer::share_map map = s.follow(a.strategy, !a.no_align);
+  keep_for(card, a.backend, s.llama.config());
+  const kvsharer::share_plan plan = s.follow(a.strategy, !a.no_align);
   token_batch prompts;
   for (const std::string& prompt : a.prompts) prompts.push_back(s.words().encode(prompt));
   if (a.token_ids) prompts = read_token_ids(*a.token_ids, s.llama.config().vocab);
@@ -103,7 +104,7 @@ void run(generate_arguments& a, const gpu_opener& open) {
   }
   a.request.stop_at_eos = !a.ignore_eos;
   a.request.cancelled = interrupted;
-  const generation g = card ? card->generate(s, map, a.request) : generate(s, map, a.request);
+  const generation g = card ? card->generate(s, plan, a.request) : generate(s, plan, a.request);
 
   std::vector<std::string> texts;
   if (has_words)
@@ -119,9 +120,9 @@ void run(generate_arguments& a, const gpu_opener& open) {
   if (stopped) std::fprintf(stderr, "mini_llama: stopped by Ctrl-C; what was generated until then is kept\n");
   if (a.json) return;
   std::fprintf(stderr,
-               "%s: prefill %.3f s, decode %.1f tokens/s, KV cache %zu bytes (%zu unshared), %d of %d layers share\n",
+               "%s: prefill %.3f s, decode %.1f tokens/s, KV cache %zu bytes (%zu unshared), %g of %d layers share\n",
                card ? card->name().c_str() : "CPU", g.prefill_seconds, g.decode_tokens_per_second(),
-               g.footprint.keys + g.footprint.values, g.kv_bytes_unshared, map.reader_count(), map.layers());
+               g.footprint.keys + g.footprint.values, g.kv_bytes_unshared, plan.shared_planes() / 2.0, plan.layers());
 }
 
 }  // namespace

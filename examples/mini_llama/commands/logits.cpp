@@ -29,32 +29,33 @@ struct logits_arguments {
   device_options device;
 };
 
-std::vector<std::vector<float>> logits_on_host(const session& s, const kvsharer::share_map& map,
+std::vector<std::vector<float>> logits_on_host(const session& s, const kvsharer::share_plan& plan,
                                                const token_batch& batch) {
   std::vector<std::vector<float>> rows;
   workspace scratch;
   for (const std::vector<int>& ids : batch) {
     const auto tokens = static_cast<kvsharer::index_t>(ids.size());
-    kvsharer::shared_cache<> cache(map, {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, tokens});
+    kvsharer::shared_cache<> cache(plan, {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, tokens});
     const sequence_slice slice{cache.create(), 0, tokens};
     cache.append(slice.id, tokens);
-    const std::span<const float> logits = forward(s.model_for(map), cache, {&slice, 1}, ids, {}, scratch);
+    const std::span<const float> logits = forward(s.model_for(plan), cache, {&slice, 1}, ids, {}, scratch);
     rows.emplace_back(logits.begin(), logits.end());
   }
   return rows;
 }
 
 void run(const logits_arguments& a, const gpu_opener& open) {
-  const std::unique_ptr<gpu> card = a.device.choose(open);
+  std::unique_ptr<gpu> card = a.device.choose(open);
   session s(a.model);
+  a.device.keep_for(card, s.llama.config());
   const model_config& config = s.llama.config();
-  const kvsharer::share_map map = s.follow(a.strategy, !a.no_align);
+  const kvsharer::share_plan plan = s.follow(a.strategy, !a.no_align);
   const token_batch batch = read_token_ids(a.token_ids, config.vocab);
   for (const std::vector<int>& ids : batch)
     if (ids.empty() || static_cast<kvsharer::index_t>(ids.size()) > config.max_position)
       throw usage_error(a.token_ids.string() + ": a sequence of " + std::to_string(ids.size()) +
                         " tokens does not fit this model; 1 to " + std::to_string(config.max_position) + " do");
-  const auto rows = card ? card->logits(s, map, batch, a.device.choice) : logits_on_host(s, map, batch);
+  const auto rows = card ? card->logits(s, plan, batch, a.device.choice) : logits_on_host(s, plan, batch);
   nlohmann::json best = nlohmann::json::array();
   for (const std::vector<float>& row : rows) best.push_back(std::max_element(row.begin(), row.end()) - row.begin());
   std::printf("%s\n", nlohmann::json{{"logits", rows}, {"argmax", best}}.dump().c_str());

@@ -14,6 +14,7 @@
 #include "../find_sharing.hpp"
 #include "../gpu.hpp"
 #include "../interrupt.hpp"
+#include "../layers_shared.hpp"
 #include "../metered_probe.hpp"
 #include "../progress.hpp"
 #include "align_readers.hpp"
@@ -54,10 +55,9 @@ nlohmann::json cost_json(const candidate_cost& c) {
 void print_json(const found_sharing& found) {
   const search_outcome& o = found.outcome;
   const kvsharer::search_report& r = o.strategy.report;
-  nlohmann::json j{{"layer_map", std::vector<int>(r.map.owners().begin(), r.map.owners().end())},
-                   {"score", r.score},
+  nlohmann::json j{{"score", r.score},
                    {"status", kvsharer::detail::name_of(kvsharer::detail::status_names, r.status)},
-                   {"accepted", r.accepted()},
+                   {"accepted", layers_shared(r.plan)},
                    {"candidates_tried", r.candidates.size()},
                    {"distance_matrix", kvsharer::distance_matrix_json(o.strategy.distances)},
                    {"device", found.device},
@@ -66,7 +66,13 @@ void print_json(const found_sharing& found) {
                    {"calibration_seconds", o.calibration_seconds},
                    {"distance_seconds", o.distance_seconds},
                    {"layer_evaluations", o.layer_evaluations},
-                   {"layer_evaluations_without_resume", r.map.layers() + r.layer_evaluations_without_resume}};
+                   {"layer_evaluations_without_resume", r.plan.layers() + r.layer_evaluations_without_resume}};
+  if (r.plan.is_one_map()) {
+    j["layer_map"] = kvsharer::detail::map_json(r.plan.keys());
+  } else {
+    j["key_map"] = kvsharer::detail::map_json(r.plan.keys());
+    j["value_map"] = kvsharer::detail::map_json(r.plan.values());
+  }
   const candidate_cost total = total_cost(found.costs);
   const bool ran = total.seconds > 0;
   j["candidate_seconds"] = ran ? nlohmann::json(total.seconds / static_cast<double>(found.costs.size())) : nullptr;
@@ -83,12 +89,12 @@ const char* score_name(const search_request& r) { return r.objective == "kl" ? "
 void print_text(const found_sharing& found, const search_arguments& a) {
   const search_outcome& o = found.outcome;
   const kvsharer::search_report& r = o.strategy.report;
-  std::printf("%s\n%s\n", draw_distances(o.strategy.distances, r.map).c_str(), draw_map(r.map).c_str());
+  std::printf("%s\n%s\n", draw_distances(o.strategy.distances, r.plan).c_str(), draw_map(r.plan).c_str());
   std::printf(
-      "%d of %d wanted layers share; %s %.4f; %zu candidates tried in %.2f s, %td layer runs (%td without "
+      "%g of %d wanted layers share; %s %.4f; %zu candidates tried in %.2f s, %td layer runs (%td without "
       "resuming)\n",
-      r.accepted(), a.request.share, score_name(a.request), r.score, r.candidates.size(), o.seconds,
-      o.layer_evaluations, r.map.layers() + r.layer_evaluations_without_resume);
+      r.plan.shared_planes() / 2.0, a.request.share, score_name(a.request), r.score, r.candidates.size(), o.seconds,
+      o.layer_evaluations, r.plan.layers() + r.layer_evaluations_without_resume);
   const candidate_cost total = total_cost(found.costs);
   if (total.seconds > 0)
     std::printf("on %s: %.4f s a candidate, %.4g TFLOP in all at %.4g TFLOP/s\n", found.device.c_str(),
@@ -141,6 +147,12 @@ void run(search_arguments& a, const gpu_opener& open) {
   if (a.request.order == "explicit" && a.map.empty()) throw usage_error("--order explicit needs --map");
   if (!is_best_first(a.request.order) && (a.request.beam != 1 || a.request.exact))
     throw usage_error("--beam and --exact are of --order best and best-suffix; " + a.request.order + " ranks");
+  if (a.request.apart && !is_best_first(a.request.order))
+    throw usage_error("--apart is of --order best and best-suffix; " + a.request.order + " shares whole layers");
+  if (a.request.apart && a.python_out)
+    throw usage_error("--python-map writes one map for keys and values; leave out --apart or --python-map");
+  if (a.request.apart && a.alignment.wanted)
+    throw usage_error("--align fits layers that read one owner's keys and values; leave out --apart or --align");
   if (a.alignment.wanted && (!a.out || !a.subject.model))
     throw usage_error(
         "--align fits a checkpoint's layers and writes its file beside the strategy's; name both with --model and "
@@ -156,20 +168,22 @@ void run(search_arguments& a, const gpu_opener& open) {
       throw usage_error("--map has " + std::to_string(a.map.size()) + " entries; this model has " +
                         std::to_string(layers) + " layers");
   }
-  const std::unique_ptr<gpu> card = choose_backend(a.backend, open);
+  std::unique_ptr<gpu> card = choose_backend(a.backend, open);
+  keep_for(card, a.backend, subject.config());
 
+  suit(a.request, subject.config());
   search_display shown(a.request);
   a.request.resume = !a.no_resume;
   a.request.cancelled = interrupted;
   a.request.progress = [&](const kvsharer::search_progress& p) { shown.update(p); };
   found_sharing found = search(a, subject, card.get());
   search_outcome& o = found.outcome;
-  if (a.alignment.wanted && o.strategy.report.map.reader_count() > 0)
+  if (a.alignment.wanted && o.strategy.report.plan.shared_planes() > 0)
     found.alignment =
         align_readers(*subject.weights().stored, subject.samples(), a.alignment.request, *a.out, o.strategy);
   const kvsharer::search_report& r = o.strategy.report;
   if (a.out) write_file_atomically(*a.out, kvsharer::write_strategy(o.strategy));
-  if (a.python_out) write_file_atomically(*a.python_out, kvsharer::python_map(r.map) + "\n");
+  if (a.python_out) write_file_atomically(*a.python_out, kvsharer::python_map(r.map()) + "\n");
   a.json ? print_json(found) : print_text(found, a);
   if (found.alignment && !a.json) print_text(*found.alignment);
   if (r.status == kvsharer::search_status::cancelled)
@@ -213,6 +227,8 @@ void add_search(CLI::App& app, const gpu_opener& open) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   c->add_flag("--exact", a->request.exact, "With --order best: score every move at every step (more work)");
+  c->add_flag("--apart", a->request.apart,
+              "With --order best: also share keys alone or values alone, at half the cost; --share stays in layers");
   c->add_option("--objective", a->request.objective,
                 "What is scored: the cosine of final hidden states, or minus the KL divergence of predictions")
       ->capture_default_str()

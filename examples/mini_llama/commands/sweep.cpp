@@ -40,20 +40,22 @@ void print_line(const nlohmann::json& line) {
   const bool full = line.at("kind") == "full";
   const nlohmann::json rule = full ? nlohmann::json::object() : line.at("combination");
   const std::string order = full ? "full model" : rule.at("order").get<std::string>();
+  const std::size_t layers = line.at(line.contains("layer_map") ? "layer_map" : "key_map").size();
   const auto figure = [&](const char* key) {
     return line.contains(key) && line.at(key).is_number() ? line.at(key).get<double>() : 0.0;
   };
-  std::printf("%-14s %4d  %-13s %7d %9.2f %6d of %2zu  %7.4f %10.3f %7.4f %7.1f %% %10.0f %8.0f\n", order.c_str(),
+  std::printf("%-14s %4d  %-13s %7d %9.2f %6g of %2zu  %7.4f %10.3f %7.4f %7.1f %% %10.0f %8.0f\n", order.c_str(),
               rule.value("seed", 0), rule.value("metric", "").c_str(), rule.value("samples", 0),
-              rule.value("threshold", 0.0), line.at("layers_shared").get<int>(), line.at("layer_map").size(),
+              rule.value("threshold", 0.0), line.at("layers_shared").get<double>(), layers,
               full ? 1.0 : figure("score"), figure("perplexity"), figure("kl"), 100 * figure("top1_agreement"),
               figure("kv_bytes") / 1024, figure("decode_tokens_per_second"));
   std::fflush(stdout);
 }
 
 void run(sweep_arguments& a, const gpu_opener& open) {
-  const std::unique_ptr<gpu> card = a.device.choose(open);
+  std::unique_ptr<gpu> card = a.device.choose(open);
   session s(a.model);
+  a.device.keep_for(card, s.llama.config());
   std::unique_ptr<progress> shown;  // of what is left, once it is known how much that is
   a.request.moves = !a.no_moves;
   a.request.cancelled = interrupted;
@@ -96,7 +98,8 @@ void add_sweep(CLI::App& app, const gpu_opener& open) {
       ->delimiter(',')
       ->capture_default_str();
   c->add_option("--order", r.axes.order,
-                "Rules: which pairs are tried first; random:5 is five seeds, best:kl scores divergence")
+                "Rules: which pairs are tried first; random:5 is five seeds, best:kl scores divergence, "
+                "best:apart, best:keys and best:values share halves of layers")
       ->delimiter(',')
       ->capture_default_str();
   c->add_option("--metric", r.axes.metric, "Distances of two layers' caches")

@@ -18,9 +18,9 @@ class batch_cache {
  public:
   using cache_type = kvsharer::cuda::shared_cache<E, kvsharer::layout::paged<16>>;
 
-  batch_cache(kvsharer::cuda::stream_ref stream, const model_config& c, const kvsharer::share_map& map,
+  batch_cache(kvsharer::cuda::stream_ref stream, const model_config& c, const kvsharer::share_plan& plan,
               index_t sequences, index_t capacity)
-      : cache_(map, {c.layers, c.kv_heads, c.head_dim, capacity}, {.max_sequences = sequences}, stream),
+      : cache_(plan, {c.layers, c.kv_heads, c.head_dim, capacity}, {.max_sequences = sequences}, stream),
         batch_(stream, sequences) {}
 
   /// New sequences of so many tokens in place of all others.

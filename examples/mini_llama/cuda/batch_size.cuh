@@ -16,12 +16,12 @@ namespace mini_llama::cuda {
 
 /// What a run takes of device memory for each sequence.
 template <kvsharer::CacheElement E>
-std::size_t sequence_bytes(const model_config& c, kvsharer::index_t tokens, kvsharer::index_t stored_layers,
+std::size_t sequence_bytes(const model_config& c, kvsharer::index_t tokens, kvsharer::index_t stored_planes,
                            kvsharer::index_t extra_states) {
   using kvsharer::index_t;
   const index_t queries = index_t{c.heads} * c.head_dim, keys = index_t{c.kv_heads} * c.head_dim;
   const index_t of_run = 2 * index_t{c.hidden} + 3 * queries + 2 * keys + 3 * index_t{c.intermediate};
-  const index_t of_row = of_run + extra_states * c.hidden + stored_layers * 2 * keys;
+  const index_t of_row = of_run + extra_states * c.hidden + stored_planes * keys;
   return static_cast<std::size_t>(tokens * of_row) * sizeof(E);
 }
 

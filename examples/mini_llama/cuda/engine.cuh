@@ -38,13 +38,13 @@ class engine {
  public:
   using cache_type = kvsharer::cuda::shared_cache<E, kvsharer::layout::paged<page_tokens>>;
 
-  engine(kvsharer::cuda::stream_ref stream, const device_weights<E>& weights, const kvsharer::share_map& map,
+  engine(kvsharer::cuda::stream_ref stream, const device_weights<E>& weights, const kvsharer::share_plan& plan,
          engine_limits limits, std::string tag = {})
       : stream_(stream),
         config_(weights.config()),
         context_(stream, config_, limits.tokens),
         buffers_(stream, config_, std::max(limits.rows, limits.sequences), limits.sequences),
-        cache_(map, {config_.layers, config_.kv_heads, config_.head_dim, limits.tokens},
+        cache_(plan, {config_.layers, config_.kv_heads, config_.head_dim, limits.tokens},
                {.max_sequences = limits.sequences, .tag = std::move(tag)}, stream),
         batch_(stream, limits.sequences),
         ids_(stream, static_cast<std::size_t>(std::max(limits.rows, limits.sequences))),
@@ -57,7 +57,7 @@ class engine {
   /// Times cuBLASLt's algorithms for runs of `rows` rows in `sequences` sequences, instead of trusting its favourites.
   /// Some tenths of a second; synchronises.
   void tune(index_t rows, index_t sequences) {
-    for (const gemm_shape& shape : model_.products(rows, sequences)) context_.products().tune(shape);
+    for (const gemm_shape& shape : model_.products(cache_.plan(), rows, sequences)) context_.products().tune(shape);
   }
 
   /// Appends `growth` and runs its tokens' `ids`, sequence after sequence; see `logits` and `chosen` for what it

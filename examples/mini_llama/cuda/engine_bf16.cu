@@ -9,8 +9,8 @@ namespace mini_llama::cuda {
 
 template <>
 generation generate_on<kvsharer::bfloat16>(kvsharer::cuda::stream_ref stream, const session& s,
-                                           const kvsharer::share_map& map, const generation_request& request) {
-  return generator<kvsharer::bfloat16>(stream, s, map, request).run();
+                                           const kvsharer::share_plan& plan, const generation_request& request) {
+  return generator<kvsharer::bfloat16>(stream, s, plan, request).run();
 }
 
 template <>
@@ -19,8 +19,8 @@ throughput_report measure_on<kvsharer::bfloat16>(kvsharer::cuda::stream_ref stre
 }
 
 template evaluation evaluate_on<kvsharer::bfloat16>(kvsharer::cuda::stream_ref, const session&,
-                                                    const kvsharer::share_map&, std::span<const int>, kvsharer::index_t,
-                                                    const gpu_choice&, const evaluation_progress&,
+                                                    const kvsharer::share_plan&, std::span<const int>,
+                                                    kvsharer::index_t, const gpu_choice&, const evaluation_progress&,
                                                     const std::function<bool()>&);
 
 template std::unique_ptr<text_reference> reference_on<kvsharer::bfloat16>(kvsharer::cuda::stream_ref, const session&,
@@ -29,7 +29,7 @@ template std::unique_ptr<text_reference> reference_on<kvsharer::bfloat16>(kvshar
                                                                           const std::function<bool()>&);
 
 template std::vector<std::vector<float>> logits_on<kvsharer::bfloat16>(kvsharer::cuda::stream_ref, const session&,
-                                                                       const kvsharer::share_map&, const token_batch&,
+                                                                       const kvsharer::share_plan&, const token_batch&,
                                                                        const gpu_choice&);
 
 }  // namespace mini_llama::cuda

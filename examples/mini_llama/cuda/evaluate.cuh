@@ -17,7 +17,7 @@
 
 namespace mini_llama::cuda {
 
-/// Evaluation on the device: windows of a text as ragged batches, first through the full model, then under a map.
+/// Evaluation on the device: windows of a text as ragged batches, first through the full model, then under a plan.
 template <kvsharer::CacheElement E>
 class evaluator {
   using index_t = kvsharer::index_t;
@@ -25,14 +25,15 @@ class evaluator {
   using buffer = kvsharer::cuda::device_buffer<T>;
 
  public:
-  evaluator(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_map& map, std::size_t tokens,
+  evaluator(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_plan& plan, std::size_t tokens,
             index_t window, const gpu_choice& choice)
       : config_(s.llama.config()),
-        shares_(map.reader_count() > 0),
+        shares_(plan.shared_planes() > 0),
         weights_(device_weights<E>::upload(stream, s.llama)),
+        aligned_(aligned_weights<E>(stream, s, plan)),
         context_(stream, config_, window),
         blocks_(stream, config_, tokens, shares_),
-        windows_(windows_at_once<E>(config_, config_.layers + (shares_ ? map.owner_count() : 0), shares_ ? 2 : 1,
+        windows_(windows_at_once<E>(config_, 2 * config_.layers + (shares_ ? plan.planes() : 0), shares_ ? 2 : 1,
                                     tokens, window, choice)),
         rows_(windows_ * (window - 1)),
         buffers_(stream, config_, rows_, 0),
@@ -40,8 +41,10 @@ class evaluator {
         full_states_(stream, static_cast<std::size_t>(rows_ * config_.hidden)),
         shared_states_(stream, shares_ ? full_states_.size() : 0),
         full_cache_(stream, config_, kvsharer::share_map::identity(config_.layers), windows_, window - 1),
-        model_(context_.on(), weights_, context_.angles(), context_.products(), buffers_) {
-    if (shares_) shared_cache_.emplace(stream, config_, map, windows_, window - 1);
+        model_(context_.on(), weights_, context_.angles(), context_.products(), buffers_),
+        shared_model_(context_.on(), aligned_ ? *aligned_ : weights_, context_.angles(), context_.products(),
+                      buffers_) {
+    if (shares_) shared_cache_.emplace(stream, config_, plan, windows_, window - 1);
   }
 
   window_batch& batch() noexcept { return batch_; }
@@ -51,8 +54,8 @@ class evaluator {
     batch_.place(context_);
     model_.final_states(full_cache_.cache(), full_cache_.begin(batch_.lengths()), batch_.ids(), full_states_.data());
     if (shares_)
-      model_.final_states(shared_cache_->cache(), shared_cache_->begin(batch_.lengths()), batch_.ids(),
-                          shared_states_.data());
+      shared_model_.final_states(shared_cache_->cache(), shared_cache_->begin(batch_.lengths()), batch_.ids(),
+                                 shared_states_.data());
     blocks_.score(context_, model_, batch_, full_states_.data(), shares_ ? shared_states_.data() : nullptr);
     batch_.finish(context_, sums_);
   }
@@ -63,6 +66,7 @@ class evaluator {
   const model_config& config_;
   bool shares_;
   device_weights<E> weights_;
+  std::optional<device_weights<E>> aligned_;
   run_context context_;
   logit_blocks<E> blocks_;
   index_t windows_, rows_;  // that run as one batch, by what memory is left by now
@@ -72,17 +76,16 @@ class evaluator {
   buffer<E> shared_states_;  // the same, or nothing
   batch_cache<E> full_cache_;
   std::optional<batch_cache<E>> shared_cache_;
-  decoder<E> model_;
+  decoder<E> model_, shared_model_;
   score_sums sums_;
 };
 
 template <kvsharer::CacheElement E>
-evaluation evaluate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_map& map,
+evaluation evaluate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_plan& plan,
                        std::span<const int> ids, kvsharer::index_t window, const gpu_choice& choice,
                        const evaluation_progress& on_progress, const std::function<bool()>& cancelled) {
   check_text(s, ids, window);
-  check_no_alignment(s, map);
-  evaluator<E> text(stream, s, map, ids.size(), window, choice);
+  evaluator<E> text(stream, s, plan, ids.size(), window, choice);
   for_each_batch(text.batch(), ids, window, s.llama.config().bos, cancelled, [&] {
     text.run();
     if (on_progress) on_progress(text.sums().tokens(), ids.size());
@@ -92,7 +95,7 @@ evaluation evaluate_on(kvsharer::cuda::stream_ref stream, const session& s, cons
 
 template <kvsharer::CacheElement E>
 std::vector<std::vector<float>> logits_on(kvsharer::cuda::stream_ref stream, const session& s,
-                                          const kvsharer::share_map& map, const token_batch& batch,
+                                          const kvsharer::share_plan& plan, const token_batch& batch,
                                           const gpu_choice& choice) {
   using kvsharer::index_t;
   const model_config& c = s.llama.config();
@@ -102,14 +105,14 @@ std::vector<std::vector<float>> logits_on(kvsharer::cuda::stream_ref stream, con
   const auto capacity = static_cast<index_t>(longest);
   const auto vocab = static_cast<std::size_t>(c.vocab);
 
-  const auto weights = device_weights<E>::upload(stream, s.model_for(map), map);
+  const auto weights = device_weights<E>::upload(stream, s.model_for(plan), plan);
   run_context context(stream, c, capacity);
   const index_t most = sequences_at_once(capacity, choice.rows_at_once,
-                                         sequence_bytes<E>(c, capacity, map.owner_count(), 1) + vocab * sizeof(float),
+                                         sequence_bytes<E>(c, capacity, plan.planes(), 1) + vocab * sizeof(float),
                                          static_cast<index_t>(batch.size()));
   run_buffers<E> buffers(stream, c, most * capacity, most);
   kvsharer::cuda::device_buffer<std::int32_t> ids(stream, static_cast<std::size_t>(most) * longest);
-  batch_cache<E> held(stream, c, map, most, capacity);
+  batch_cache<E> held(stream, c, plan, most, capacity);
   decoder<E> model(context.on(), weights, context.angles(), context.products(), buffers);
 
   std::vector<std::vector<float>> logits;

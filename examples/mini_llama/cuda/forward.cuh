@@ -15,7 +15,7 @@
 #include "kvsharer/backend/cuda/memory.cuh"
 #include "kvsharer/backend/cuda/rope.cuh"
 #include "kvsharer/backend/cuda/store.cuh"
-#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 
 /// The decoder on the device: forward.hpp's layers, in stream order. Sharing shows in two places only, as there: which
@@ -43,7 +43,7 @@ class run_buffers {
 
   buffer<E> x;           // [rows][hidden], the residual stream
   buffer<E> normed;      // [rows][hidden]
-  buffer<E> projected;   // [rows][heads + 2 kv_heads][head_dim], of owners
+  buffer<E> projected;   // [rows][heads + 2 kv_heads][head_dim] at most
   buffer<E> queries;     // [rows][heads][head_dim], turned
   buffer<E> attended;    // [rows][heads][head_dim]
   buffer<E> gate_up;     // [rows][2][intermediate]
@@ -61,6 +61,8 @@ class run_buffers {
 /// algorithms are known (`prepare`), and may be captured from then on.
 template <kvsharer::CacheElement E>
 class decoder {
+  using index_t = kvsharer::index_t;
+
  public:
   decoder(const kvsharer::cuda::backend& on, const device_weights<E>& weights, const kvsharer::cuda::rope_angles& rope,
           gemm& by_library, run_buffers<E>& buffers)
@@ -76,21 +78,21 @@ class decoder {
   template <class Cache>
   void last_logits(Cache& cache, const kvsharer::cuda::ragged_batch& batch, const std::int32_t* ids) {
     const model_config& c = weights_.config();
-    const kvsharer::share_map& map = cache.map();
+    const kvsharer::share_plan& plan = cache.plan();
     E* x = buffers_.x.data();
     embed(on_, weights_.embedding(), c.vocab, c.hidden, ids, batch, x);
     if (batch.max_rows == 1) {
-      run_layers(cache, map, batch, 0, c.layers, x);
+      run_layers(cache, plan, batch, 0, c.layers, x);
     } else {
-      const kvsharer::layer_id p = map.last_owner();
-      run_layers(cache, map, batch, 0, p.value, x);
-      project_and_store(cache, batch, p, x);
+      const kvsharer::layer_id p = plan.last_owner();
+      run_layers(cache, plan, batch, 0, p.value, x);
+      project_and_store(cache, plan, batch, p, x);
       gather_last_rows(on_, x, c.hidden, batch, buffers_.last.data());
       x = buffers_.last.data();
       const kvsharer::cuda::ragged_batch last = last_rows(batch);
       ask_and_attend(cache, last, p, x);
       multiply(last, p, x);
-      run_layers(cache, map, last, p.value + 1, c.layers, x);
+      run_layers(cache, plan, last, p.value + 1, c.layers, x);
     }
     products_.normed(x, weights_.final_norm(), weights_.head(), buffers_.logits.data(), batch.sequences, c.vocab,
                      c.hidden);
@@ -102,7 +104,7 @@ class decoder {
     const model_config& c = weights_.config();
     E* const x = buffers_.x.data();
     embed(on_, weights_.embedding(), c.vocab, c.hidden, ids, batch, x);
-    run_layers(cache, cache.map(), batch, 0, c.layers, x);
+    run_layers(cache, cache.plan(), batch, 0, c.layers, x);
     rms_norm(on_, x, weights_.final_norm(), c.norm_eps, batch.rows, c.hidden, states);
   }
 
@@ -111,8 +113,9 @@ class decoder {
     products_.plain(states, weights_.head(), logits, rows, config().vocab, config().hidden);
   }
 
-  /// What cuBLASLt multiplies in a run of so many rows in so many sequences, last ones and head included.
-  std::vector<gemm_shape> products(kvsharer::index_t rows, kvsharer::index_t sequences) const {
+  /// What cuBLASLt multiplies in a run of so many rows in so many sequences under a plan, last ones and head included.
+  std::vector<gemm_shape> products(const kvsharer::share_plan& plan, kvsharer::index_t rows,
+                                   kvsharer::index_t sequences) const {
     const model_config& c = config();
     std::vector<gemm_shape> shapes;
     const auto add = [&](kvsharer::index_t of, kvsharer::index_t n, kvsharer::index_t k, bool accumulate) {
@@ -121,6 +124,10 @@ class decoder {
     const auto add_layer = [&](kvsharer::index_t of) {
       add(of, query_width() + 2 * key_width(), c.hidden, false);
       add(of, query_width(), c.hidden, false);
+      if (!plan.is_one_map()) {
+        add(of, query_width() + key_width(), c.hidden, false);
+        add(of, key_width(), c.hidden, false);
+      }
       add(of, c.hidden, query_width(), true);
       add(of, 2 * kvsharer::index_t{c.intermediate}, c.hidden, false);
       add(of, c.hidden, c.intermediate, true);
@@ -138,13 +145,10 @@ class decoder {
 
   /// Layers [from, to) over x [rows][hidden], in place.
   template <class Cache>
-  void run_layers(Cache& cache, const kvsharer::share_map& map, const kvsharer::cuda::ragged_batch& batch, int from,
+  void run_layers(Cache& cache, const kvsharer::share_plan& plan, const kvsharer::cuda::ragged_batch& batch, int from,
                   int to, E* x) {
     for (kvsharer::layer_id l{from}; l.value < to; ++l.value) {
-      if (map.owns(l))
-        project_all_and_attend(cache, batch, l, x);
-      else
-        ask_and_attend(cache, batch, l, x);
+      project_and_attend(cache, plan, batch, l, x);
       multiply(batch, l, x);
     }
   }
@@ -161,36 +165,89 @@ class decoder {
     return batch;
   }
 
-  /// An owner's queries, keys and values by one product.
-  template <class Cache>
-  void project_all_and_attend(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, E* x) {
+  /// Where a product left a layer's queries, keys and values; null for those that it was not asked for.
+  struct projections {
+    head_rows<const E> queries;
+    kvsharer::cuda::new_rows<E> stored;
+  };
+
+  /// Projects what is asked for: matrices that lie one behind the other by one product, which at most one gap divides,
+  /// between queries and values. Keys and values, where both are wanted, are neighbours, so they have one stride.
+  projections multiply_heads(const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, const E* x, bool queries,
+                             bool keys, bool values) {
     const layer_matrices<E> w = weights_.layer(l.value);
-    const kvsharer::index_t width = query_width() + 2 * key_width();
-    E* const rows = buffers_.projected.data();
-    products_.normed(x, w.attention_norm, w.query, rows, batch.rows, width, config().hidden);
-    rotate(on_, rope_, batch, config().heads, config().head_dim, head_rows<const E>{rows, width},
-           head_rows<E>{buffers_.queries.data(), query_width()});
-    cache.store(on_, l, batch,
-                kvsharer::cuda::new_rows<E>{rows + query_width(), rows + query_width() + key_width(), width}, rope_);
+    const index_t hidden = config().hidden;
+    E* out = buffers_.projected.data();
+    const auto multiply_by = [&](const E* weight, index_t width) {
+      products_.normed(x, w.attention_norm, weight, out, batch.rows, width, hidden);
+    };
+    projections at{};
+    const index_t stored = (keys ? key_width() : 0) + (values ? key_width() : 0);
+    const E* const first = keys ? w.key : w.value;  // of what is stored
+    if (queries) {
+      const bool together = stored > 0 && first == w.query + query_width() * hidden;
+      const index_t width = query_width() + (together ? stored : 0);
+      multiply_by(w.query, width);
+      at.queries = {out, width};
+      if (together) {
+        const E* const behind = out + query_width();
+        at.stored = {keys ? behind : nullptr, values ? behind + (keys ? key_width() : 0) : nullptr, width};
+        return at;
+      }
+      out += batch.rows * query_width();
+    }
+    if (stored > 0) {
+      multiply_by(first, stored);
+      at.stored = {keys ? out : nullptr, values ? out + (keys ? key_width() : 0) : nullptr, stored};
+    }
+    return at;
+  }
+
+  /// The same with the biases and norms of heads of families that have them.
+  projections project(const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, const E* x, bool queries,
+                      bool keys, bool values) {
+    const projections at = multiply_heads(batch, l, x, queries, keys, values);
+    const model_config& c = config();
+    const layer_vectors v = weights_.layer(l.value).vectors;
+    const auto part = [](const E* rows, index_t stride, int heads, const float* bias, const float* gain) {
+      return unfinished_heads<E>{const_cast<E*>(rows), stride, heads, bias, gain};
+    };
+    finish_heads<E>(on_,
+                    {part(at.queries.data, at.queries.stride, c.heads, v.query_bias, v.query_norm),
+                     part(at.stored.keys, at.stored.stride, c.kv_heads, v.key_bias, v.key_norm),
+                     part(at.stored.values, at.stored.stride, c.kv_heads, v.value_bias, nullptr)},
+                    batch.rows, c.head_dim, c.norm_eps);
+    return at;
+  }
+
+  /// A layer's attention, its keys and values stored before if it owns them.
+  template <class Cache>
+  void project_and_attend(Cache& cache, const kvsharer::share_plan& plan, const kvsharer::cuda::ragged_batch& batch,
+                          kvsharer::layer_id l, E* x) {
+    const projections at = project(batch, l, x, true, plan.owns_keys(l), plan.owns_values(l));
+    turn_queries(batch, at);
+    if (plan.owns(l)) cache.store(on_, l, batch, at.stored, rope_);
     attend(cache, batch, l, x);
   }
 
-  /// An owner's keys and values alone.
+  /// What an owner stores, alone.
   template <class Cache>
-  void project_and_store(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, const E* x) {
-    const layer_matrices<E> w = weights_.layer(l.value);
-    E* const rows = buffers_.projected.data();
-    products_.normed(x, w.attention_norm, w.key_value, rows, batch.rows, 2 * key_width(), config().hidden);
-    cache.store(on_, l, batch, kvsharer::cuda::new_rows<E>{rows, rows + key_width(), 2 * key_width()}, rope_);
+  void project_and_store(Cache& cache, const kvsharer::share_plan& plan, const kvsharer::cuda::ragged_batch& batch,
+                         kvsharer::layer_id l, const E* x) {
+    const projections at = project(batch, l, x, false, plan.owns_keys(l), plan.owns_values(l));
+    cache.store(on_, l, batch, at.stored, rope_);
   }
 
-  /// Queries alone, of a reader, or of an owner whose keys and values are stored already.
+  /// Queries alone, of a layer whose keys and values are stored already.
   template <class Cache>
   void ask_and_attend(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, E* x) {
-    const layer_matrices<E> w = weights_.layer(l.value);
-    products_.normed(x, w.attention_norm, w.query, buffers_.queries.data(), batch.rows, query_width(), config().hidden);
-    rotate(on_, rope_, batch, config().heads, config().head_dim, buffers_.queries.data());
+    turn_queries(batch, project(batch, l, x, true, false, false));
     attend(cache, batch, l, x);
+  }
+
+  void turn_queries(const kvsharer::cuda::ragged_batch& batch, const projections& at) {
+    rotate(on_, rope_, batch, config().heads, config().head_dim, at.queries,
+           head_rows<E>{buffers_.queries.data(), query_width()});
   }
 
   /// x += the attention of buffers.queries over what layer l reads, through the output weights.
@@ -200,6 +257,7 @@ class decoder {
                            batch, buffers_.queries.data(), buffers_.attended.data(), {}, l);
     products_.add(buffers_.attended.data(), weights_.layer(l.value).output, x, batch.rows, config().hidden,
                   query_width());
+    add_bias(on_, weights_.layer(l.value).vectors.output_bias, batch.rows, config().hidden, x);
   }
 
   /// x += the MLP of x.

@@ -22,12 +22,12 @@ class generator {
   using index_t = kvsharer::index_t;
 
  public:
-  generator(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_map& map,
+  generator(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_plan& plan,
             const generation_request& request)
       : request_(request),
         config_(s.llama.config()),
-        weights_(device_weights<E>::upload(stream, s.model_for(map), map)),
-        engine_(stream, weights_, map, limits(request, config_), s.identity.fingerprint + " " + s.identity.rope),
+        weights_(device_weights<E>::upload(stream, s.model_for(plan), plan)),
+        engine_(stream, weights_, plan, limits(request, config_), s.identity.fingerprint + " " + s.identity.rope),
         pick_(request.temperature, request.top_p, request.seed) {}
 
   generation run() {
@@ -35,7 +35,7 @@ class generator {
     out.token_ids.resize(request_.prompts.size());
     out.footprint = engine_.cache().footprint();
     out.kv_bytes_unshared = (out.footprint.keys + out.footprint.values) /
-                            static_cast<std::size_t>(engine_.cache().map().owner_count()) *
+                            static_cast<std::size_t>(engine_.cache().plan().planes()) * 2 *
                             static_cast<std::size_t>(config_.layers);
     auto start = clock::now();
     std::vector<int> tokens = prefill();
@@ -147,7 +147,7 @@ class generator {
 
 /// Declared here and compiled once for each type (engine_*.cu), since every type brings all attention kernels.
 template <kvsharer::CacheElement E>
-generation generate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_map& map,
+generation generate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_plan& plan,
                        const generation_request& request);
 
 }  // namespace mini_llama::cuda

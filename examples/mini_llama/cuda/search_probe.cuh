@@ -123,23 +123,23 @@ class search_probe final : public probe {
     throw usage_error("there is no objective \"" + wanted.objective + "\"; choose cosine or kl");
   }
 
-  double score(const kvsharer::share_map& map, kvsharer::layer_id first) override {
-    run(map, first);
+  double score(const kvsharer::share_plan& plan, kvsharer::layer_id first) override {
+    run(plan, first);
     return (*score_)(buffers_.normed.data());
   }
 
   /// Layers add to their input in place, so each one's is copied first: at 7 billion parameters 10 us of a layer's
   /// millisecond.
-  void run(const kvsharer::share_map& map, kvsharer::layer_id first) {
+  void run(const kvsharer::share_plan& plan, kvsharer::layer_id first) {
     first_ = first;
-    store_.begin_candidate(map, first);
+    store_.begin_candidate(plan, first);
     E* const x = buffers_.x.data();
     for (int l = first.value; l < config_.layers; ++l, ++layer_evaluations_) {
       if (l == first.value)
         copy(accepted_inputs_[static_cast<std::size_t>(l)], x);
       else
         copy(x, candidate_inputs_[static_cast<std::size_t>(l)]);
-      decoder_.run_layers(store_, map, batch_, l, l + 1, x);
+      decoder_.run_layers(store_, plan, batch_, l, l + 1, x);
     }
     rms_norm(on_, x, weights_.final_norm(), config_.norm_eps, rows(), config_.hidden, buffers_.normed.data());
   }

@@ -14,14 +14,14 @@
 #include "kvsharer/backend/cuda/memory.cuh"
 #include "kvsharer/backend/cuda/pool_view.cuh"
 #include "kvsharer/backend/cuda/store.cuh"
-#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/contiguous.hpp"
 
 namespace mini_llama::cuda {
 
-/// calibration_store in device memory: the keys and values of all samples, of the accepted map's run and of the
-/// candidate's, which writes planes of its own. To the decoder it is a cache under the candidate's map. All memory is
+/// calibration_store in device memory: the keys and values of all samples, of the accepted plan's run and of the
+/// candidate's, which writes planes of its own. To the decoder it is a cache under the candidate's plan. All memory is
 /// taken when it is made: 4 * layers planes of [sample][kv_head][token][channel].
 template <kvsharer::CacheElement E>
 class search_store {
@@ -49,9 +49,9 @@ class search_store {
 
   kvsharer::cache_shape shape() const noexcept { return shape_; }
 
-  /// From now on layers from `first` on are the candidate's, and read what `map` says.
-  void begin_candidate(const kvsharer::share_map& map, kvsharer::layer_id first) {
-    map_ = map;
+  /// From now on layers from `first` on are the candidate's, and read what `plan` says.
+  void begin_candidate(const kvsharer::share_plan& plan, kvsharer::layer_id first) {
+    plan_ = plan;
     first_ = first;
   }
 
@@ -64,8 +64,8 @@ class search_store {
 
   // What the decoder asks of a cache.
 
-  auto keys(kvsharer::layer_id l) const { return batch_of<const E>(map_.key_owner(l), 0); }
-  auto values(kvsharer::layer_id l) const { return batch_of<const E>(map_.value_owner(l), 1); }
+  auto keys(kvsharer::layer_id l) const { return batch_of<const E>(plan_.key_owner(l), 0); }
+  auto values(kvsharer::layer_id l) const { return batch_of<const E>(plan_.value_owner(l), 1); }
 
   template <kvsharer::CacheElement In>
   void store(const kvsharer::cuda::backend& on, kvsharer::layer_id owner, const kvsharer::cuda::ragged_batch& batch,
@@ -105,7 +105,7 @@ class search_store {
   kvsharer::cuda::device_buffer<E> memory_;
   kvsharer::cuda::device_buffer<std::int32_t> tables_;  // [sample]: its place
   std::vector<E*> accepted_, candidate_;                // [layer]: keys' plane, and values' behind it
-  kvsharer::share_map map_;
+  kvsharer::share_plan plan_;
   kvsharer::layer_id first_{0};
 };
 

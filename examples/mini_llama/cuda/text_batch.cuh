@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -12,8 +13,10 @@
 #include "cuda/forward.cuh"
 #include "cuda/run_context.cuh"
 #include "cuda/score.cuh"
+#include "cuda/weights.cuh"
 #include "evaluation.hpp"
 #include "gpu.hpp"
+#include "session.hpp"
 #include "text_windows.hpp"
 
 /// What evaluations on the device have in common.
@@ -111,23 +114,22 @@ class logit_blocks {
   kvsharer::cuda::device_buffer<float> full_, shared_;  // [block][vocab], the latter nothing where nothing is compared
 };
 
-/// Windows that run as one batch, by what memory is left: of caches that store `stored_layers` layers in all, and
+/// Windows that run as one batch, by what memory is left: of caches that store `stored_planes` planes in all, and
 /// `states` rows of hidden states for each row.
 template <kvsharer::CacheElement E>
-kvsharer::index_t windows_at_once(const model_config& c, kvsharer::index_t stored_layers, kvsharer::index_t states,
+kvsharer::index_t windows_at_once(const model_config& c, kvsharer::index_t stored_planes, kvsharer::index_t states,
                                   std::size_t tokens, kvsharer::index_t window, const gpu_choice& choice) {
   const kvsharer::index_t rows = window - 1;
-  return sequences_at_once(rows, choice.rows_at_once, sequence_bytes<E>(c, rows, stored_layers, states),
+  return sequences_at_once(rows, choice.rows_at_once, sequence_bytes<E>(c, rows, stored_planes, states),
                            (static_cast<kvsharer::index_t>(tokens) + rows - 1) / rows);
 }
 
-/// Throws kvsharer::error (bad_argument) for a map whose readers have an alignment: full model and map run with the
-/// same weights.
-inline void check_no_alignment(const session& s, const kvsharer::share_map& map) {
-  if (&s.model_for(map) != &s.llama)
-    throw kvsharer::error(kvsharer::errc::bad_argument,
-                          "on the device the full model and the map run with the same weights, and this map has an "
-                          "alignment: evaluate on the host (--backend cpu), or leave the alignment out (--no-align)");
+/// A plan's weights where the session has an alignment folded into them; else nothing, and the full model's serve.
+template <kvsharer::CacheElement E>
+std::optional<device_weights<E>> aligned_weights(kvsharer::cuda::stream_ref stream, const session& s,
+                                                 const kvsharer::share_plan& plan) {
+  if (&s.model_for(plan) == &s.llama) return std::nullopt;
+  return device_weights<E>::upload(stream, s.model_for(plan), plan);
 }
 
 /// run() for each batch of a text's windows, the last one not being full, until `cancelled` answers yes.

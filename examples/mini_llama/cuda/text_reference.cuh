@@ -33,35 +33,38 @@ class device_reference final : public text_reference {
         context_(stream, config_, window),
         blocks_(stream, config_, ids_.size(), true),
         full_states_(stream, ids_.size() * static_cast<std::size_t>(config_.hidden)),
-        windows_(windows_at_once<E>(config_, config_.layers, 1, ids_.size(), window, choice)),
+        windows_(windows_at_once<E>(config_, 2 * config_.layers, 1, ids_.size(), window, choice)),
         rows_(windows_ * (window - 1)),
         buffers_(stream, config_, rows_, 0),
         batch_(stream, windows_, rows_),
         shared_states_(stream, static_cast<std::size_t>(rows_ * config_.hidden)),
         model_(context_.on(), weights_, context_.angles(), context_.products(), buffers_) {
-    full_ = run(kvsharer::share_map::identity(config_.layers), false, on_progress, cancelled);
+    full_ = run(model_, kvsharer::share_map::identity(config_.layers), false, on_progress, cancelled);
   }
 
   const evaluation& full() const noexcept override { return full_; }
 
-  evaluation compare(const kvsharer::share_map& map, const evaluation_progress& on_progress,
+  evaluation compare(const kvsharer::share_plan& plan, const evaluation_progress& on_progress,
                      const std::function<bool()>& cancelled) override {
-    check_no_alignment(session_, map);
-    return map.reader_count() > 0 ? run(map, true, on_progress, cancelled) : full_;
+    if (plan.shared_planes() == 0) return full_;
+    const auto aligned = aligned_weights<E>(stream_, session_, plan);
+    if (!aligned) return run(model_, plan, true, on_progress, cancelled);
+    decoder<E> model(context_.on(), *aligned, context_.angles(), context_.products(), buffers_);
+    return run(model, plan, true, on_progress, cancelled);
   }
 
  private:
-  /// Runs the text under a map, and compares it with the full model, or keeps it as the full model's.
-  evaluation run(const kvsharer::share_map& map, bool compares, const evaluation_progress& on_progress,
-                 const std::function<bool()>& cancelled) {
-    batch_cache<E> held(stream_, config_, map, windows_, window_ - 1);
+  /// Runs the text under a plan, and compares it with the full model, or keeps it as the full model's.
+  evaluation run(decoder<E>& model, const kvsharer::share_plan& plan, bool compares,
+                 const evaluation_progress& on_progress, const std::function<bool()>& cancelled) {
+    batch_cache<E> held(stream_, config_, plan, windows_, window_ - 1);
     score_sums sums;
     index_t scored = 0;
     for_each_batch(batch_, ids_, window_, config_.bos, cancelled, [&] {
       batch_.place(context_);
       E* const full = full_states_.data() + scored * config_.hidden;
       E* const states = compares ? shared_states_.data() : full;
-      model_.final_states(held.cache(), held.begin(batch_.lengths()), batch_.ids(), states);
+      model.final_states(held.cache(), held.begin(batch_.lengths()), batch_.ids(), states);
       blocks_.score(context_, model_, batch_, full, compares ? states : nullptr);
       scored += batch_.rows();
       batch_.finish(context_, sums);

@@ -4,13 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "config.hpp"
 #include "kvsharer/backend/cuda/memory.cuh"
 #include "kvsharer/backend/cuda/stream_ref.cuh"
 #include "kvsharer/core/element.hpp"
-#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace mini_llama {
@@ -19,34 +20,46 @@ class model;
 
 namespace mini_llama::cuda {
 
+/// What a layer of some families has besides its matrices, in device memory; null for what it has not. Borrowed.
+struct layer_vectors {
+  const float* query_bias = nullptr;  // [heads * head_dim]
+  const float* key_bias = nullptr;    // [kv_heads * head_dim], like the next
+  const float* value_bias = nullptr;
+  const float* query_norm = nullptr;  // [head_dim], like the next: gains of each head's norm before rotation
+  const float* key_norm = nullptr;
+  const float* output_bias = nullptr;  // [hidden]
+};
+
 /// One layer's weights in device memory, as products take them: [out][in], row-major. Borrowed.
 template <class E>
 struct layer_matrices {
   const float* attention_norm = nullptr;  // [hidden]
   const E* query = nullptr;               // [heads * head_dim][hidden]
-  /// [2 * kv_heads * head_dim][hidden], keys first, right behind `query`, so that one product from `query` on gives all
-  /// three; null where they are not held.
-  const E* key_value = nullptr;
+  /// [kv_heads * head_dim][hidden] each, right behind `query` and one another, so that one product gives neighbours;
+  /// null where they are not held.
+  const E* key = nullptr;
+  const E* value = nullptr;
   const E* output = nullptr;        // [hidden][heads * head_dim]
   const float* mlp_norm = nullptr;  // [hidden]
   const E* gate_up = nullptr;       // [2 * intermediate][hidden], gates first
   const E* down = nullptr;          // [hidden][intermediate]
+  layer_vectors vectors = {};
 };
 
-/// A model's weights in device memory, in the element type E of activations. Reader layers need no weights of keys and
-/// values, and need not hold them. Move only.
+/// A model's weights in device memory, in the element type E of activations. Reader layers need no weights of what they
+/// read, and need not hold them. Move only.
 template <kvsharer::CacheElement E>
 class device_weights {
  public:
-  /// Copies a model's weights, converted on the device where the checkpoint has another type. With a map, those of its
+  /// Copies a model's weights, converted on the device where the checkpoint has another type. With a plan, those of its
   /// readers' keys and values stay behind. Synchronises: for set-up. Throws kvsharer::error: bad_shape for sizes that
-  /// the kernels cannot take, bad_argument for a map of another number of layers, device_memory, cuda_call.
+  /// the kernels cannot take, bad_argument for a plan of another number of layers, device_memory, cuda_call.
   static device_weights upload(kvsharer::cuda::stream_ref stream, const model& m,
-                               const std::optional<kvsharer::share_map>& map = std::nullopt);
+                               const std::optional<kvsharer::share_plan>& plan = std::nullopt);
 
   /// Makes those of random_model(config, seed, type of E) on the device, bit for bit. Stream-ordered.
   static device_weights random(kvsharer::cuda::stream_ref stream, const model_config& config, std::uint64_t seed,
-                               const std::optional<kvsharer::share_map>& map = std::nullopt);
+                               const std::optional<kvsharer::share_plan>& plan = std::nullopt);
 
   const model_config& config() const noexcept { return config_; }
   layer_matrices<E> layer(int l) const noexcept;
@@ -56,21 +69,22 @@ class device_weights {
   }
   const float* final_norm() const noexcept { return norm(2 * config_.layers); }  // [hidden]
 
-  bool holds_key_value(int l) const noexcept { return layers_[static_cast<std::size_t>(l)].holds_key_value; }
+  bool holds_keys(int l) const noexcept { return layers_[static_cast<std::size_t>(l)].holds_keys; }
+  bool holds_values(int l) const noexcept { return layers_[static_cast<std::size_t>(l)].holds_values; }
 
   /// Throws kvsharer::error (bad_argument) unless the weights of all owners' keys and values are held.
-  void require(const kvsharer::share_map& map) const;
+  void require(const kvsharer::share_plan& plan) const;
 
-  /// Gives back the memory of the keys' and values' weights of a map's readers, in stream order. Addresses of those
+  /// Gives back the memory of the keys' and values' weights of a plan's readers, in stream order. Addresses of those
   /// layers' queries change: graphs captured before are void. Throws kvsharer::error (bad_argument, device_memory).
-  void release_readers(const kvsharer::share_map& map);
+  void release_readers(const kvsharer::share_plan& plan);
 
   /// Of device memory held.
   std::size_t bytes() const noexcept;
 
-  /// What one decode step under a map must read: all weights that it multiplies with; of the embedding, which it looks
+  /// What one decode step under a plan must read: all weights that it multiplies with; of the embedding, which it looks
   /// up, nothing unless it is the head as well.
-  std::size_t bytes_per_step(const kvsharer::share_map& map) const noexcept;
+  std::size_t bytes_per_step(const kvsharer::share_plan& plan) const noexcept;
 
  private:
   template <class T>
@@ -78,7 +92,13 @@ class device_weights {
 
   struct layer_buffers {
     buffer<E> query_key_value, output, gate_up, down;
-    bool holds_key_value;
+    bool holds_keys, holds_values;
+    buffer<float> query_bias, key_bias, value_bias, query_norm, key_norm, output_bias;  // empty where there is none
+
+    std::size_t vector_bytes() const noexcept {
+      return query_bias.bytes() + key_bias.bytes() + value_bias.bytes() + query_norm.bytes() + key_norm.bytes() +
+             output_bias.bytes();
+    }
   };
   /// Where a layer's matrices go, in the checkpoint's own terms; key and value are null where they are not held.
   struct places {
@@ -86,12 +106,13 @@ class device_weights {
   };
 
   device_weights(kvsharer::cuda::stream_ref stream, const model_config& config,
-                 const std::optional<kvsharer::share_map>& map);
+                 const std::optional<kvsharer::share_plan>& plan);
 
-  void check_map(const kvsharer::share_map& map) const;
-  std::size_t query_size() const noexcept;      // of the weights of a layer's queries
-  std::size_t key_value_size() const noexcept;  // of its keys and values
+  void check_plan(const kvsharer::share_plan& plan) const;
+  std::size_t query_size() const noexcept;  // of the weights of a layer's queries
+  std::size_t key_size() const noexcept;    // of its keys, or of its values
   places places_of(int l) noexcept;
+  buffer<float> random_vector(std::uint64_t seed, const std::string& name, kvsharer::index_t numbers) const;
   const float* norm(int i) const noexcept { return norms_.data() + kvsharer::index_t{i} * config_.hidden; }
 
   kvsharer::cuda::stream_ref stream_;

@@ -20,15 +20,27 @@ std::string list(const std::vector<int>& layers) {
 }
 
 /// Owners that others read, with their readers: "6 by 18, 19 and 20; 2 by 7".
-std::string in_words(const result& r) {
+std::string in_words(const std::vector<int>& owners) {
+  const int layers = static_cast<int>(owners.size());
   std::string out;
-  for (int owner = 0; owner < r.layers(); ++owner) {
+  for (int owner = 0; owner < layers; ++owner) {
     std::vector<int> readers;
-    for (int l = owner + 1; l < r.layers(); ++l)
-      if (r.owners[static_cast<std::size_t>(l)] == owner) readers.push_back(l);
+    for (int l = owner + 1; l < layers; ++l)
+      if (owners[static_cast<std::size_t>(l)] == owner) readers.push_back(l);
     if (!readers.empty()) out += (out.empty() ? "" : "; ") + std::to_string(owner) + " by " + list(readers);
   }
   return out.empty() ? "none" : out;
+}
+
+std::string in_words(const result& r) {
+  return r.is_one_map() ? in_words(r.owners)
+                        : "keys of " + in_words(r.owners) + "; values of " + in_words(r.value_owners);
+}
+
+std::string listed(const std::vector<int>& owners) {
+  std::string map;
+  for (const int owner : owners) map += (map.empty() ? "" : ", ") + std::to_string(owner);
+  return map;
 }
 
 /// Layers in a row, and an arc from each reader back to the owner whose cache it reads.
@@ -39,22 +51,27 @@ std::string draw_arcs(const result& r, int style, const std::string& title) {
   const auto place = [&](int l) { return pad + l * step; };
   std::string arcs, nodes;
   for (int l = 0; l < n; ++l) {
-    const int owner = r.owners[static_cast<std::size_t>(l)];
-    const double from = place(l), to = place(owner);
-    if (owner != l) {
+    const int owner = r.owners[static_cast<std::size_t>(l)], value_owner = r.value_owners[static_cast<std::size_t>(l)];
+    const double from = place(l);
+    const auto draw = [&](int read, const std::string& what) {
+      const double to = place(read);
       const double height = 10 + 78 * (from - to) / (width - 2 * pad);
       // A quarter of a cubic's control height is lost at its top.
-      arcs += element("path",
-                      {{"class", "arc"},
-                       {"d", "M" + coordinate(from) + " " + coordinate(base) + "C" + coordinate(from) + " " +
-                                 coordinate(base - height / 0.75) + " " + coordinate(to) + " " +
-                                 coordinate(base - height / 0.75) + " " + coordinate(to) + " " + coordinate(base)}},
-                      element("title", {}, "layer " + std::to_string(l) + " reads layer " + std::to_string(owner)));
-    }
+      arcs +=
+          element("path",
+                  {{"class", "arc"},
+                   {"d", "M" + coordinate(from) + " " + coordinate(base) + "C" + coordinate(from) + " " +
+                             coordinate(base - height / 0.75) + " " + coordinate(to) + " " +
+                             coordinate(base - height / 0.75) + " " + coordinate(to) + " " + coordinate(base)}},
+                  element("title", {}, "layer " + std::to_string(l) + " reads " + what + " " + std::to_string(read)));
+    };
+    const bool together = owner == value_owner;
+    if (owner != l) draw(owner, together ? "layer" : "the keys of layer");
+    if (value_owner != l && !together) draw(value_owner, "the values of layer");
     nodes += element("circle", {{"cx", coordinate(from)},
                                 {"cy", coordinate(base)},
                                 {"r", coordinate(radius)},
-                                {"class", owner == l ? "owner" : "reader"}});
+                                {"class", owner == l || value_owner == l ? "owner" : "reader"}});
     const int every = n <= 12 ? 1 : n <= 32 ? 4 : 8;
     if (l % every == 0)
       nodes += element("text", {{"x", coordinate(from)}, {"y", coordinate(base + 18)}, {"class", "tick middle"}},
@@ -85,9 +102,8 @@ std::string one_rule(const sweep_results& all, const std::vector<const result*>&
           {"layers shared", "owners and their readers", "map: the layer that each layer reads"});
   for (const result* r : results) {
     pictures += one_map(all, *r);
-    std::string map;
-    for (const int owner : r->owners) map += (map.empty() ? "" : ", ") + std::to_string(owner);
-    t.add({escaped(size_name(*r)), escaped(in_words(*r)), element("code", {}, map)});
+    const std::string values = r->is_one_map() ? "" : "; values " + listed(r->value_owners);
+    t.add({escaped(size_name(*r)), escaped(in_words(*r)), element("code", {}, listed(r->owners) + values)});
   }
   const std::string words =
       element("b", {}, mark_of(style_of(all, first.rule.order)) + escaped(order_name(first.rule.order))) +

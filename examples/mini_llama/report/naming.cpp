@@ -33,7 +33,7 @@ std::string rule_name(const sweep_results& all, const result& r) {
 }
 
 std::string size_name(const result& r) {
-  return std::to_string(r.shared()) + " of " + std::to_string(r.layers()) +
+  return plain(r.shared()) + " of " + std::to_string(r.layers()) +
          (r.shared() < r.rule.share ? " (" + std::to_string(r.rule.share) + " wanted)" : "");
 }
 

@@ -67,18 +67,20 @@ void check_origin(const json& o) {
 }
 
 /// Owners that a map of this many layers can have.
-std::vector<int> owners_from(const json& map, int layers) {
-  const auto owners = wholes(map);
+std::vector<int> owners_from(const json& line, const std::string& key, int layers) {
+  const auto owners = wholes(line.at(key));
   const kvsharer::result<kvsharer::share_map> checked = kvsharer::share_map::from_owners(owners);
   if (!checked || checked.value().layers() != layers)
-    throw invalid_json("has a \"layer_map\" that is no map of " + std::to_string(layers) + " layers");
+    throw invalid_json("has a \"" + key + "\" that is no map of " + std::to_string(layers) + " layers");
   return owners;
 }
 
 /// What every line has.
 result measured(const json& line, int layers) {
   result r;
-  r.owners = owners_from(line.at("layer_map"), layers);
+  const bool one = line.contains("layer_map");
+  r.owners = owners_from(line, one ? "layer_map" : "key_map", layers);
+  r.value_owners = one ? r.owners : owners_from(line, "value_map", layers);
   r.perplexity = number(line, "perplexity");
   r.kl = number(line, "kl");
   r.top1_agreement = number(line, "top1_agreement");
@@ -162,9 +164,11 @@ auto reading(const std::filesystem::path& file, const std::string& where, F&& f)
 
 }  // namespace
 
-int result::shared() const noexcept {
-  int readers = 0;
-  for (int l = 0; l < layers(); ++l) readers += owners[static_cast<std::size_t>(l)] != l;
+double result::shared() const noexcept {
+  double readers = 0;
+  for (int l = 0; l < layers(); ++l)
+    readers +=
+        (owners[static_cast<std::size_t>(l)] != l) * 0.5 + (value_owners[static_cast<std::size_t>(l)] != l) * 0.5;
   return readers;
 }
 

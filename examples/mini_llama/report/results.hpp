@@ -22,8 +22,8 @@ struct tried {
 
 /// One line of results: a map, how it was found, what it costs and buys. Numbers that a file has as null are NaN.
 struct result {
-  combination rule;  ///< of the full model, all zero
-  std::vector<int> owners;
+  combination rule;                       ///< of the full model, all zero
+  std::vector<int> owners, value_owners;  ///< of keys and of values; one and the same unless shared apart
   std::string status;
   double score = 1;
   std::vector<tried> candidates;
@@ -37,7 +37,8 @@ struct result {
   /// Its score is a divergence, not a similarity, and knows no threshold.
   bool by_divergence() const noexcept { return rule.order.ends_with(":kl"); }
   int layers() const noexcept { return static_cast<int>(owners.size()); }
-  int shared() const noexcept;
+  bool is_one_map() const noexcept { return owners == value_owners; }
+  double shared() const noexcept;  ///< layers' worth: half layers count half
   std::size_t accepted() const noexcept;
 };
 

@@ -6,6 +6,7 @@
 namespace mini_llama {
 
 using kvsharer::share_map;
+using kvsharer::share_plan;
 
 calibrated::calibrated(const workplace& where, token_batch samples, std::string objective,
                        const std::string& similarity)
@@ -25,7 +26,7 @@ search_outcome calibrated::search(const search_request& request) {
   const kvsharer::distance_matrix& d = distances(request.metric);
   forget();
   search_outcome found = find_sharing(model_, samples_, request, *made_.runs, d);
-  accepted_ = found.strategy.report.map;
+  accepted_ = found.strategy.report.plan;
   return found;
 }
 
@@ -38,15 +39,15 @@ std::vector<single_move> calibrated::single_moves(const std::function<void(std::
     for (int owner = 0; owner < reader; ++owner) {
       if (cancelled && cancelled()) return moves;
       const kvsharer::layer_pair pair{{reader}, {owner}};
-      moves.push_back({pair, made_.runs->resume(accepted_.with(pair).value(), pair.reader)});
+      moves.push_back({pair, made_.runs->resume(accepted_.with(pair, kvsharer::kv_part::both).value(), pair.reader)});
       if (progress) progress(moves.size(), layers * (layers - 1) / 2);
     }
   return moves;
 }
 
 void calibrated::forget() {
-  if (accepted_.reader_count() == 0) return;
-  const auto full = share_map::identity(accepted_.layers());
+  if (accepted_.shared_planes() == 0) return;
+  const share_plan full = share_map::identity(accepted_.layers());
   made_.runs->resume(full, kvsharer::first_difference(accepted_, full));
   made_.runs->accept();
   accepted_ = full;

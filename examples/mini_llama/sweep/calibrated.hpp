@@ -49,7 +49,7 @@ class calibrated {
   token_batch samples_;
   std::string objective_;
   made_probe made_;
-  kvsharer::share_map accepted_;  ///< whose run the probe holds
+  kvsharer::share_plan accepted_;  ///< whose run the probe holds
   std::map<std::string, kvsharer::distance_matrix> distances_;
 };
 

@@ -6,13 +6,23 @@
 #include <vector>
 
 #include "../choices.hpp"
+#include "../layers_shared.hpp"
 
 namespace mini_llama {
 namespace {
 
 using json = nlohmann::ordered_json;
 
-json map_json(const kvsharer::share_map& map) { return std::vector<int>(map.owners().begin(), map.owners().end()); }
+/// The one map, or the two.
+void add_plan(json& line, const kvsharer::share_plan& plan) {
+  const auto owners = [](const kvsharer::share_map& map) { return json(kvsharer::detail::map_json(map)); };
+  if (plan.is_one_map()) {
+    line["layer_map"] = owners(plan.keys());
+  } else {
+    line["key_map"] = owners(plan.keys());
+    line["value_map"] = owners(plan.values());
+  }
+}
 
 /// What every line has.
 void add_measured(json& line, const tokenizer& words, const measured_map& m) {
@@ -67,8 +77,8 @@ json moves_line(const workplace& where, calibrated& base, const std::vector<sing
 json full_model_line(const workplace& where, const tokenizer& words, const measured_map& m, const std::string& prompt,
                      const std::string& text_goes_on) {
   json line = begin_line("full", where);
-  line.update(
-      {{"layer_map", map_json(m.map)}, {"layers_shared", 0}, {"prompt", prompt}, {"text_goes_on", text_goes_on}});
+  add_plan(line, m.plan);
+  line.update({{"layers_shared", 0}, {"prompt", prompt}, {"text_goes_on", text_goes_on}});
   add_measured(line, words, m);
   return line;
 }
@@ -79,10 +89,10 @@ json combination_line(const workplace& where, const tokenizer& words, const comb
   json candidates = json::array();
   for (const kvsharer::candidate& one : r.candidates) candidates.push_back(json(kvsharer::detail::candidate_json(one)));
   json line = begin_line("shared", where);
-  line.update({{"combination", to_json(c)},
-               {"layer_map", map_json(m.map)},
-               {"status", kvsharer::detail::name_of(kvsharer::detail::status_names, r.status)},
-               {"layers_shared", r.accepted()},
+  line["combination"] = to_json(c);
+  add_plan(line, m.plan);
+  line.update({{"status", kvsharer::detail::name_of(kvsharer::detail::status_names, r.status)},
+               {"layers_shared", layers_shared(r.plan)},
                {"score", r.score},
                {"candidates_tried", r.candidates.size()},
                {"candidates_accepted",
@@ -91,7 +101,7 @@ json combination_line(const workplace& where, const tokenizer& words, const comb
                {"pairs_ranked", r.pairs_ranked},
                {"pairs_skipped", r.pairs_skipped},
                {"layer_evaluations", found.layer_evaluations},
-               {"layer_evaluations_without_resume", m.map.layers() + r.layer_evaluations_without_resume}});
+               {"layer_evaluations_without_resume", m.plan.layers() + r.layer_evaluations_without_resume}});
   add_measured(line, words, m);
   line["candidates"] = std::move(candidates);
   return line;

@@ -19,9 +19,9 @@ struct line_seconds {
   double calibration = 0, search = 0, evaluation = 0, speed = 0;
 };
 
-/// What was measured of a map, whoever found it.
+/// What was measured of a plan, whoever found it.
 struct measured_map {
-  kvsharer::share_map map;
+  kvsharer::share_plan plan;
   evaluation quality;
   timed_continuation run;
   line_seconds seconds;

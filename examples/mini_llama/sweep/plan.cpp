@@ -2,6 +2,7 @@
 #include "plan.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <system_error>
@@ -16,17 +17,28 @@ struct seeded_order {
   std::uint64_t seed;
 };
 
-/// "similar", "random", "random:5" or "best:kl".
+constexpr std::array parts_names{"apart", "keys", "values"};
+
+bool shares_parts(const std::string& kind) {
+  return std::find(parts_names.begin(), parts_names.end(), kind) != parts_names.end();
+}
+
+/// What may stand behind the colon of a best-first search.
+bool known_kind(const std::string& kind) { return kind == "kl" || shares_parts(kind); }
+
+/// "similar", "random", "random:5", "best:kl" or "best:apart".
 std::vector<seeded_order> parse_order(const std::string& text) {
   const std::size_t colon = text.find(':');
   const std::string name = text.substr(0, colon);
-  if (is_best_first(name) && rule_of(text).objective == "kl") return {{text, 0}};
+  if (is_best_first(name) && colon != std::string::npos && known_kind(text.substr(colon + 1))) return {{text, 0}};
   if (std::find(order_names.begin(), order_names.end(), name) == order_names.end() || name == "explicit") {
     std::string known;
     for (const std::string order : order_names)
       if (order != "explicit") known += (known.empty() ? "" : ", ") + order;
-    throw usage_error("--order " + text + " is no rule that a sweep can follow; choose from " + known +
-                      ", with random:5 for five seeds and best:kl for the divergence as the score");
+    throw usage_error(
+        "--order " + text + " is no rule that a sweep can follow; choose from " + known +
+        ", with random:5 for five seeds, best:kl for the divergence as the score, and best:apart, best:keys and "
+        "best:values for halves of layers");
   }
   if (colon == std::string::npos) return {{name, 0}};
   int seeds = 0;
@@ -49,7 +61,9 @@ void add(std::vector<T>& list, const T& item) {
 
 rule rule_of(const std::string& order) {
   const std::size_t colon = order.find(':');
-  return {order.substr(0, colon), colon == std::string::npos ? "cosine" : order.substr(colon + 1)};
+  const std::string kind = colon == std::string::npos ? "" : order.substr(colon + 1);
+  const bool halves = shares_parts(kind);
+  return {order.substr(0, colon), kind.empty() || halves ? "cosine" : kind, halves ? kind : "together"};
 }
 
 std::vector<combination> make_plan(const sweep_axes& axes, int layers) {

@@ -19,8 +19,8 @@ struct sweep_axes {
 
 /// One search of a sweep.
 struct combination {
-  int share = 0;           ///< layers that are to share
-  std::string order;       ///< with its objective where that is not the cosine: "best:kl"
+  int share = 0;      ///< layers that are to share
+  std::string order;  ///< with its objective where that is not the cosine, and what is shared: "best:kl", "best:apart"
   std::uint64_t seed = 0;  ///< of random; 0 elsewhere
   std::string metric;
   int samples = 0;
@@ -28,9 +28,10 @@ struct combination {
   friend bool operator==(const combination&, const combination&) = default;
 };
 
-/// The two parts of a combination's order: what is tried first, and what is scored.
+/// What a combination's order says: what is tried first, what is scored, and what a layer may share: keys and values
+/// "together", "apart", or "keys" or "values" alone.
 struct rule {
-  std::string order, objective;
+  std::string order, objective, parts;
 };
 rule rule_of(const std::string& order);
 

@@ -5,7 +5,7 @@
 
 namespace mini_llama {
 
-timed_continuation time_continuation(const workplace& where, const kvsharer::share_map& map,
+timed_continuation time_continuation(const workplace& where, const kvsharer::share_plan& plan,
                                      const std::vector<int>& prompt, kvsharer::index_t new_tokens,
                                      const std::function<bool()>& cancelled) {
   const generation_request request{
@@ -13,7 +13,7 @@ timed_continuation time_continuation(const workplace& where, const kvsharer::sha
   timed_continuation best;
   double spent = 0;
   for (int run = 0; run < 5 && spent < 1 && !(run > 0 && cancelled && cancelled()); ++run) {
-    generation g = where.generate(map, request);
+    generation g = where.generate(plan, request);
     spent += g.prefill_seconds + g.decode_seconds;
     best.prefill_tokens_per_second =
         std::max(best.prefill_tokens_per_second, static_cast<double>(prompt.size()) / g.prefill_seconds);

@@ -9,7 +9,7 @@
 
 namespace mini_llama {
 
-/// How a prompt is continued under a map, and how fast.
+/// How a prompt is continued under a plan, and how fast.
 struct timed_continuation {
   std::vector<int> token_ids;           ///< greedy, as many as were asked for, whether or not the text had ended
   kvsharer::cache_footprint footprint;  ///< of the cache for prompt and continuation
@@ -19,7 +19,7 @@ struct timed_continuation {
 
 /// Continues the prompt up to five times, as long as that takes no more than a second, and keeps the best times: others
 /// on the machine can only slow it down. When `cancelled` answers yes the figures mean nothing.
-timed_continuation time_continuation(const workplace& where, const kvsharer::share_map& map,
+timed_continuation time_continuation(const workplace& where, const kvsharer::share_plan& plan,
                                      const std::vector<int>& prompt, kvsharer::index_t new_tokens,
                                      const std::function<bool()>& cancelled);
 

@@ -164,7 +164,7 @@ class running_sweep {
 
   nlohmann::ordered_json full_model() {
     measured_map m{
-        .map = kvsharer::share_map::identity(session_.identity.layers), .quality = {}, .run = {}, .seconds = {}};
+        .plan = kvsharer::share_map::identity(session_.identity.layers), .quality = {}, .run = {}, .seconds = {}};
     measure(m, "full model");
     const std::vector<int> ids = prompt();
     const std::size_t used = ids.size() - (session_.llama.config().bos >= 0 ? 1 : 0);
@@ -176,7 +176,7 @@ class running_sweep {
   nlohmann::ordered_json combined(const combination& c) {
     const std::string name = describe(c, session_.identity.layers);
     calibrated& base = calibration(c);
-    measured_map m{.map = {}, .quality = {}, .run = {}, .seconds = {}};
+    measured_map m{.plan = {}, .quality = {}, .run = {}, .seconds = {}};
     m.seconds.calibration = base.seconds();
     const auto start = clock::now();
     const rule r = rule_of(c.order);
@@ -188,12 +188,16 @@ class running_sweep {
          .objective = r.objective,
          .similarity = request_.similarity,
          .seed = c.seed,
+         .apart = r.parts != "together",
+         .halves = r.parts == "keys"     ? kvsharer::kv_part::keys
+                   : r.parts == "values" ? kvsharer::kv_part::values
+                                         : kvsharer::kv_part::both,
          .progress =
              [&](const kvsharer::search_progress& p) { tell(name + ": " + std::to_string(p.tried) + " tried"); },
          .cancelled = request_.cancelled});
     m.seconds.search = since(start);
     stop_if_asked();
-    m.map = found.strategy.report.map;
+    m.plan = found.strategy.report.plan;
     measure(m, name);
     return combination_line(where_, session_.words(), c, found, m);
   }
@@ -205,11 +209,11 @@ class running_sweep {
     auto start = clock::now();
     if (!reference_) reference_ = where_.reference(ids_, request_.window, evaluating, request_.cancelled);
     stop_if_asked();
-    m.quality = reference_->compare(m.map, evaluating, request_.cancelled);
+    m.quality = reference_->compare(m.plan, evaluating, request_.cancelled);
     stop_if_asked();
     m.seconds.evaluation = since(start);
     start = clock::now();
-    m.run = time_continuation(where_, m.map, prompt(), request_.new_tokens, request_.cancelled);
+    m.run = time_continuation(where_, m.plan, prompt(), request_.new_tokens, request_.cancelled);
     stop_if_asked();
     m.seconds.speed = since(start);
   }
@@ -268,6 +272,11 @@ class running_sweep {
 }  // namespace
 
 sweep_summary run_sweep(session& s, const sweep_request& request, gpu* card, const gpu_choice& choice) {
+  const model_config& c = s.llama.config();
+  if (!c.windows.empty() || !c.kv_owners.empty())
+    throw usage_error("sweep compares rules for models whose layers may all read each other; layers of this one " +
+                      std::string(c.windows.empty() ? "share already" : "have windows of their own") +
+                      ". Use search instead");
   return running_sweep(s, request, card, choice).run();
 }
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kvsharer/core/distance_matrix.hpp"
-#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0 {
@@ -44,22 +44,23 @@ concept SharePolicy = requires(const P& p, const distance_matrix& d, std::vector
 };
 
 /// The engine's verdict on a map: runs the calibration samples under it and scores the outcome, 1 being the full model.
+/// A probe that takes a share_plan can judge keys and values apart, and takes every map as well.
 ///
-/// Required of `F f`: f(map) -> double
-template <class F>
-concept FidelityProbe = requires(F& f, const share_map& map) {
-  { f(map) } -> std::convertible_to<double>;
+/// Required of `F f`, with `Plan plan` a share_map or a share_plan: f(plan) -> double
+template <class F, class Plan = share_map>
+concept FidelityProbe = requires(F& f, const Plan& plan) {
+  { f(plan) } -> std::convertible_to<double>;
 };
 
-/// A probe of an engine that kept, for the last accepted map, what every layer was given and what the owners stored,
+/// A probe of an engine that kept, for the last accepted plan, what every layer was given and what the owners stored,
 /// and so can leave out the layers below the first change.
 ///
 /// Required besides:
-///   f.resume(map, first) -> double    scores `map`, which below `first` equals the last accepted map
-///   f.accept()                        the map scored last is now the accepted one; before any, it is the identity
-template <class F>
-concept ResumableProbe = FidelityProbe<F> && requires(F& f, const share_map& map, layer_id first) {
-  { f.resume(map, first) } -> std::convertible_to<double>;
+///   f.resume(plan, first) -> double   scores `plan`, which below `first` equals the last accepted one
+///   f.accept()                        the plan scored last is now the accepted one; before any, it is the identity
+template <class F, class Plan = share_map>
+concept ResumableProbe = FidelityProbe<F, Plan> && requires(F& f, const Plan& plan, layer_id first) {
+  { f.resume(plan, first) } -> std::convertible_to<double>;
   f.accept();
 };
 

@@ -13,6 +13,7 @@
 #include "kvsharer/core/distance_matrix.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 
 /// What a user reads whose type does not fit: one numbered sentence that names the member to write. The numbers are
@@ -144,6 +145,15 @@ consteval bool require_fidelity_probe() {
       FidelityProbe<F>,
       "kvsharer E151: a fidelity probe is called with a `const share_map&` and returns its score as a double");
   return FidelityProbe<F>;
+}
+
+/// Is F a FidelityProbe of plans, in which keys and values are apart? If not, says so.
+template <class F>
+consteval bool require_plan_probe() {
+  static_assert(FidelityProbe<F, share_plan>,
+                "kvsharer E152: to search keys and values apart, a fidelity probe is called with a `const share_plan&` "
+                "and returns its score as a double");
+  return FidelityProbe<F, share_plan>;
 }
 
 /// Is E a type that caches store? If not, says which are.

@@ -14,6 +14,7 @@ enum class errc : int {
   bad_map = 301,              ///< a layer map that names a later layer, a negative one, or has the wrong length
   bad_shape = 302,            ///< sizes that do not agree or are not positive
   bad_argument = 303,         ///< an option outside its range
+  maps_differ = 304,          ///< a plan of two maps where only one is known
   mismatched_samples = 401,   ///< calibration samples of different lengths
   short_samples = 402,        ///< calibration samples of fewer than two tokens
   bad_share_count = 404,      ///< more layers asked to share than layers that can

@@ -13,10 +13,10 @@
 
 namespace kvsharer::inline v0 {
 
-/// Which layer's cache each layer reads: the whole run-time state of layer sharing, and nothing else.
+/// Which layer's cache each layer reads. Keys and values may follow maps of their own: see share_plan.
 ///
 /// A value that is valid whenever it exists: owner(0) = 0, owner(l) <= l, owner(owner(l)) = owner(l). A layer that is
-/// its own owner stores keys and values; any other ("reader") stores none and computes none. Owners are numbered
+/// its own owner stores what the map is of; any other ("reader") stores none and computes none. Owners are numbered
 /// densely in layer order (`slot`), so that storage is an array with one entry per owner. Source: KVSharer (arXiv
 /// 2410.18517), algorithm 1; re-mapping of chains as in its released code.
 class share_map {
@@ -70,15 +70,6 @@ class share_map {
 
   /// Does layer l store anything? The one question the forward pass asks before projecting keys and values.
   bool owns(layer_id l) const noexcept { return owners_[index(l)] == l.value; }
-
-  /// Keys and values are asked for apart: a plan that shares only one of them changes these and no caller.
-  layer_id key_owner(layer_id l) const noexcept { return owner(l); }
-  /// The layer whose values layer l reads.
-  layer_id value_owner(layer_id l) const noexcept { return owner(l); }
-  /// Does layer l store keys?
-  bool owns_keys(layer_id l) const noexcept { return owns(l); }
-  /// Does layer l store values?
-  bool owns_values(layer_id l) const noexcept { return owns(l); }
 
   /// The storage slot that layer l reads, in [0, owner_count()).
   int slot(layer_id l) const noexcept { return slots_[index(l)]; }

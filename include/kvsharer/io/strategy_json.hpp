@@ -16,6 +16,7 @@
 #include "kvsharer/core/distance_matrix.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/search/search_report.hpp"
 #include "kvsharer/search/strategy.hpp"
@@ -24,8 +25,10 @@
 /// this.
 namespace kvsharer::inline v0 {
 
-/// The version of the file's form that this header reads and writes.
+/// The version of the file's form, written where keys and values follow one map.
 inline constexpr int strategy_schema = 1;
+/// That where they have maps of their own: what knows of one map alone refuses the file instead of reading half of it.
+inline constexpr int strategy_schema_apart = 2;
 
 namespace detail {
 
@@ -59,14 +62,23 @@ inline std::string lines(const nlohmann::json& rows) {
   return text + (rows.empty() ? "]" : "\n  ]");
 }
 
+inline constexpr std::array<std::pair<kv_part, const char*>, 3> part_names{
+    {{kv_part::both, "both"}, {kv_part::keys, "keys"}, {kv_part::values, "values"}}};
+
 inline nlohmann::json candidate_json(const candidate& c) {
-  return {{"rank", c.rank},
-          {"reader", c.pair.reader.value},
-          {"owner", c.pair.owner.value},
-          {"distance", c.distance},
-          {"score", c.score},  // NaN is written as null
-          {"verdict", name_of(verdict_names, c.outcome)},
-          {"resumed_at", c.resumed_at.value}};
+  nlohmann::json j{{"rank", c.rank},
+                   {"reader", c.pair.reader.value},
+                   {"owner", c.pair.owner.value},
+                   {"distance", c.distance},
+                   {"score", c.score},  // NaN is written as null
+                   {"verdict", name_of(verdict_names, c.outcome)},
+                   {"resumed_at", c.resumed_at.value}};
+  if (c.part != kv_part::both) j["part"] = name_of(part_names, c.part);
+  return j;
+}
+
+inline nlohmann::json map_json(const share_map& map) {
+  return std::vector<int>(map.owners().begin(), map.owners().end());
 }
 
 /// A value as a message shows it: of what may nest, the kind alone.
@@ -85,11 +97,22 @@ Int whole(const nlohmann::json& j, const std::string& file) {
   return j.get<Int>();
 }
 
-inline std::vector<int> owners_from(const nlohmann::json& j, const std::string& file) {
-  if (!j.is_array()) throw error(errc::strategy_syntax, file + " has a layer map that is no list");
+inline std::vector<int> owners_from(const nlohmann::json& j, const std::string& what, const std::string& file) {
+  if (!j.is_array()) throw error(errc::strategy_syntax, file + ": " + what + " is no list");
   std::vector<int> owners;
   for (const nlohmann::json& owner : j) owners.push_back(whole<int>(owner, file));
   return owners;
+}
+
+/// A map of `layers` layers; `what` it is stands in errors.
+inline share_map map_from(const nlohmann::json& owners, int layers, const std::string& what, const std::string& file) {
+  const std::vector<int> list = owners_from(owners, what, file);
+  result<share_map> map = share_map::from_owners(list);
+  if (!map) throw error(errc::bad_map, file + ": " + what + ": " + map.failure().what());
+  if (map.value().layers() != layers)
+    throw error(errc::bad_map, file + ": " + what + " has " + std::to_string(list.size()) + " entries for a model of " +
+                                   std::to_string(layers) + " layers");
+  return std::move(map).value();
 }
 
 inline candidate candidate_from(const nlohmann::json& j, const std::string& file) {
@@ -100,6 +123,7 @@ inline candidate candidate_from(const nlohmann::json& j, const std::string& file
   c.score = j.at("score").is_null() ? std::numeric_limits<double>::quiet_NaN() : j.at("score").get<double>();
   c.outcome = named(verdict_names, j.at("verdict").get<std::string>(), file);
   c.resumed_at = {whole<int>(j.at("resumed_at"), file)};
+  c.part = named(part_names, j.value("part", "both"), file);
   return c;
 }
 
@@ -146,8 +170,9 @@ inline nlohmann::json distance_matrix_json(const distance_matrix& d) {
   return rows;
 }
 
-/// The strategy as readable JSON text, schema `strategy_schema`. Of a threshold of minus infinity it says null; beam
-/// and exact stand in it for best-first searches alone, alignment where there is one. O(layers^2).
+/// The strategy as readable JSON text, schema `strategy_schema`, or `strategy_schema_apart` where its maps differ. Of a
+/// threshold of minus infinity it says null; beam, exact and apart stand in it for best-first searches alone, alignment
+/// where there is one. O(layers^2).
 inline std::string write_strategy(const strategy& s) {
   using nlohmann::json;
   const search_report& r = s.report;
@@ -166,16 +191,19 @@ inline std::string write_strategy(const strategy& s) {
   if (s.settings.beam > 0) {
     options["beam"] = s.settings.beam;
     options["exact"] = s.settings.exact;
+    if (s.settings.apart) options["apart"] = true;
   }
   const json counts{{"pairs_ranked", r.pairs_ranked},
                     {"pairs_skipped", r.pairs_skipped},
                     {"layer_evaluations", r.layer_evaluations},
                     {"layer_evaluations_without_resume", r.layer_evaluations_without_resume}};
-  const json map(std::vector<int>(r.map.owners().begin(), r.map.owners().end()));
   const std::string alignment =
       s.alignment ? ",\n  \"alignment\": " + detail::alignment_json(*s.alignment).dump() : std::string();
-  return "{\n  \"kvsharer_strategy\": " + std::to_string(strategy_schema) + ",\n  \"layer_map\": " + map.dump() +
-         ",\n  \"score\": " + json(r.score).dump() +
+  const std::string keys = detail::map_json(r.plan.keys()).dump(), values = detail::map_json(r.plan.values()).dump();
+  const std::string head = r.plan.is_one_map() ? std::to_string(strategy_schema) + ",\n  \"layer_map\": " + keys
+                                               : std::to_string(strategy_schema_apart) + ",\n  \"key_map\": " + keys +
+                                                     ",\n  \"value_map\": " + values;
+  return "{\n  \"kvsharer_strategy\": " + head + ",\n  \"score\": " + json(r.score).dump() +
          ",\n  \"status\": " + json(detail::name_of(detail::status_names, r.status)).dump() +
          ",\n  \"model\": " + model.dump() + ",\n  \"options\": " + options.dump() + alignment +
          ",\n  \"counts\": " + counts.dump() + ",\n  \"candidates\": " + detail::lines(candidates) +
@@ -190,9 +218,11 @@ inline strategy read_strategy(std::string_view text, const std::string& name = "
     const json j = json::parse(text);
     if (!j.is_object() || !j.contains("kvsharer_strategy"))
       throw error(errc::strategy_syntax, name + " is JSON but not a strategy: it has no \"kvsharer_strategy\"");
-    if (j.at("kvsharer_strategy") != json(strategy_schema))
+    const bool apart = j.at("kvsharer_strategy") == json(strategy_schema_apart);
+    if (!apart && j.at("kvsharer_strategy") != json(strategy_schema))
       throw error(errc::strategy_version, name + " has schema version " + detail::said(j.at("kvsharer_strategy")) +
-                                              "; this library reads version " + std::to_string(strategy_schema));
+                                              "; this library reads versions " + std::to_string(strategy_schema) +
+                                              " and " + std::to_string(strategy_schema_apart));
     strategy s;
     const json& model = j.at("model");
     s.model = {detail::whole<int>(model.at("layers"), name), detail::whole<index_t>(model.at("kv_heads"), name),
@@ -210,14 +240,13 @@ inline strategy read_strategy(std::string_view text, const std::string& name = "
                   .sample_tokens = detail::whole<int>(o.at("sample_tokens"), name),
                   .keys = o.at("keys").get<std::string>(),
                   .beam = o.contains("beam") ? detail::whole<int>(o.at("beam"), name) : 0,
-                  .exact = o.value("exact", false)};
-    const auto owners = detail::owners_from(j.at("layer_map"), name);
-    result<share_map> map = share_map::from_owners(owners);
-    if (!map) throw error(errc::bad_map, name + ": " + map.failure().what());
-    if (map.value().layers() != s.model.layers)
-      throw error(errc::bad_map, name + ": the layer map has " + std::to_string(owners.size()) +
-                                     " entries for a model of " + std::to_string(s.model.layers) + " layers");
-    s.report.map = map.value();
+                  .exact = o.value("exact", false),
+                  .apart = o.value("apart", false)};
+    const auto map = [&](const char* member, const char* what) {
+      return detail::map_from(j.at(member), s.model.layers, what, name);
+    };
+    s.report.plan = apart ? share_plan(map("key_map", "the key map"), map("value_map", "the value map"))
+                          : share_plan(map("layer_map", "the layer map"));
     s.report.score = j.at("score").get<double>();
     s.report.status = detail::named(detail::status_names, j.at("status").get<std::string>(), name);
     const json& counts = j.at("counts");

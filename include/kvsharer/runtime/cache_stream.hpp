@@ -20,9 +20,9 @@
 /// The byte stream of one saved sequence. It knows neither layout nor page size, so any cache of the same model, map
 /// and element type restores what any other saved. All numbers are little-endian:
 ///
-///   "KVSHARER"  u32 version  u32 element code  i64 layers, kv_heads, head_dim  u64 share_map::hash
+///   "KVSHARER"  u32 version  u32 element code  i64 layers, kv_heads, head_dim  u64 share_plan::hash
 ///   i64 length, next position  u64 tag size  tag  u64 checksum
-///   per owner: keys, then values, each [token][kv_head][channel] in the stored type
+///   the keys of every layer that stores any, then the values, each [token][kv_head][channel] in the stored type
 ///   u64 checksum
 ///
 /// A checksum is FNV-1a over all bytes before it, checksums included: one flipped byte always changes it.
@@ -34,11 +34,11 @@ struct cache_stream_header {
   static constexpr std::uint32_t version = 1;                 ///< of the format, behind them
   static constexpr index_t last_position = index_t{1} << 62;  ///< beyond, a sequence that grows would leave index_t
 
-  std::uint32_t element = 0;   ///< cache_stream_code
-  cache_shape shape;           ///< capacity is not part of the stream
-  std::uint64_t map_hash = 0;  ///< share_map::hash() of the cache that saved it
-  index_t length = 0;          ///< tokens of the sequence
-  index_t next_position = 0;   ///< where its next token stands in the text
+  std::uint32_t element = 0;    ///< cache_stream_code
+  cache_shape shape;            ///< capacity is not part of the stream
+  std::uint64_t plan_hash = 0;  ///< share_plan::hash() of the cache that saved it
+  index_t length = 0;           ///< tokens of the sequence
+  index_t next_position = 0;    ///< where its next token stands in the text
 };
 
 /// The number by which a stream names its stored type.
@@ -166,7 +166,7 @@ inline void write_header(cache_stream_writer& out, const cache_stream_header& h,
   out.number(h.element);
   for (const index_t n : {h.shape.layers, h.shape.kv_heads, h.shape.head_dim})
     out.number(static_cast<std::uint64_t>(n));
-  out.number(h.map_hash);
+  out.number(h.plan_hash);
   for (const index_t n : {h.length, h.next_position}) out.number(static_cast<std::uint64_t>(n));
   out.number(std::uint64_t{tag.size()});
   out.text(tag);
@@ -185,7 +185,7 @@ inline cache_stream_header read_header(cache_stream_reader& in, cache_stream_hea
   agree(in.number<std::uint32_t>() == own.element, "element type");
   for (const index_t n : {own.shape.layers, own.shape.kv_heads, own.shape.head_dim})
     agree(in.number<std::uint64_t>() == static_cast<std::uint64_t>(n), "shape (layers, KV heads or head_dim)");
-  agree(in.number<std::uint64_t>() == own.map_hash, "layer map");
+  agree(in.number<std::uint64_t>() == own.plan_hash, "plan of sharing");
   own.length = static_cast<index_t>(in.number<std::uint64_t>());
   own.next_position = static_cast<index_t>(in.number<std::uint64_t>());
   agree(in.number<std::uint64_t>() == tag.size() && in.text(tag), "model (the tag differs)");

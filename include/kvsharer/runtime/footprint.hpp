@@ -3,23 +3,30 @@
 
 #include <cstddef>
 
-#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0 {
 
-/// Bytes that `tokens` tokens of one sequence need in the layers that store any:
-/// 2 * owners * kv_heads * head_dim * element_bytes per token, the 2 being keys and values. With C readers among L
-/// layers the owners are L - C, so sharing saves C / L exactly. Precondition: the product fits 64 bits.
-constexpr std::size_t kv_bytes(int owner_count, cache_shape shape, std::size_t element_bytes,
-                               index_t tokens = 1) noexcept {
-  return 2 * static_cast<std::size_t>(owner_count) * static_cast<std::size_t>(shape.kv_heads) *
+/// Bytes that `tokens` tokens of one sequence need in so many planes, each one layer's keys or one layer's values:
+/// kv_heads * head_dim * element_bytes per token and plane. Precondition: the product fits 64 bits.
+constexpr std::size_t plane_bytes(int planes, cache_shape shape, std::size_t element_bytes,
+                                  index_t tokens = 1) noexcept {
+  return static_cast<std::size_t>(planes) * static_cast<std::size_t>(shape.kv_heads) *
          static_cast<std::size_t>(shape.head_dim) * element_bytes * static_cast<std::size_t>(tokens);
 }
-/// The same under a map: owner layers only.
-inline std::size_t kv_bytes(const share_map& map, cache_shape shape, std::size_t element_bytes,
+
+/// The same in so many layers that store both. With C readers among L layers the owners are L - C, so sharing saves
+/// C / L exactly.
+constexpr std::size_t kv_bytes(int owner_count, cache_shape shape, std::size_t element_bytes,
+                               index_t tokens = 1) noexcept {
+  return 2 * plane_bytes(owner_count, shape, element_bytes, tokens);
+}
+
+/// And under a plan: with P planes shared among L layers it saves P / (2 L) exactly.
+inline std::size_t kv_bytes(const share_plan& plan, cache_shape shape, std::size_t element_bytes,
                             index_t tokens = 1) noexcept {
-  return kv_bytes(map.owner_count(), shape, element_bytes, tokens);
+  return plane_bytes(plan.planes(), shape, element_bytes, tokens);
 }
 
 /// Where a cache's memory went, in bytes. The first four are what was asked of the allocator; `held` and `logical` are

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -29,20 +30,28 @@ class page_pool {
   /// Those that nobody holds.
   index_t free_pages() const noexcept { return free_count_; }
 
+  /// Those that are held more than once.
+  index_t shared_pages() const noexcept { return shared_count_; }
+  /// Most that were held at one time, since construction or `reset`.
+  index_t peak_pages() const noexcept { return peak_; }
+
   /// A page that nobody held, now held once. Throws errc::pages_exhausted.
   std::int32_t acquire() {
     if (free_count_ == 0) throw error(errc::pages_exhausted, "all " + std::to_string(pages()) + " pages are in use");
     const std::int32_t page = free_[static_cast<std::size_t>(--free_count_)];
     references_[index(page)] = 1;
+    peak_ = std::max(peak_, pages() - free_count_);
     return page;
   }
 
   /// One more holder. Precondition of the members below: the page is held.
-  void share(std::int32_t page) noexcept { ++references_[index(page)]; }
+  void share(std::int32_t page) noexcept { shared_count_ += ++references_[index(page)] == 2; }
 
   /// One holder fewer; the last one frees the page.
   void release(std::int32_t page) noexcept {
-    if (--references_[index(page)] == 0) free_[static_cast<std::size_t>(free_count_++)] = page;
+    const std::int32_t left = --references_[index(page)];
+    shared_count_ -= left == 1;
+    if (left == 0) free_[static_cast<std::size_t>(free_count_++)] = page;
   }
 
   /// Is it held more than once?
@@ -53,6 +62,7 @@ class page_pool {
   /// All pages free again, in the order of a new pool. O(pages).
   void reset() noexcept {
     free_count_ = pages();
+    shared_count_ = peak_ = 0;
     for (std::size_t i = 0; i < free_.size(); ++i) free_[i] = static_cast<std::int32_t>(free_.size() - 1 - i);
     for (auto& count : references_) count = 0;
   }
@@ -71,6 +81,8 @@ class page_pool {
   counts free_;        // [pages], of which the first free_count_ are free pages
   counts references_;  // [pages]
   index_t free_count_ = 0;
+  index_t shared_count_ = 0;
+  index_t peak_ = 0;
 };
 
 }  // namespace kvsharer::inline v0

@@ -11,6 +11,7 @@
 
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
+#include "kvsharer/runtime/cache_counters.hpp"
 #include "kvsharer/runtime/page_pool.hpp"
 #include "kvsharer/runtime/sequence_id.hpp"
 
@@ -204,6 +205,26 @@ class sequence_table {
     return sum;
   }
 
+  /// How the pages are used, if a token takes `token_bytes` in all owners together. Allocates nothing.
+  /// O(max_sequences), and as much again for each sequence that has a partly filled page in common with another.
+  cache_counters counters(std::size_t token_bytes) const noexcept {
+    const auto bytes = [&](index_t tokens) { return static_cast<std::size_t>(tokens) * token_bytes; };
+    cache_counters c{.pages = pool_.pages(),
+                     .pages_in_use = pool_.pages() - pool_.free_pages(),
+                     .pages_shared = pool_.shared_pages(),
+                     .pages_at_peak = pool_.peak_pages()};
+    for (std::size_t at = 0; at < records_.size(); ++at) {
+      c.sequences += records_[at].alive;
+      c.tokens += records_[at].length;
+      c.slots_empty += empty_slots(at);
+    }
+    c.slots_in_use = c.pages_in_use * page_tokens_;
+    c.logical = bytes(c.tokens);
+    c.physical = bytes(c.slots_in_use);
+    c.peak = bytes(c.pages_at_peak * page_tokens_);
+    return c;
+  }
+
   /// Of all block tables.
   std::size_t table_bytes() const noexcept { return tables_.capacity() * sizeof(std::int32_t); }
   /// Of everything else that is kept of sequences and pages.
@@ -235,6 +256,22 @@ class sequence_table {
   /// Would the next token go into a page that another sequence holds too?
   bool must_copy(std::size_t at) noexcept {
     return records_[at].length % page_tokens_ != 0 && pool_.shared(last_page(at));
+  }
+
+  /// Slots of a sequence's last page that no sequence fills. Those of a page with several holders are counted for the
+  /// one that fills most of it, the first of such. Holders have a page in the same block, as forks and `truncate` leave
+  /// blocks where they are.
+  index_t empty_slots(std::size_t at) const noexcept {
+    const index_t length = records_[at].length;
+    if (length % page_tokens_ == 0) return 0;
+    const auto block = static_cast<std::size_t>(blocks_of(length) - 1), width = static_cast<std::size_t>(blocks_);
+    const std::int32_t page = tables_[at * width + block];
+    if (pool_.shared(page))
+      for (std::size_t i = 0; i < records_.size(); ++i)
+        if (blocks_of(records_[i].length) > static_cast<index_t>(block) && tables_[i * width + block] == page &&
+            (records_[i].length > length || (records_[i].length == length && i < at)))
+          return 0;
+    return page_tokens_ - length % page_tokens_;
   }
 
   std::int32_t find(sequence_id id) const noexcept {

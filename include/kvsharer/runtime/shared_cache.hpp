@@ -17,12 +17,14 @@
 #include "kvsharer/concepts/require.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
-#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/contiguous.hpp"
 #include "kvsharer/layout/layer_view.hpp"
+#include "kvsharer/runtime/cache_counters.hpp"
 #include "kvsharer/runtime/cache_geometry.hpp"
 #include "kvsharer/runtime/cache_stream.hpp"
+#include "kvsharer/runtime/check_owner.hpp"
 #include "kvsharer/runtime/detail/row_copy.hpp"
 #include "kvsharer/runtime/footprint.hpp"
 #include "kvsharer/runtime/sequence_id.hpp"
@@ -37,13 +39,13 @@ struct shared_cache_options {
   std::string tag = {};       ///< model fingerprint and RoPE identity; streams saved under another tag are refused
 };
 
-/// The keys and values of many sequences under a layer map, in host memory: storage for owner layers only, in which
-/// readers see their owner's rows.
+/// The keys and values of many sequences under a plan of sharing, in host memory: storage for owner layers only, in
+/// which readers see their owner's rows. Keys and values may have different owners.
 ///
 /// One pool of pages serves keys and one values, each [owner][page][kv_heads * page_tokens * head_dim] elements of E in
-/// the order that Layout gives. A sequence has one block table, which holds for all layers. Under a contiguous layout a
-/// sequence is one page of `capacity` tokens. Forks share pages; a page is copied, in all owners' planes, when a
-/// sequence grows inside it while others hold it.
+/// the order that Layout gives, for the owners of keys and those of values. A sequence has one block table, which holds
+/// for all layers. Under a contiguous layout a sequence is one page of `capacity` tokens. Forks share pages; a page is
+/// copied, in all planes, when a sequence grows inside it while others hold it.
 ///
 /// All memory comes from Allocator in the constructor; nothing is allocated or moved later (error texts and streams
 /// apart), so addresses of pools and block tables hold for the cache's life, moves of the cache included. Numbers that
@@ -55,7 +57,7 @@ class shared_cache {  // types that do not fit come here, and are told why
 
  public:
   /// Never runs: the type is refused, with the reason, when it is compiled.
-  shared_cache(share_map, cache_shape, shared_cache_options = {}, Layout = {}, Allocator = {}) {}
+  shared_cache(share_plan, cache_shape, shared_cache_options = {}, Layout = {}, Allocator = {}) {}
 };
 
 /// The cache itself, for types that fit. What it does is told at the primary template, which refuses all others.
@@ -72,25 +74,25 @@ class shared_cache<E, Layout, Allocator> {
 
   static constexpr memory_space space = memory_space::host;
 
-  /// Throws errc::bad_shape when sizes are not positive, disagree with the map or overflow 64 bits, errc::bad_argument
+  /// Throws errc::bad_shape when sizes are not positive, disagree with the plan or overflow 64 bits, errc::bad_argument
   /// for options out of range.
-  shared_cache(share_map map, cache_shape shape, options options = {}, Layout layout = {}, Allocator allocator = {})
-      : map_(std::move(map)),
+  shared_cache(share_plan plan, cache_shape shape, options options = {}, Layout layout = {}, Allocator allocator = {})
+      : plan_(std::move(plan)),
         shape_(shape),
         layout_(std::move(layout)),
         geometry_(
-            make_geometry(map_, shape, layout_.page_tokens(shape), options.max_sequences, options.pages, sizeof(E))),
+            make_geometry(plan_, shape, layout_.page_tokens(shape), options.max_sequences, options.pages, sizeof(E))),
         sequences_(options.max_sequences, shape.capacity, geometry_.page_tokens, geometry_.blocks, geometry_.pages,
                    allocator),
         tag_(options.tag.begin(), options.tag.end(), allocator),
-        keys_(static_cast<std::size_t>(geometry_.pool_elements), allocator),
-        values_(static_cast<std::size_t>(geometry_.pool_elements), allocator) {}
+        keys_(static_cast<std::size_t>(geometry_.key_elements), allocator),
+        values_(static_cast<std::size_t>(geometry_.value_elements), allocator) {}
 
   shared_cache(shared_cache&&) = default;  ///< what was moved from knows no sequence and makes none
   shared_cache& operator=(shared_cache&&) = delete;
 
-  /// Whose cache each layer reads.
-  const share_map& map() const noexcept { return map_; }
+  /// Whose keys and whose values each layer reads.
+  const share_plan& plan() const noexcept { return plan_; }
   cache_shape shape() const noexcept { return shape_; }
   /// The order inside a page.
   const Layout& cache_layout() const noexcept { return layout_; }
@@ -98,7 +100,11 @@ class shared_cache<E, Layout, Allocator> {
   std::string_view tag() const noexcept { return {tag_.data(), tag_.size()}; }
 
   /// Does layer l store anything? Throws errc::out_of_range.
-  bool owns(layer_id l) const { return map_.owns(checked(l)); }
+  bool owns(layer_id l) const { return plan_.owns(checked(l)); }
+  /// Does layer l store keys? Throws errc::out_of_range.
+  bool owns_keys(layer_id l) const { return plan_.owns_keys(checked(l)); }
+  /// Does layer l store values? Throws errc::out_of_range.
+  bool owns_values(layer_id l) const { return plan_.owns_values(checked(l)); }
 
   /// How many sequences may live at once.
   index_t max_sequences() const noexcept { return sequences_.max_sequences(); }
@@ -118,7 +124,7 @@ class shared_cache<E, Layout, Allocator> {
 
   /// Makes room for `tokens` more and returns the first of them; `store` then fills it, layer by layer. Throws
   /// errc::bad_argument (negative), errc::capacity_exceeded or errc::pages_exhausted, having changed nothing. O(new
-  /// pages), and a copy of at most one page in every owner's planes. Views of the sequence taken before are stale.
+  /// pages), and a copy of at most one page in every plane. Views of the sequence taken before are stale.
   index_t append(sequence_id id, index_t tokens) {
     const sequence_growth growth{id, tokens};
     sequences_.check({&growth, 1});
@@ -131,19 +137,18 @@ class shared_cache<E, Layout, Allocator> {
     for (const sequence_growth& growth : batch) grow(growth);
   }
 
-  /// Fills the tokens [first, first + tokens) of an owner layer with rows [token][kv_heads * head_dim], rounded to E.
-  /// Throws errc::not_an_owner for a reader, and errc::out_of_range for tokens outside [0, length) or in pages that a
+  /// Fills the tokens [first, first + tokens) of an owner layer with rows [token][kv_heads * head_dim], rounded to E;
+  /// where there are none (null), what is stored stays. Throws errc::not_an_owner for a reader and for rows of what the
+  /// layer reads from another, and errc::out_of_range for tokens outside [0, length) or in pages that a
   /// fork holds too: store what was appended before forking. O(tokens * kv_heads * head_dim).
   void store(layer_id owner, sequence_id id, index_t first, index_t tokens, const float* keys, const float* values) {
-    if (!owns(owner))
-      throw error(errc::not_an_owner, "layer " + std::to_string(owner.value) + " reads layer " +
-                                          std::to_string(map_.owner(owner).value) +
-                                          " and stores nothing; ask owns() before projecting keys and values");
+    check_owner(plan_, checked(owner), keys != nullptr, values != nullptr);
     sequences_.check_store(id, first, tokens);
     if (tokens == 0) return;
     const index_type index = layout_.index(shape_, sequences_.table(id).data());
-    detail::store_rows(keys, shape_, index, first, tokens, keys_.data() + plane(owner));
-    detail::store_rows(values, shape_, index, first, tokens, values_.data() + plane(owner));
+    if (keys != nullptr) detail::store_rows(keys, shape_, index, first, tokens, keys_.data() + key_plane_at(owner));
+    if (values != nullptr)
+      detail::store_rows(values, shape_, index, first, tokens, values_.data() + value_plane_at(owner));
   }
 
   /// Keeps the first `length` tokens, 0 <= length <= length(id), else errc::out_of_range. Pages that no sequence holds
@@ -160,9 +165,9 @@ class shared_cache<E, Layout, Allocator> {
   void clear() noexcept { sequences_.clear(); }
 
   /// The rows that layer l reads: its owner's. Throws errc::out_of_range for a layer outside the map. O(1).
-  view_type keys(layer_id l, sequence_id id) const { return view(keys_.data(), l, id); }
+  view_type keys(layer_id l, sequence_id id) const { return view(keys_.data() + key_plane_at(checked(l)), id); }
   /// The same for values.
-  view_type values(layer_id l, sequence_id id) const { return view(values_.data(), l, id); }
+  view_type values(layer_id l, sequence_id id) const { return view(values_.data() + value_plane_at(checked(l)), id); }
 
   /// One sequence as a KVCache. Borrows the cache, and follows the sequence as it grows.
   class sequence_view {
@@ -193,14 +198,14 @@ class shared_cache<E, Layout, Allocator> {
     detail::cache_stream_writer writer(out);
     detail::write_header(writer, header, tag());
     const index_type index = layout_.index(shape_, sequences_.table(id).data());
-    for_each_row(header.length, [&](index_t start, const E* pool, index_t head, index_t token) {
-      writer.row(shape_.head_dim, [&](index_t channel) { return pool[start + index.offset(head, token, channel)]; });
+    for_each_row(header.length, [&](const E* plane, index_t head, index_t token) {
+      writer.row(shape_.head_dim, [&](index_t channel) { return plane[index.offset(head, token, channel)]; });
     });
     writer.checksum();
   }
 
   /// A new sequence with what `save` wrote, of a cache of any layout and capacity but of the same element type, layers,
-  /// KV heads, head_dim, map and tag. Throws errc::bad_stream when the bytes are cut short, damaged or of another
+  /// KV heads, head_dim, plan and tag. Throws errc::bad_stream when the bytes are cut short, damaged or of another
   /// cache, and what `create` and `append` throw; the cache then is as it was, the stream somewhere inside the bytes.
   sequence_id restore(std::istream& in) {
     detail::cache_stream_reader reader(in);
@@ -210,9 +215,8 @@ class shared_cache<E, Layout, Allocator> {
       append(id, header.length);
       sequences_.set_next_position(id, header.next_position);
       const index_type index = layout_.index(shape_, sequences_.table(id).data());
-      for_each_row(header.length, [&](index_t start, E* pool, index_t head, index_t token) {
-        reader.row<E>(shape_.head_dim,
-                      [&](index_t channel, E x) { pool[start + index.offset(head, token, channel)] = x; });
+      for_each_row(header.length, [&](E* plane, index_t head, index_t token) {
+        reader.row<E>(shape_.head_dim, [&](index_t channel, E x) { plane[index.offset(head, token, channel)] = x; });
       });
       reader.checksum();
     } catch (...) {
@@ -222,17 +226,21 @@ class shared_cache<E, Layout, Allocator> {
     return id;
   }
 
-  /// Bytes by purpose; total() is what the allocator gave. The map, a value of a few bytes per layer, is not counted.
+  /// Bytes by purpose; total() is what the allocator gave. The plan, a value of a few bytes per layer, is not counted.
   cache_footprint footprint() const noexcept {
     const auto& pool = sequences_.pool();
-    const auto page_bytes = 2 * static_cast<std::size_t>(map_.owner_count() * geometry_.page_elements) * sizeof(E);
+    const auto page_bytes = static_cast<std::size_t>(plan_.planes() * geometry_.page_elements) * sizeof(E);
     return {.keys = keys_.capacity() * sizeof(E),
             .values = values_.capacity() * sizeof(E),
             .block_tables = sequences_.table_bytes(),
             .bookkeeping = sequences_.record_bytes() + tag_.capacity(),
             .held = static_cast<std::size_t>(pool.pages() - pool.free_pages()) * page_bytes,
-            .logical = kv_bytes(map_, shape_, sizeof(E), sequences_.tokens())};
+            .logical = kv_bytes(plan_, shape_, sizeof(E), sequences_.tokens())};
   }
+
+  /// How the pages are used now, and were at their fullest. Allocates nothing. O(max_sequences) unless many sequences
+  /// are forks whose last page is in common.
+  cache_counters counters() const noexcept { return sequences_.counters(kv_bytes(plan_, shape_, sizeof(E))); }
 
   // What kernels and engines that walk the pages themselves need.
 
@@ -249,47 +257,53 @@ class shared_cache<E, Layout, Allocator> {
   std::span<const std::int32_t> block_table(sequence_id id) const { return sequences_.table(id); }
 
   /// All pages of the rows that layer l reads: pages() * page_elements() elements. Throws errc::out_of_range.
-  std::span<const E> key_plane(layer_id l) const { return plane_of(keys_, l); }
+  std::span<const E> key_plane(layer_id l) const { return plane_of(keys_, key_plane_at(checked(l))); }
   /// The same for values.
-  std::span<const E> value_plane(layer_id l) const { return plane_of(values_, l); }
+  std::span<const E> value_plane(layer_id l) const { return plane_of(values_, value_plane_at(checked(l))); }
 
  private:
   template <class T>
   using array = std::vector<T, typename std::allocator_traits<Allocator>::template rebind_alloc<T>>;
 
   layer_id checked(layer_id l) const {
-    if (l.value < 0 || l.value >= map_.layers())
+    if (l.value < 0 || l.value >= plan_.layers())
       throw error(errc::out_of_range,
-                  "there is no layer " + std::to_string(l.value) + " in a cache of " + std::to_string(map_.layers()));
+                  "there is no layer " + std::to_string(l.value) + " in a cache of " + std::to_string(plan_.layers()));
     return l;
   }
 
-  /// Where in a pool the planes start that layer l reads. Precondition: l is checked.
-  index_t plane(layer_id l) const noexcept { return map_.slot(l) * geometry_.plane_elements; }
+  /// Where in the pools the planes start that layer l reads. Precondition: l is checked.
+  index_t key_plane_at(layer_id l) const noexcept { return plan_.keys().slot(l) * geometry_.plane_elements; }
+  index_t value_plane_at(layer_id l) const noexcept { return plan_.values().slot(l) * geometry_.plane_elements; }
 
-  std::span<const E> plane_of(const array<E>& pool, layer_id l) const {
-    return std::span(pool).subspan(static_cast<std::size_t>(plane(checked(l))),
-                                   static_cast<std::size_t>(geometry_.plane_elements));
+  std::span<const E> plane_of(const array<E>& pool, index_t at) const {
+    return std::span(pool).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(geometry_.plane_elements));
   }
 
-  view_type view(const E* pool, layer_id l, sequence_id id) const {
-    return {pool + plane(checked(l)), layout_.index(shape_, sequences_.table(id).data())};
+  view_type view(const E* plane, sequence_id id) const {
+    return {plane, layout_.index(shape_, sequences_.table(id).data())};
+  }
+
+  /// f(plane) for every plane of both pools: all owners' keys, then all owners' values.
+  template <class Pointer, class F>
+  void for_each_plane(Pointer keys, Pointer values, F&& f) const {
+    for (index_t at = 0; at < geometry_.key_elements; at += geometry_.plane_elements) f(keys + at);
+    for (index_t at = 0; at < geometry_.value_elements; at += geometry_.plane_elements) f(values + at);
   }
 
   index_t grow(sequence_growth growth) {
     return sequences_.grow(growth, [this](std::int32_t from, std::int32_t to, index_t tokens) {
       const index_type source = layout_.index(shape_, &from), target = layout_.index(shape_, &to);
-      for (index_t slot = 0; slot < map_.owner_count(); ++slot)
-        for (array<E>* pool : {&keys_, &values_})
-          detail::copy_tokens(shape_, source, target, tokens, pool->data() + slot * geometry_.plane_elements);
+      for_each_plane(keys_.data(), values_.data(),
+                     [&](E* plane) { detail::copy_tokens(shape_, source, target, tokens, plane); });
     });
   }
 
   cache_stream_header stream_header() const noexcept {
-    return {.element = cache_stream_code<E>, .shape = shape_, .map_hash = map_.hash()};
+    return {.element = cache_stream_code<E>, .shape = shape_, .plan_hash = plan_.hash()};
   }
 
-  /// row(start of the plane, pool, head, token) in the order of saved streams.
+  /// row(plane, head, token) in the order of saved streams.
   template <class Row>
   void for_each_row(index_t length, Row&& row) const {
     visit_rows(length, keys_.data(), values_.data(), row);
@@ -300,21 +314,20 @@ class shared_cache<E, Layout, Allocator> {
   }
   template <class Pointer, class Row>
   void visit_rows(index_t length, Pointer keys, Pointer values, Row&& row) const {
-    for (index_t slot = 0; slot < map_.owner_count(); ++slot)
-      for (const Pointer pool : {keys, values})
-        for (index_t token = 0; token < length; ++token)
-          for (index_t head = 0; head < shape_.kv_heads; ++head)
-            row(slot * geometry_.plane_elements, pool, head, token);
+    for_each_plane(keys, values, [&](Pointer plane) {
+      for (index_t token = 0; token < length; ++token)
+        for (index_t head = 0; head < shape_.kv_heads; ++head) row(plane, head, token);
+    });
   }
 
-  share_map map_;
+  share_plan plan_;
   cache_shape shape_;
   Layout layout_;
   cache_geometry geometry_;
   sequence_table<Allocator> sequences_;
   array<char> tag_;
-  array<E> keys_;    // [owner][page][page_elements]
-  array<E> values_;  // the same
+  array<E> keys_;    // [owner of keys][page][page_elements]
+  array<E> values_;  // [owner of values][page][page_elements]
 };
 static_assert(KVCache<shared_cache<>::sequence_view>);
 

@@ -4,6 +4,8 @@
 #include <type_traits>
 
 #include "kvsharer/concepts/require.hpp"
+#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/search/best_first_options.hpp"
 #include "kvsharer/search/detail/best_first_search.hpp"
 #include "kvsharer/search/search_report.hpp"
@@ -42,7 +44,32 @@ namespace kvsharer::inline v0 {
 template <class Probe>
 search_report find_best_share_map(int layers, Probe&& probe, const best_first_options& options = {}) {
   if constexpr (require_fidelity_probe<std::remove_reference_t<Probe>>()) {
-    return detail::best_first_search<std::remove_reference_t<Probe>>(layers, probe, options).run();
+    return detail::best_first_search<share_map, std::remove_reference_t<Probe>>(layers, probe, options).run();
+  } else {
+    return {};
+  }
+}
+
+/// The same search with keys and values apart: besides both halves of a layer, a move may share its keys alone or its
+/// values alone, at half the cost. `options.share` still counts layers, so the plan found shares 2 * share planes and
+/// frees as many bytes as `share` layers do.
+///
+/// Plans are compared where they cost the same: the best with p planes shared comes by a half move from the best with
+/// p - 1, or by a whole move from the best with p - 2. find_best_share_map's search goes first, and its maps stand
+/// among the plans of their level; so the plan found scores no worse than the map found, and is that map where nothing
+/// is better. Each plan is scored once.
+///
+/// Everything else is as above: `lazy` keeps what whole moves and half moves added each by itself, `suffix_only` holds
+/// for either map, `shareable` for the pairs of both; progress counts whole layers; a candidate says in `part` what was
+/// to be shared. Cancelled after the first search, it returns that one's map. Cost: at most share * beam * 7 *
+/// layers^2 / 2 probe calls.
+///
+/// With `options.halves` = keys or values only that half of layers is shared, 2 * share layers' of it: at most
+/// (layers - 1) / 2 layers' worth, and the search's status says where that was too little.
+template <class Probe>
+search_report find_best_share_plan(int layers, Probe&& probe, const best_first_options& options = {}) {
+  if constexpr (require_plan_probe<std::remove_reference_t<Probe>>()) {
+    return detail::best_first_search<share_plan, std::remove_reference_t<Probe>>(layers, probe, options).run();
   } else {
     return {};
   }

@@ -27,6 +27,9 @@ struct search_options {
   bool resume = true;              ///< let a ResumableProbe leave out the layers below the first change
   bool throw_when_missed = false;  ///< throw errc::share_count_missed instead of returning a partial map
 
+  /// The map that the model has already, where it was trained to share: the search goes on from it, and its readers
+  /// count as shared. No layers: the identity.
+  share_map start = {};
   /// May `reader` read `owner`'s cache at all? Layers of another kind (window, RoPE, KV heads) must answer no.
   std::function<bool(layer_id reader, layer_id owner)> shareable = {};
   std::function<void(const search_progress&)> progress = {};  ///< told after every candidate
@@ -75,8 +78,9 @@ search_report find_share_map(const distance_matrix& distances, const Policy& pol
     constexpr bool can_resume = ResumableProbe<std::remove_reference_t<Probe>>;
     detail::check_search(distances, options);
     const int layers = distances.layers();
-    report.map = share_map::identity(layers);
-    if (options.share == 0) return report;
+    share_map map = detail::starting_map(layers, options.start);
+    report.plan = map;
+    if (map.reader_count() >= options.share) return report;
 
     const std::vector<layer_pair> ranked = policy.rank(distances, legal_pairs(layers, options));
     report.pairs_ranked = ranked.size();
@@ -87,15 +91,15 @@ search_report find_share_map(const distance_matrix& distances, const Policy& pol
         break;
       }
       const layer_pair pair = ranked[rank];
-      share_map proposed = report.map.with(pair).value();
-      if (!report.map.owns(pair.reader) || !detail::all_shareable(proposed, options.shareable)) {
+      share_map proposed = map.with(pair).value();
+      if (!map.owns(pair.reader) || !detail::all_shareable(proposed, options.shareable)) {
         ++report.pairs_skipped;
         continue;
       }
 
       candidate tried{.pair = pair, .rank = rank, .distance = distances(pair)};
       if constexpr (can_resume) {
-        if (options.resume) tried.resumed_at = first_difference(report.map, proposed);
+        if (options.resume) tried.resumed_at = first_difference(map, proposed);
       }
       if constexpr (can_resume)
         tried.score = static_cast<double>(options.resume ? probe.resume(proposed, tried.resumed_at) : probe(proposed));
@@ -111,7 +115,7 @@ search_report find_share_map(const distance_matrix& distances, const Policy& pol
         if constexpr (can_resume) {
           if (options.resume) probe.accept();
         }
-        report.map = std::move(proposed);
+        report.plan = map = std::move(proposed);
         report.score = tried.score;
       }
       report.candidates.push_back(tried);

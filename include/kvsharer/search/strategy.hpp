@@ -36,6 +36,7 @@ struct search_settings {
   std::string keys = "post-rope";  ///< which keys were averaged: as attention reads them, or before rotation
   int beam = 0;                    ///< of a best-first search; 0 for others
   bool exact = false;              ///< a best-first search without guesses
+  bool apart = false;              ///< a best-first search of keys and values apart
   friend bool operator==(const search_settings&, const search_settings&) = default;
 };
 
@@ -50,7 +51,7 @@ struct alignment_record {
   friend bool operator==(const alignment_record&, const alignment_record&) = default;
 };
 
-/// What a search leaves behind: the map, whose it is, and the evidence.
+/// What a search leaves behind: the plan, whose it is, and the evidence.
 struct strategy {
   model_identity model;                            ///< whose map it is
   search_settings settings;                        ///< how it was found

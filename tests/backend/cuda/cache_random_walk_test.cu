@@ -7,7 +7,9 @@
 
 using device_test::on_the_device;
 
-TEST_CASE("random operations on the device, paged") { wander<on_the_device<float, layout::paged<>>>(20, 5, 1200, 20); }
+TEST_CASE("random operations on the device, paged") {
+  wander<on_the_device<float, layout::paged<>>>(apart, 20, 5, 1200, 20);
+}
 TEST_CASE("random operations on the device, contiguous") {
-  wander<on_the_device<bfloat16, layout::token_major>>(4, 2, 1200, 20);
+  wander<on_the_device<bfloat16, layout::token_major>>(together, 4, 2, 1200, 20);
 }

@@ -181,6 +181,31 @@ TEST_CASE("figures of a text are the textbook's, in every type and however many 
   compare(t, shared_owners, {.type = "bf16"}, 1e-2, 0.1);
 }
 
+TEST_CASE("biases and norms of heads count as they do on the host" * in_16_bits) {
+  model_config plain = small(), all = small();
+  all.qkv_bias = all.output_bias = all.head_norms = true;
+  const session s(tiny_llama::make(all, std::make_shared<tiny_llama::tensors>())),
+      without(tiny_llama::make(plain, std::make_shared<tiny_llama::tensors>()));
+  const std::vector<int> ids = text(47, 3);
+  const evaluation there = mini_llama::evaluate(s, map_of(shared_owners), ids, 12);
+  REQUIRE(std::abs(mini_llama::evaluate(without, map_of(shared_owners), ids, 12).perplexity / there.perplexity - 1) >
+          0.01);
+  const auto card = mini_llama::open_gpu();
+  for (const index_t rows : {index_t{8192}, index_t{1}}) {
+    const evaluation here = card->evaluate(s, map_of(shared_owners), ids, 12, {.type = "f32", .rows_at_once = rows});
+    CHECK(here.perplexity == doctest::Approx(there.perplexity).epsilon(1e-4));
+    CHECK(here.full_perplexity == doctest::Approx(there.full_perplexity).epsilon(1e-4));
+    CHECK(here.kl == doctest::Approx(there.kl).epsilon(4e-4));
+  }
+  const evaluation rounded = card->evaluate(s, map_of(shared_owners), ids, 12, {.type = "bf16"});
+  CHECK(rounded.perplexity == doctest::Approx(there.perplexity).epsilon(0.02));
+
+  mini_llama::generation_request request{
+      .prompts = {{1, 5, 9, 13, 2}, {1, 7}}, .max_new_tokens = 9, .stop_at_eos = false};
+  const mini_llama::generation said = card->generate(s, map_of(shared_owners), request);
+  CHECK(said.token_ids == mini_llama::generate(s, map_of(shared_owners), request).token_ids);
+}
+
 TEST_CASE("more rows than logits are made of at once") {
   const tiny t;
   compare(t, shared_owners, {}, 1e-4, 0, 530, 45);
@@ -306,7 +331,7 @@ TEST_CASE("what cannot be evaluated is refused") {
   CHECK_THROWS_AS(card->logits(t.s, own, {{1, 61}}, {}), kvsharer::error);
 }
 
-TEST_CASE("last logits follow an alignment without an offset; what the device cannot do with one is refused") {
+TEST_CASE("an alignment is in last logits, in figures of a text and in those of a reference") {
   tiny t;
   const auto card = mini_llama::open_gpu();
   kvsharer::layer_alignment a = kvsharer::layer_alignment::identity(2, 64);
@@ -327,17 +352,49 @@ TEST_CASE("last logits follow an alignment without an offset; what the device ca
   CHECK(std::sqrt(difference / size) < 1e-4);
   CHECK(std::sqrt(without / size) > 1e-2);
 
-  CHECK_THROWS_WITH_AS(card->evaluate(t.s, map_of(shared_owners), ids, 8, {}), doctest::Contains("has an alignment"),
-                       kvsharer::error);
-  CHECK(card->evaluate(t.s, map_of(own_owners), ids, 8, {}).tokens == 20);
-  const auto reference = card->reference(t.s, ids, 8, {});
-  CHECK(reference->full().tokens == 20);
-  CHECK_THROWS_WITH_AS(reference->compare(map_of(shared_owners)), doctest::Contains("has an alignment"),
-                       kvsharer::error);
-  a.offset[5] = 1;
+  const auto check_figures = [&] {
+    const evaluation there = mini_llama::evaluate(t.s, map_of(shared_owners), ids, 8);
+    const auto reference = card->reference(t.s, ids, 8, {});
+    for (const evaluation& here :
+         {card->evaluate(t.s, map_of(shared_owners), ids, 8, {}), reference->compare(map_of(shared_owners))}) {
+      CHECK(here.tokens == 20);
+      CHECK(here.perplexity == doctest::Approx(there.perplexity).epsilon(1e-4));
+      CHECK(here.full_perplexity == doctest::Approx(there.full_perplexity).epsilon(1e-4));
+      CHECK(here.kl == doctest::Approx(there.kl).epsilon(4e-4));
+    }
+    return there.perplexity;
+  };
+  const double without_offset = check_figures();
+  for (float& x : a.offset) x = 1;
   t.s.use(map_of(shared_owners), {{2, a}});
-  CHECK_THROWS_WITH_AS(card->logits(t.s, map_of(shared_owners), {ids}, {}), doctest::Contains("output bias"),
-                       kvsharer::error);
+  CHECK(std::abs(check_figures() / without_offset - 1) > 1e-3);
+}
+
+TEST_CASE("keys of one owner and values of another: the textbook's logits, and the host's figures of a text") {
+  tiny t;
+  const auto card = mini_llama::open_gpu();
+  const std::vector<int> key_owners{0, 1, 1, 0, 4}, value_owners{0, 0, 2, 2, 0}, ids = text(20, 13);
+  const kvsharer::share_plan plan(map_of(key_owners), map_of(value_owners));
+  const auto logits = card->logits(t.s, plan, {ids}, {}).at(0);
+  const auto expected = tiny_llama::textbook_run(t.config, *t.weights, key_owners, ids, {}, value_owners).logits.back();
+  const auto one_map = tiny_llama::logits(t.config, *t.weights, key_owners, ids).back();
+  double difference = 0, other = 0, size = 0;
+  for (std::size_t v = 0; v < expected.size(); ++v) {
+    difference += std::pow(number(logits[v]) - expected[v], 2);
+    other += std::pow(one_map[v] - expected[v], 2);
+    size += std::pow(expected[v], 2);
+  }
+  CHECK(std::sqrt(difference / size) < 1e-4);
+  CHECK(std::sqrt(other / size) > 1e-3);
+
+  const evaluation host = mini_llama::evaluate(t.s, plan, ids, 8), there = card->evaluate(t.s, plan, ids, 8, {}),
+                   kept = card->reference(t.s, ids, 8, {})->compare(plan);
+  const std::vector<evaluation> made{there, kept};
+  for (const evaluation& e : made) {
+    CHECK(e.perplexity == doctest::Approx(host.perplexity).epsilon(1e-5));
+    CHECK(e.kl == doctest::Approx(host.kl).epsilon(1e-3));
+    CHECK(e.tokens == host.tokens);
+  }
 }
 
 TEST_CASE("last logits of ragged sequences are the textbook's, however many run at once" * in_16_bits) {

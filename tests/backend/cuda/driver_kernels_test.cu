@@ -202,6 +202,86 @@ void compare_rotation(int head_dim, index_t heads, bool strided, unsigned seed) 
   CHECK(worst <= 1);
 }
 
+/// Heads of rows with their bias and gain, all in double; empty for none.
+void finish_by_the_book(std::vector<double>& row, std::size_t begin, std::size_t heads, std::size_t head_dim,
+                        const std::vector<float>& bias, const std::vector<float>& gain, double eps) {
+  for (std::size_t h = 0; h < heads; ++h) {
+    double squares = 0;
+    for (std::size_t i = 0; i < head_dim; ++i) {
+      double& x = row[begin + h * head_dim + i];
+      if (!bias.empty()) x += static_cast<double>(bias[h * head_dim + i]);
+      squares += x * x;
+    }
+    const double scale = 1 / std::sqrt(squares / static_cast<double>(head_dim) + eps);
+    if (!gain.empty())
+      for (std::size_t i = 0; i < head_dim; ++i) row[begin + h * head_dim + i] *= scale * static_cast<double>(gain[i]);
+  }
+}
+
+TEST_CASE("biases and norms of heads: of queries, keys and values in one row, each with what it has") {
+  device on;
+  const float eps = 1e-3f;
+  for_types([&]<class E>(E) {
+    for (const index_t head_dim : std::vector<index_t>{10, 64, 128})
+      for (const int mask : {1, 2, 4, 8, 16, 31}) {  // which of the five vectors there are
+        const index_t heads = 6, kv_heads = 2, rows = 5, width = (heads + 2 * kv_heads) * head_dim, stride = width + 8;
+        const auto x = random_numbers<E>(rows * stride, 5);
+        const auto vector = [&](int bit, index_t n) {
+          return (mask & bit) != 0 ? random_numbers<float>(n, static_cast<unsigned>(bit)) : std::vector<float>();
+        };
+        const std::vector<float> query_bias = vector(1, heads * head_dim), key_bias = vector(2, kv_heads * head_dim),
+                                 value_bias = vector(4, kv_heads * head_dim), query_gain = vector(8, head_dim),
+                                 key_gain = vector(16, head_dim);
+        auto on_x = on_device(on.stream, x);
+        const auto a = on_device(on.stream, query_bias), b = on_device(on.stream, key_bias),
+                   c = on_device(on.stream, value_bias), d = on_device(on.stream, query_gain),
+                   e = on_device(on.stream, key_gain);
+        E* const keys = on_x.data() + heads * head_dim;
+        driver::finish_heads<E>(on.backend,
+                                {{on_x.data(), stride, static_cast<int>(heads), a.data(), d.data()},
+                                 {keys, stride, static_cast<int>(kv_heads), b.data(), e.data()},
+                                 {keys + kv_heads * head_dim, stride, static_cast<int>(kv_heads), c.data(), nullptr}},
+                                rows, head_dim, eps);
+        const std::vector<E> got = on_host(on_x);
+        double worst = 0;
+        for (index_t r = 0; r < rows; ++r) {
+          std::vector<double> row;
+          for (index_t i = 0; i < stride; ++i) row.push_back(number(x[static_cast<std::size_t>(r * stride + i)]));
+          const auto dim = static_cast<std::size_t>(head_dim), q = static_cast<std::size_t>(heads),
+                     kv = static_cast<std::size_t>(kv_heads);
+          finish_by_the_book(row, 0, q, dim, query_bias, query_gain, static_cast<double>(eps));
+          finish_by_the_book(row, q * dim, kv, dim, key_bias, key_gain, static_cast<double>(eps));
+          finish_by_the_book(row, (q + kv) * dim, kv, dim, value_bias, {}, static_cast<double>(eps));
+          for (index_t i = 0; i < stride; ++i)
+            worst = std::max(
+                worst, misfit(got[static_cast<std::size_t>(r * stride + i)], row[static_cast<std::size_t>(i)], 1e-6));
+        }
+        CHECK(worst <= 1);
+      }
+  });
+}
+
+TEST_CASE("a bias is added to every row; without one nothing is done") {
+  device on;
+  for_types([&]<class E>(E) {
+    const index_t rows = 3, width = 300;
+    const auto x = random_numbers<E>(rows * width, 5);
+    const auto bias = random_numbers<float>(width, 6);
+    auto on_x = on_device(on.stream, x);
+    const auto on_bias = on_device(on.stream, bias);
+    driver::add_bias<E>(on.backend, nullptr, rows, width, on_x.data());
+    const std::vector<E> before = on_host(on_x);
+    driver::add_bias(on.backend, on_bias.data(), rows, width, on_x.data());
+    const std::vector<E> got = on_host(on_x);
+    double worst = 0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      CHECK(number(before[i]) == number(x[i]));
+      worst = std::max(worst, misfit(got[i], number(x[i]) + number(bias[i % static_cast<std::size_t>(width)]), 1e-7));
+    }
+    CHECK(worst <= 1);
+  });
+}
+
 TEST_CASE("rotation: every row at its own position, in place and out of rows that hold more") {
   for_types([]<class E>(E) {
     compare_rotation<E>(64, 3, false, 1);

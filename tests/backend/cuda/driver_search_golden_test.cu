@@ -39,7 +39,7 @@ TEST_CASE("the strategies are the golden ones, candidate by candidate") {
       CHECK(std::abs(found.strategy.distances(p) - golden_distance) <= 1e-4 * golden_distance);
     }
     const kvsharer::search_report& report = found.strategy.report;
-    CHECK(std::vector<int>(report.map.owners().begin(), report.map.owners().end()) == golden_strategy.layer_map);
+    CHECK(std::vector<int>(report.map().owners().begin(), report.map().owners().end()) == golden_strategy.layer_map);
     CHECK(report.score == doctest::Approx(golden_strategy.similarity).epsilon(1e-3));
     REQUIRE(report.candidates.size() == golden_strategy.tried.size());
     for (std::size_t i = 0; i < report.candidates.size(); ++i) {
@@ -58,7 +58,7 @@ TEST_CASE("best first by the divergence of predictions finds what it finds on th
   const search_request request{.share = 2, .threshold = -1e300, .order = "best", .objective = "kl"};
   const kvsharer::search_report here = find_sharing(shipped(), few, request, card.get()).strategy.report,
                                 there = find_sharing(shipped(), few, request).strategy.report;
-  CHECK(here.map == there.map);
+  CHECK(here.map() == there.map());
   CHECK(here.score == doctest::Approx(there.score).epsilon(1e-3));
 }
 

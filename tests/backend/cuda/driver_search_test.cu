@@ -63,11 +63,12 @@ struct both {
 
 /// The same steps in the same order with the same verdicts, and scores that agree but for float arithmetic.
 void compare(const kvsharer::search_report& here, const kvsharer::search_report& there) {
-  CHECK(here.map == there.map);
+  CHECK(here.plan == there.plan);
   CHECK(here.status == there.status);
   CHECK(here.score == doctest::Approx(there.score).epsilon(1e-5));
   REQUIRE(here.candidates.size() == there.candidates.size());
   for (std::size_t i = 0; i < here.candidates.size(); ++i) {
+    CHECK(here.candidates[i].part == there.candidates[i].part);
     CHECK(here.candidates[i].pair == there.candidates[i].pair);
     CHECK(here.candidates[i].outcome == there.candidates[i].outcome);
     CHECK(here.candidates[i].resumed_at == there.candidates[i].resumed_at);
@@ -146,6 +147,8 @@ TEST_CASE("searches by rank and best first find on the device what they find on 
       {.share = 2, .threshold = 0.9, .order = "similar", .resume = false},
       {.share = 2, .threshold = -1e300, .order = "best", .objective = "kl"},
       {.share = 2, .order = "best-suffix", .beam = 2},
+      {.share = 1, .threshold = -1, .order = "best", .apart = true},
+      {.share = 1, .threshold = -1, .order = "best", .apart = true, .halves = kvsharer::kv_part::values},
   };
   int rejected = 0;
   for (const search_request& request : requests) {

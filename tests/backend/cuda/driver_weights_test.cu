@@ -78,7 +78,7 @@ std::size_t differences(cuda::stream_ref stream, const E* device, const mini_lla
 
 /// Every matrix of the device against the host's, rounded to E.
 template <class E>
-void compare(cuda::stream_ref stream, const device_weights<E>& got, const model& m, const share_map& held) {
+void compare(cuda::stream_ref stream, const device_weights<E>& got, const model& m, const share_plan& held) {
   const model_config& c = m.config();
   const auto norm = [&](const float* at) { return on_host(stream, at, static_cast<std::size_t>(c.hidden)); };
   CHECK(differences(stream, got.embedding(), m.embedding()) == 0);
@@ -91,17 +91,34 @@ void compare(cuda::stream_ref stream, const device_weights<E>& got, const model&
     CHECK(norm(layer.attention_norm) == of_host.attention_norm);
     CHECK(norm(layer.mlp_norm) == of_host.mlp_norm);
     CHECK(differences(stream, layer.query, of_host.query) == 0);
-    CHECK(got.holds_key_value(l) == held.owns({l}));
-    CHECK((layer.key_value != nullptr) == held.owns({l}));
-    if (layer.key_value != nullptr) {
-      CHECK(layer.key_value == layer.query + of_host.query.out * of_host.query.in);
-      CHECK(differences(stream, layer.key_value, of_host.key) == 0);
-      CHECK(differences(stream, layer.key_value + of_host.key.out * of_host.key.in, of_host.value) == 0);
+    CHECK(got.holds_keys(l) == held.owns_keys({l}));
+    CHECK(got.holds_values(l) == held.owns_values({l}));
+    CHECK((layer.key != nullptr) == held.owns_keys({l}));
+    CHECK((layer.value != nullptr) == held.owns_values({l}));
+    auto behind = layer.query + of_host.query.out * of_host.query.in;
+    if (layer.key != nullptr) {
+      CHECK(layer.key == behind);
+      CHECK(differences(stream, layer.key, of_host.key) == 0);
+      behind += of_host.key.out * of_host.key.in;
+    }
+    if (layer.value != nullptr) {
+      CHECK(layer.value == behind);
+      CHECK(differences(stream, layer.value, of_host.value) == 0);
     }
     CHECK(differences(stream, layer.output, of_host.output) == 0);
     CHECK(differences(stream, layer.gate_up, of_host.gate) == 0);
     CHECK(differences(stream, layer.gate_up + of_host.gate.out * of_host.gate.in, of_host.up) == 0);
     CHECK(differences(stream, layer.down, of_host.down) == 0);
+    const auto same = [&](const float* at, const std::vector<float>& on_the_host, bool is_held) {
+      CHECK((at != nullptr) == (is_held && !on_the_host.empty()));
+      if (at != nullptr) CHECK(on_host(stream, at, on_the_host.size()) == on_the_host);
+    };
+    same(layer.vectors.query_bias, of_host.query_bias, true);
+    same(layer.vectors.key_bias, of_host.key_bias, held.owns_keys({l}));
+    same(layer.vectors.value_bias, of_host.value_bias, held.owns_values({l}));
+    same(layer.vectors.query_norm, of_host.query_norm, true);
+    same(layer.vectors.key_norm, of_host.key_norm, held.owns_keys({l}));
+    same(layer.vectors.output_bias, of_host.output_bias, true);
   }
 }
 
@@ -133,7 +150,29 @@ TEST_CASE("uploaded weights are the checkpoint's, rounded from whatever type it 
   compare_upload<bfloat16, bfloat16>();
 }
 
-TEST_CASE("an aligned model's weights are those that it has folded, and an output bias is refused by its layer") {
+/// What Qwen2, Qwen3 and Llama with attention_bias have, all at once.
+model_config with_vectors() {
+  model_config c = small(false);
+  c.qkv_bias = c.output_bias = c.head_norms = true;
+  return c;
+}
+
+TEST_CASE("biases and norms of heads come along, those of readers' keys and values stay behind") {
+  owned_stream own;
+  const model m = distinct_model<bfloat16>(with_vectors());
+  const auto whole = device_weights<float16>::upload(own.ref(), m);
+  compare(own.ref(), whole, m, share_map::identity(4));
+  CHECK(whole.bytes() == bytes_of(2, 0, false) + 4 * 4 * (60 + 2 * 20 + 2 * 10 + 48));
+  const auto shared = device_weights<float16>::upload(own.ref(), m, third_reads());
+  compare(own.ref(), shared, m, third_reads());
+  CHECK(shared.bytes() == whole.bytes() - 2 * 2 * 20 * 48 - 4 * (2 * 20 + 10));
+
+  const model random = mini_llama::random_model(with_vectors(), 11, dtype_of<bfloat16>);
+  compare(own.ref(), device_weights<bfloat16>::random(own.ref(), with_vectors(), 11, third_reads()), random,
+          third_reads());
+}
+
+TEST_CASE("an aligned model's weights are those that it has folded, its offset an output bias") {
   owned_stream own;
   model m = distinct_model<bfloat16>(small(false));
   kvsharer::layer_alignment a = kvsharer::layer_alignment::identity(2, 10);
@@ -149,8 +188,10 @@ TEST_CASE("an aligned model's weights are those that it has folded, and an outpu
 
   a.offset[3] = 1;
   m.align(2, a);
-  CHECK_THROWS_WITH_AS(device_weights<float>::upload(own.ref(), m, third_reads()),
-                       doctest::Contains("layer 2 has an output bias"), kvsharer::error);
+  REQUIRE(!m.layer(2).output_bias.empty());
+  const auto with_offset = device_weights<float>::upload(own.ref(), m, third_reads());
+  compare(own.ref(), with_offset, m, third_reads());
+  CHECK(with_offset.layer(1).vectors.output_bias == nullptr);
 }
 
 TEST_CASE("conversion in pieces, the last of which is short") {
@@ -217,6 +258,30 @@ TEST_CASE("readers' weights are given back later, and a step reads no more than 
   CHECK(got.bytes_per_step(third_reads()) == got.bytes() - table);
   got.release_readers(third_reads());
   CHECK(got.bytes() == bytes_of(2, 1, false));
+}
+
+TEST_CASE("keys and values are left behind, and given back, each by its own map") {
+  owned_stream own;
+  const model m = distinct_model<bfloat16>(small(false));
+  // Layer 1 stores values alone, 2 neither, 3 keys alone.
+  const auto map_of = [](std::vector<int> owners) { return share_map::from_owners(owners).value(); };
+  const share_plan apart(map_of({0, 0, 0, 3}), map_of({0, 1, 1, 1}));
+  const std::size_t plane = std::size_t{20} * 48 * 2;
+  const auto uploaded = device_weights<bfloat16>::upload(own.ref(), m, apart);
+  compare(own.ref(), uploaded, m, apart);
+  CHECK(uploaded.bytes() == bytes_of(2, 0, false) - 4 * plane);
+  CHECK(refusal([&] {
+          uploaded.require(share_plan(map_of({0, 1, 0, 3}), apart.values()));
+        }).starts_with("kvsharer E303: layer 1 is to own"));
+
+  auto whole = device_weights<bfloat16>::upload(own.ref(), m);
+  CHECK(whole.bytes_per_step(apart) == uploaded.bytes_per_step(apart));
+  whole.release_readers(share_plan(map_of({0, 0, 2, 3}), share_map::identity(4)));
+  CHECK(whole.bytes() == bytes_of(2, 0, false) - plane);
+  CHECK_NOTHROW(whole.require(apart));
+  whole.release_readers(apart);
+  compare(own.ref(), whole, m, apart);
+  CHECK(whole.bytes() == uploaded.bytes());
 }
 
 template <class E>

@@ -212,8 +212,8 @@ TEST_CASE("a search over its pages finds what one over the flat engine finds") {
       paged_shared::find_sharing(on.backend, m.paged<paged_shared::hparams>(),
                                  m.paged_weights<paged_shared::weights, paged_shared::layer_weights>(), tokens, 3);
   const auto expected = flat_shared::find_sharing(m.flat(), m.flat_weights(), tokens, 3);
-  CHECK(found.map == expected.map);
-  CHECK(found.map.reader_count() == 3);
+  CHECK(found.map() == expected.map());
+  CHECK(found.map().reader_count() == 3);
   CHECK(found.score == doctest::Approx(expected.score).epsilon(1e-4));
 }
 

@@ -21,12 +21,12 @@ class hosted_cache {
   using element_type = E;
   using layout_type = Layout;
 
-  hosted_cache(share_map map, cache_shape shape, shared_cache_options options = {}, Layout layout = {})
-      : cache_(std::move(map), shape, std::move(options), on_->stream, layout) {}
+  hosted_cache(share_plan plan, cache_shape shape, shared_cache_options options = {}, Layout layout = {})
+      : cache_(std::move(plan), shape, std::move(options), on_->stream, layout) {}
 
   /// One layer's keys or values as they were when asked for.
   struct view {
-    std::shared_ptr<std::vector<E>> rows;  // [owner][keys, values][token][kv_head][channel]
+    std::shared_ptr<std::vector<E>> rows;  // keys [owner][token][kv_head][channel], then values
     cache_shape shape;
     index_t begin;
     float at(index_t head, index_t token, index_t channel) const {
@@ -43,6 +43,8 @@ class hosted_cache {
   };
 
   bool owns(layer_id l) const { return cache_.owns(l); }
+  bool owns_keys(layer_id l) const { return cache_.owns_keys(l); }
+  bool owns_values(layer_id l) const { return cache_.owns_values(l); }
   bool alive(sequence_id id) const { return cache_.alive(id); }
   index_t length(sequence_id id) const { return cache_.length(id); }
   index_t next_position(sequence_id id) const { return cache_.next_position(id); }
@@ -54,6 +56,7 @@ class hosted_cache {
   void drop(sequence_id id) { cache_.drop(id); }
   void clear() { cache_.clear(); }
   cache_footprint footprint() const { return cache_.footprint(); }
+  cache_counters counters() const { return cache_.counters(); }
   index_t page_tokens() const { return cache_.page_tokens(); }
   index_t pages() const { return cache_.pages(); }
   index_t free_pages() const { return cache_.free_pages(); }
@@ -65,8 +68,10 @@ class hosted_cache {
     cache_.check_store(id, first, tokens);
     const auto numbers = static_cast<std::size_t>(tokens * cache_.shape().kv_heads * cache_.shape().head_dim);
     const auto stream = on_->stream;
-    const auto k = on_device(stream, std::vector<float>(keys, keys + numbers));
-    const auto v = on_device(stream, std::vector<float>(values, values + numbers));
+    const auto copy = [&](const float* from) {
+      return on_device(stream, from ? std::vector<float>(from, from + numbers) : std::vector<float>());
+    };
+    const auto k = copy(keys), v = copy(values);
     // As though the sequence ended with these tokens.
     std::vector<std::int32_t> ends(static_cast<std::size_t>(cache_.max_sequences()));
     ends[static_cast<std::size_t>(cache_.place(id))] = static_cast<std::int32_t>(first + tokens);
@@ -79,21 +84,23 @@ class hosted_cache {
                                    .lengths = lengths.data(),
                                    .places = place.data(),
                                    .row_begin = rows.data()};
-    cache_.store(on_->backend, owner, batch, cuda::new_rows<float>{k.data(), v.data()});
+    cache_.store(on_->backend, owner, batch,
+                 cuda::new_rows<float>{keys ? k.data() : nullptr, values ? v.data() : nullptr});
     on_->backend.check_status();
   }
 
-  view keys(layer_id l, sequence_id id) const { return shown(l, id, 0); }
-  view values(layer_id l, sequence_id id) const { return shown(l, id, 1); }
+  view keys(layer_id l, sequence_id id) const { return shown(id, cache_.plan().keys().slot(l)); }
+  view values(layer_id l, sequence_id id) const {
+    return shown(id, cache_.plan().keys().owner_count() + cache_.plan().values().slot(l));
+  }
   sequence_view sequence(sequence_id id) const { return {this, id}; }
 
  private:
-  view shown(layer_id l, sequence_id id, index_t plane) const {
-    const index_t tokens = cache_.length(id), layer = tokens * cache_.shape().kv_heads * cache_.shape().head_dim;
+  view shown(sequence_id id, index_t plane) const {
+    const index_t tokens = cache_.length(id), numbers = tokens * cache_.shape().kv_heads * cache_.shape().head_dim;
     auto rows = poisoned<E>(on_->stream, cache_.row_numbers(tokens));
     cache_.copy_out(id, rows.data());
-    return {std::make_shared<std::vector<E>>(on_host(rows)), cache_.shape(),
-            (2 * cache_.map().slot(l) + plane) * layer};
+    return {std::make_shared<std::vector<E>>(on_host(rows)), cache_.shape(), plane * numbers};
   }
 
   std::unique_ptr<device> on_ = std::make_unique<device>();

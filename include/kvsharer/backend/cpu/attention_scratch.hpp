@@ -18,6 +18,8 @@ struct attention_scratch {
     if (numbers.size() < static_cast<std::size_t>(n)) numbers.resize(static_cast<std::size_t>(n));
     return numbers.data();
   }
+  /// What it takes now.
+  std::size_t bytes() const noexcept { return numbers.capacity() * sizeof(float); }
 };
 
 namespace detail {

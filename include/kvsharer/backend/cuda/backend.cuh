@@ -41,6 +41,9 @@ class backend {
   device_properties device;  ///< of the device of that stream
   status_word* status;       ///< in device memory; null: refusals are not reported
 
+  /// Of the scratch memory that the engine lent, counters included.
+  std::size_t scratch_bytes() const noexcept { return scratch_bytes_; }
+
   /// The scratch behind the counters, seen as numbers. Throws errc::short_scratch when it is smaller than `bytes`,
   /// counters included.
   float* scratch_for(std::size_t bytes) const {

@@ -36,7 +36,7 @@ template <class Cache>
 cache_stream_header stream_header(const Cache& cache) {
   return {.element = cache_stream_code<typename Cache::element_type>,
           .shape = cache.shape(),
-          .map_hash = cache.map().hash()};
+          .plan_hash = cache.plan().hash()};
 }
 
 }  // namespace detail

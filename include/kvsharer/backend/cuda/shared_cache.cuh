@@ -25,10 +25,12 @@
 #include "kvsharer/concepts/require.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
-#include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/paged.hpp"
+#include "kvsharer/runtime/cache_counters.hpp"
 #include "kvsharer/runtime/cache_geometry.hpp"
+#include "kvsharer/runtime/check_owner.hpp"
 #include "kvsharer/runtime/footprint.hpp"
 #include "kvsharer/runtime/sequence_id.hpp"
 #include "kvsharer/runtime/sequence_table.hpp"
@@ -36,8 +38,8 @@
 
 namespace kvsharer::inline v0::cuda {
 
-/// kvsharer::shared_cache in device memory: the keys and values of many sequences under a layer map, stored for owner
-/// layers only. Layouts, sequences, pages, forks and refusals are those of the host's.
+/// kvsharer::shared_cache in device memory: the keys and values of many sequences under a plan of sharing, stored for
+/// owner layers only. Layouts, sequences, pages, forks and refusals are those of the host's.
 ///
 /// The host decides which pages a sequence holds; block tables and lengths lie in device memory too, at addresses that
 /// hold for the cache's life, and are brought up to date in stream order by whatever changes them. So a captured graph
@@ -53,7 +55,7 @@ class shared_cache {  // types that do not fit come here, and are told why
 
  public:
   /// Never runs: the type is refused, with the reason, when it is compiled.
-  shared_cache(share_map, cache_shape, shared_cache_options, stream_ref, Layout = {}, Resource = {}) {}
+  shared_cache(share_plan, cache_shape, shared_cache_options, stream_ref, Layout = {}, Resource = {}) {}
 };
 
 template <CacheElement E, CacheLayout Layout, MemoryResource Resource>
@@ -68,26 +70,26 @@ class shared_cache<E, Layout, Resource> {
 
   /// Throws what kvsharer::shared_cache does, errc::bad_shape when head_dim is not a multiple of 16 bytes or block
   /// tables pass 2^31 entries, and what the resource throws when there is no memory.
-  shared_cache(share_map map, cache_shape shape, options options, stream_ref stream, Layout layout = {},
+  shared_cache(share_plan plan, cache_shape shape, options options, stream_ref stream, Layout layout = {},
                Resource resource = {})
-      : map_(std::move(map)),
+      : plan_(std::move(plan)),
         shape_(shape),
         layout_(std::move(layout)),
         geometry_(checked(
-            make_geometry(map_, shape, layout_.page_tokens(shape), options.max_sequences, options.pages, sizeof(E)),
+            make_geometry(plan_, shape, layout_.page_tokens(shape), options.max_sequences, options.pages, sizeof(E)),
             shape, options)),
         stream_(stream),
         sequences_(options.max_sequences, shape.capacity, geometry_.page_tokens, geometry_.blocks, geometry_.pages, {}),
         tag_(options.tag),
-        keys_(stream, static_cast<std::size_t>(geometry_.pool_elements), resource),
-        values_(stream, static_cast<std::size_t>(geometry_.pool_elements), resource),
+        keys_(stream, static_cast<std::size_t>(geometry_.key_elements), resource),
+        values_(stream, static_cast<std::size_t>(geometry_.value_elements), resource),
         words_(stream, static_cast<std::size_t>(options.max_sequences + geometry_.table_elements), resource) {}
 
   shared_cache(shared_cache&&) = default;  ///< what was moved from knows no sequence and makes none
   shared_cache& operator=(shared_cache&&) = delete;
 
-  /// Whose cache each layer reads.
-  const share_map& map() const noexcept { return map_; }
+  /// Whose keys and whose values each layer reads.
+  const share_plan& plan() const noexcept { return plan_; }
   cache_shape shape() const noexcept { return shape_; }
   /// The order inside a page.
   const Layout& cache_layout() const noexcept { return layout_; }
@@ -97,7 +99,11 @@ class shared_cache<E, Layout, Resource> {
   stream_ref stream() const noexcept { return stream_; }
 
   /// Does layer l store anything? Throws errc::out_of_range.
-  bool owns(layer_id l) const { return map_.owns(checked(l)); }
+  bool owns(layer_id l) const { return plan_.owns(checked(l)); }
+  /// Does layer l store keys? Throws errc::out_of_range.
+  bool owns_keys(layer_id l) const { return plan_.owns_keys(checked(l)); }
+  /// Does layer l store values? Throws errc::out_of_range.
+  bool owns_values(layer_id l) const { return plan_.owns_values(checked(l)); }
 
   /// How many sequences may live at once.
   index_t max_sequences() const noexcept { return sequences_.max_sequences(); }
@@ -171,20 +177,22 @@ class shared_cache<E, Layout, Resource> {
   const std::int32_t* device_lengths() const noexcept { return words_.data(); }
 
   /// What all sequences' rows of the keys that layer l reads look like to kernels. Throws errc::out_of_range.
-  pool_batch<const E, Layout> keys(layer_id l) const { return batch_of<const E>(keys_.data(), l); }
-  pool_batch<const E, Layout> values(layer_id l) const { return batch_of<const E>(values_.data(), l); }
+  pool_batch<const E, Layout> keys(layer_id l) const {
+    return batch_of<const E>(keys_.data(), slot_in(plan_.keys(), l));
+  }
+  pool_batch<const E, Layout> values(layer_id l) const {
+    return batch_of<const E>(values_.data(), slot_in(plan_.values(), l));
+  }
 
   /// Fills the newest tokens of a batch in an owner layer; see cuda::store. `on.stream` is the cache's stream. Throws
-  /// errc::not_an_owner for a reader, and what cuda::store does. Lengths are the
-  /// device's to know here, so nothing checks that no fork holds these pages too: store before forking.
+  /// errc::not_an_owner for a reader and for rows of what the layer reads from another, and what cuda::store does.
+  /// Lengths are the device's to know here, so nothing checks that no fork holds these pages too: store before forking.
   template <CacheElement In>
   void store(const backend& on, layer_id owner, const ragged_batch& batch, const new_rows<In>& rows,
              const rope_angles& rope = {}) {
-    if (!owns(owner))
-      throw error(errc::not_an_owner, "layer " + std::to_string(owner.value) + " reads layer " +
-                                          std::to_string(map_.owner(owner).value) +
-                                          " and stores nothing; ask owns() before projecting keys and values");
-    cuda::store(on, batch_of<E>(keys_.data(), owner), batch_of<E>(values_.data(), owner), batch, rows, rope, owner);
+    kvsharer::check_owner(plan_, checked(owner), rows.keys != nullptr, rows.values != nullptr);
+    cuda::store(on, batch_of<E>(keys_.data(), slot_in(plan_.keys(), owner)),
+                batch_of<E>(values_.data(), slot_in(plan_.values(), owner)), batch, rows, rope, owner);
   }
 
   /// May these tokens of a sequence be written? Throws errc::out_of_range for tokens that it does not have or that lie
@@ -213,10 +221,10 @@ class shared_cache<E, Layout, Resource> {
   }
 
   /// Numbers that `copy_out` writes for a sequence of `tokens` tokens.
-  std::size_t row_numbers(index_t tokens) const noexcept { return kv_bytes(map_, shape_, 1, tokens); }
+  std::size_t row_numbers(index_t tokens) const noexcept { return kv_bytes(plan_, shape_, 1, tokens); }
 
   /// A sequence's numbers to memory that both host and device reach (cudaMallocHost, or the device's own), in stream
-  /// order: [owner][keys, values][token][kv_head][channel], as saved streams have them. At a multiple of 16 bytes.
+  /// order: keys [owner][token][kv_head][channel], then values, as saved streams have them. At a multiple of 16 bytes.
   void copy_out(sequence_id id, E* rows) const { move_rows<false>(id, rows); }
 
   /// Fills a sequence of as many tokens as were copied out, in stream order. Throws errc::out_of_range when some of
@@ -233,14 +241,18 @@ class shared_cache<E, Layout, Resource> {
   /// host.
   cache_footprint footprint() const noexcept {
     const auto& pool = sequences_.pool();
-    const auto page_bytes = 2 * static_cast<std::size_t>(map_.owner_count() * geometry_.page_elements) * sizeof(E);
+    const auto page_bytes = static_cast<std::size_t>(plan_.planes() * geometry_.page_elements) * sizeof(E);
     return {.keys = keys_.bytes(),
             .values = values_.bytes(),
             .block_tables = words_.bytes(),
             .bookkeeping = sequences_.table_bytes() + sequences_.record_bytes() + tag_.capacity(),
             .held = static_cast<std::size_t>(pool.pages() - pool.free_pages()) * page_bytes,
-            .logical = kv_bytes(map_, shape_, sizeof(E), sequences_.tokens())};
+            .logical = kv_bytes(plan_, shape_, sizeof(E), sequences_.tokens())};
   }
+
+  /// How the pages are used now, and were at their fullest. Allocates nothing. O(max_sequences) unless many sequences
+  /// are forks whose last page is in common.
+  cache_counters counters() const noexcept { return sequences_.counters(kv_bytes(plan_, shape_, sizeof(E))); }
 
   /// Tokens of a page.
   index_t page_tokens() const noexcept { return geometry_.page_tokens; }
@@ -264,9 +276,9 @@ class shared_cache<E, Layout, Resource> {
     return g;
   }
   layer_id checked(layer_id l) const {
-    if (l.value < 0 || l.value >= map_.layers())
+    if (l.value < 0 || l.value >= plan_.layers())
       throw error(errc::out_of_range,
-                  "there is no layer " + std::to_string(l.value) + " in a cache of " + std::to_string(map_.layers()));
+                  "there is no layer " + std::to_string(l.value) + " in a cache of " + std::to_string(plan_.layers()));
     return l;
   }
 
@@ -291,7 +303,7 @@ class shared_cache<E, Layout, Resource> {
 
   void copy_page(std::int32_t from, std::int32_t to, index_t tokens) {
     detail::launch("the copy of a shared page", stream_,
-                   {dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(map_.owner_count()), 2), 128},
+                   {dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(plan_.planes())), 128},
                    detail::copy_page_kernel<E, Layout>, pools(), shape_, layout_, from, to);
   }
 
@@ -300,18 +312,21 @@ class shared_cache<E, Layout, Resource> {
     const index_t tokens = length(id);
     if (tokens == 0) return;
     detail::launch("the copy of a sequence", stream_,
-                   {dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(map_.owner_count()), 2), 128},
+                   {dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(plan_.planes())), 128},
                    detail::move_rows_kernel<ToPools, E, Layout>, pools(), shape_, layout_,
                    words_.data() + table_at(place(id)), rows);
   }
 
   detail::pool_pair<E> pools() const noexcept {
-    return {const_cast<E*>(keys_.data()), const_cast<E*>(values_.data()), geometry_.plane_elements};
+    return {const_cast<E*>(keys_.data()), const_cast<E*>(values_.data()), plan_.keys().owner_count(),
+            geometry_.plane_elements};
   }
 
+  index_t slot_in(const share_map& map, layer_id l) const { return map.slot(checked(l)); }
+
   template <class T>
-  pool_batch<T, Layout> batch_of(T* pool, layer_id l) const {
-    return {pool + map_.slot(checked(l)) * geometry_.plane_elements,
+  pool_batch<T, Layout> batch_of(T* pool, index_t slot) const {
+    return {pool + slot * geometry_.plane_elements,
             geometry_.plane_elements,
             words_.data() + max_sequences(),
             geometry_.blocks,
@@ -327,15 +342,15 @@ class shared_cache<E, Layout, Resource> {
     return view;
   }
 
-  share_map map_;
+  share_plan plan_;
   cache_shape shape_;
   Layout layout_;
   cache_geometry geometry_;
   stream_ref stream_;
   sequence_table<std::allocator<std::byte>> sequences_;
   std::string tag_;
-  device_buffer<E, Resource> keys_;     // [owner][page][page_elements]
-  device_buffer<E, Resource> values_;   // the same
+  device_buffer<E, Resource> keys_;     // [owner of keys][page][page_elements]
+  device_buffer<E, Resource> values_;   // [owner of values][page][page_elements]
   detail::word_table<Resource> words_;  // lengths [place], then block tables [place][blocks]
 };
 

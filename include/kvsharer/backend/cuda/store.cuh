@@ -19,7 +19,8 @@
 
 namespace kvsharer::inline v0::cuda {
 
-/// New keys and values of a batch, [rows][kv_heads * head_dim] each. Rows begin at multiples of 16 bytes.
+/// New keys and values of a batch, [rows][kv_heads * head_dim] each; null where there are none to store. Rows begin at
+/// multiples of 16 bytes.
 template <CacheElement In>
 struct new_rows {
   const In* keys = nullptr;    ///< in device memory
@@ -28,6 +29,16 @@ struct new_rows {
 };
 
 namespace detail {
+
+/// Numbers of both halves of a head to their places, `half` apart.
+template <class In, class E>
+__device__ void put_halves(const numbers<In>& low, const numbers<In>& high, E* to, index_t half) {
+#pragma unroll
+  for (int j = 0; j < numbers<In>::count; ++j) {
+    to[j] = ptx::from_float<E>(low.x[j]);
+    to[half + j] = ptx::from_float<E>(high.x[j]);
+  }
+}
 
 /// Stores the batch's rows at their tokens. Grid: (rows of a sequence, sequences, pieces of a row by the block); a
 /// thread takes numbers of one head that are half a head apart.
@@ -56,27 +67,27 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
     const index_t head = i / pieces, c = i % pieces * count, at = from + head * shape.head_dim + c;
     E* const key = key_view.find(head, token);
     E* const value = value_view.find(head, token);
-    if (key == nullptr || value == nullptr) {
+    if (key == nullptr || value == nullptr) {  // one block table leads to both
       report(status, refusal::page_out_of_range, layer, b, token);
       return;
     }
-    wide low = wide::load(rows.keys + at), high = wide::load(rows.keys + at + half);
-    if (turned) rotate_halves(rope, token, half, c, low, high);
-    const wide low_value = wide::load(rows.values + at), high_value = wide::load(rows.values + at + half);
-#pragma unroll
-    for (int j = 0; j < count; ++j) {
-      key[c + j] = ptx::from_float<E>(low.x[j]);
-      key[c + half + j] = ptx::from_float<E>(high.x[j]);
-      value[c + j] = ptx::from_float<E>(low_value.x[j]);
-      value[c + half + j] = ptx::from_float<E>(high_value.x[j]);
+    wide low, high, low_value, high_value;  // all loads before the first store, so that they overlap
+    if (rows.keys != nullptr) low = wide::load(rows.keys + at), high = wide::load(rows.keys + at + half);
+    if (rows.values != nullptr)
+      low_value = wide::load(rows.values + at), high_value = wide::load(rows.values + at + half);
+    if (rows.keys != nullptr) {
+      if (turned) rotate_halves(rope, token, half, c, low, high);
+      put_halves(low, high, key + c, half);
     }
+    if (rows.values != nullptr) put_halves(low_value, high_value, value + c, half);
   }
 }
 
 }  // namespace detail
 
 /// Stores new keys and values of a ragged batch into an owner's planes, rounded to E: of each sequence the newest
-/// rows_of(b) tokens. Keys are turned on the way where `rope` is given, token t by position t.
+/// rows_of(b) tokens. Rows that are null leave what is stored as it is. Keys are turned on the way where `rope` is
+/// given, token t by position t.
 ///
 /// Stream-ordered and capturable; refused rows (a block table that leads outside, a token past the capacity or the
 /// angles) are left out and reported in the status word. Throws errc::bad_shape for heads that cannot be cut into 16
@@ -89,7 +100,7 @@ void store(const backend& on, const pool_batch<E, Layout>& keys, const pool_batc
     throw error(errc::bad_shape, "rows of heads of " + std::to_string(shape.head_dim) +
                                      " channels cannot be stored on the device; half a head must be a multiple of " +
                                      std::to_string(numbers<In>::count));
-  if (batch.sequences == 0 || batch.rows == 0) return;
+  if (batch.sequences == 0 || batch.rows == 0 || (rows.keys == nullptr && rows.values == nullptr)) return;
   if (rows.stride == 0) rows.stride = shape.kv_heads * shape.head_dim;
   constexpr unsigned threads = 128;
   const index_t pieces = shape.kv_heads * (shape.head_dim / 2 / numbers<In>::count);

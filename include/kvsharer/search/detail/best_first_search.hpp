@@ -2,10 +2,13 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <limits>
 #include <map>
+#include <span>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -14,6 +17,7 @@
 #include "kvsharer/concepts/policies.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/search/best_first_options.hpp"
 #include "kvsharer/search/detail/probe_run.hpp"
@@ -22,12 +26,18 @@
 
 namespace kvsharer::inline v0::detail {
 
-/// One run of find_best_share_map, whose contract it keeps.
-template <FidelityProbe Probe>
+/// One run of find_best_share_map, or, where Plan is share_plan, of find_best_share_plan; keeps their contracts.
+///
+/// Plans stand on levels by the planes that they share, so that all of one level cost the same memory. A move of both
+/// halves of a layer climbs two levels, a move of one half one.
+template <class Plan, FidelityProbe<Plan> Probe>
 class best_first_search {
  public:
   best_first_search(int layers, Probe& probe, const best_first_options& options)
-      : layers_(layers), options_(options), probe_(probe, layers, options.resume) {
+      : layers_(layers),
+        options_(options),
+        start_(starting_map(layers, options.start)),
+        probe_(probe, start_, options.resume) {
     check_share_count(layers, options.share);
     if (options.beam < 1)
       throw error(errc::bad_argument, "a beam of " + std::to_string(options.beam) + " keeps no map; use 1 or more");
@@ -37,22 +47,29 @@ class best_first_search {
   }
 
   search_report run() {
-    report_.map = share_map::identity(layers_);
-    if (options_.share == 0) return std::move(report_);
-    report_.score = probe_.score(report_.map);
+    report_.plan = start_;
+    if (start_.reader_count() >= options_.share) return std::move(report_);
+    report_.score = probe_.score(report_.plan);
     if (!std::isfinite(report_.score))
       throw error(errc::not_finite, "the probe's score of the full model is not finite; look at what it computes");
-    states_ = {{report_.map, report_.score, gains(static_cast<std::size_t>(layers_ * layers_), unknown), {}}};
-    report_.pairs_ranked = moves(states_[0]).size();
+    levels_.resize(2 * static_cast<std::size_t>(options_.share) + 1);
+    const auto moves_known = static_cast<std::size_t>(3 * layers_ * layers_);
+    levels_[lowest()] = {{report_.plan, report_.score, gains(moves_known, unknown), {}}};
+    state& first = levels_[lowest()].front();
+    if (whole_layers()) report_.pairs_ranked = moves(first, whole).size();
+    if constexpr (apart) report_.pairs_ranked += moves(first, halves()).size();
 
-    report_.status = search_status::complete;
-    while (report_.status == search_status::complete && states_[0].map.reader_count() < options_.share)
-      report_.status = step();
+    if (whole_layers()) report_.status = climb(pace::layers);
+    if constexpr (apart) {
+      if (report_.status != search_status::cancelled) report_.status = climb(pace::planes);
+    }
 
-    report_.map = states_[0].map;
-    report_.score = states_[0].score;
-    for (std::size_t i : states_[0].path) report_.candidates[i].outcome = verdict::accepted;
-    probe_.resume_from(report_.map);
+    const state& best =
+        std::find_if(levels_.rbegin(), levels_.rend(), [](const auto& level) { return !level.empty(); })->front();
+    report_.plan = best.plan;
+    report_.score = best.score;
+    for (std::size_t i : best.path) report_.candidates[i].outcome = verdict::accepted;
+    probe_.resume_from(report_.plan);
     report_.layer_evaluations = probe_.evaluations();
     report_.layer_evaluations_without_resume = probe_.evaluations_without_resume();
     if (options_.throw_when_missed && report_.status == search_status::ranking_exhausted)
@@ -61,55 +78,86 @@ class best_first_search {
   }
 
  private:
-  using gains = std::vector<double>;  // [reader][owner]: what a move added to the score when it was last scored
+  static constexpr bool apart = std::same_as<Plan, share_plan>;
+  static constexpr std::array<kv_part, 1> whole{kv_part::both};
+  static constexpr std::array<kv_part, 2> both_halves{kv_part::keys, kv_part::values};
+
+  bool whole_layers() const { return !apart || options_.halves == kv_part::both; }
+  std::span<const kv_part> halves() const {
+    const std::span<const kv_part> all = both_halves;
+    return whole_layers() ? all : all.subspan(options_.halves == kv_part::keys ? 0 : 1, 1);
+  }
+
+  /// Levels that a step climbs.
+  enum class pace : std::size_t { planes = 1, layers = 2 };
+
+  using gains = std::vector<double>;  // [part][reader][owner]: what a move added when it was last scored
   static constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
 
-  /// A map on the way, and what is known of the moves from it.
+  /// A plan on the way, and what is known of the moves from it.
   struct state {
-    share_map map;
+    share_plan plan;
     double score;
     gains known;
     std::vector<std::size_t> path;  // the candidates that led here
   };
 
-  /// A move from states_[parent], with its score or what that is guessed to be.
+  /// A move from a state of a lower level, with its score or what that is guessed to be; or a state that its level has
+  /// already, and then `number` is 0.
   struct move {
     double score;
-    std::size_t parent;
-    layer_pair pair;
-    share_map map;
+    std::size_t number;  // of the state among those whose moves a step tries, from 1
+    state* from;
+    layer_pair pair = {};
+    kv_part part = kv_part::both;
+    share_plan plan = {};
     std::size_t candidate = 0;
 
     bool before(const move& other) const {
-      return score != other.score ? score > other.score : std::tie(parent, pair) < std::tie(other.parent, other.pair);
+      return score != other.score ? score > other.score
+                                  : std::tie(number, pair, part) < std::tie(other.number, other.pair, other.part);
     }
   };
 
-  /// One more reader; leaves states_ as it is unless the answer is `complete`.
-  search_status step() {
+  /// Fills the levels one after the other.
+  search_status climb(pace at) {
+    const auto stride = static_cast<std::size_t>(at);
+    for (std::size_t level = lowest() + stride; level < levels_.size(); level += stride)
+      if (!step(level, at)) return search_status::cancelled;
+    return levels_.back().empty() ? search_status::ranking_exhausted : search_status::complete;
+  }
+
+  /// Keeps the best plans of a level, those it has included; false, and all is as it was, if cancelled.
+  bool step(std::size_t level, pace at) {
     best_.clear();
-    scored_.clear();
+    for (state& s : levels_[level]) best_.push_back({s.score, 0, &s});
     step_began_ = report_.candidates.size();
-    at_most_ = step_began_ + moves_left_at_most();
-    for (std::size_t parent = 0; parent < states_.size(); ++parent)
-      if (!score_moves(parent)) return search_status::cancelled;
-    if (best_.empty()) return search_status::ranking_exhausted;
+    at_most_ = step_began_ + candidates_at_most(level, at);
+    std::size_t number = 0;
+    if (level >= lowest() + 2 && whole_layers())
+      for (state& from : levels_[level - 2])
+        if (!score_moves(from, ++number, whole)) return false;
+    if (at == pace::planes)
+      for (state& from : levels_[level - 1])
+        if (!score_moves(from, ++number, halves())) return false;
 
     std::vector<state> next;
     for (move& m : best_) {
-      const state& from = states_[m.parent];
-      next.push_back({std::move(m.map), m.score, from.known, from.path});
-      next.back().path.push_back(m.candidate);
+      if (m.number == 0) {
+        next.push_back(std::move(*m.from));
+      } else {
+        next.push_back({std::move(m.plan), m.score, m.from->known, m.from->path});
+        next.back().path.push_back(m.candidate);
+      }
     }
-    states_ = std::move(next);
-    return search_status::complete;
+    levels_[level] = std::move(next);
+    return true;
   }
 
   /// Scores moves until those left cannot be among the best, as far as their guesses tell. False if cancelled.
-  bool score_moves(std::size_t parent) {
-    state& from = states_[parent];
-    std::vector<move> left = moves(from);
-    for (move& m : left) m.parent = parent;
+  bool score_moves(state& from, std::size_t number, std::span<const kv_part> parts) {
+    std::vector<move> left = moves(from, parts);
+    for (move& m : left) m.number = number;
     std::sort(left.begin(), left.end(), [](const move& a, const move& b) { return a.before(b); });
     for (std::size_t i = 0; i < left.size(); ++i) {
       move& m = left[i];
@@ -123,30 +171,31 @@ class best_first_search {
     return true;
   }
 
-  /// Scores a move and reports it; true if it is a candidate for the next step.
+  /// Scores a move and reports it; true if it is a candidate for its level.
   bool score(move& m) {
-    state& from = states_[m.parent];
-    double& gain = from.known[index(m.pair)];
-    const std::vector<int> owners(m.map.owners().begin(), m.map.owners().end());
-    if (const auto same = scored_.find(owners); same != scored_.end()) {  // a better parent has this move already
+    state& from = *m.from;
+    double& gain = from.known[index(m.part, m.pair)];
+    std::vector<int> owners(m.plan.keys().owners().begin(), m.plan.keys().owners().end());
+    owners.insert(owners.end(), m.plan.values().owners().begin(), m.plan.values().owners().end());
+    if (const auto same = scored_.find(owners); same != scored_.end()) {  // another way led here, and it was judged
       gain = std::isfinite(same->second) ? same->second - from.score : unknown;
       return false;
     }
-    probe_.resume_from(from.map);
-    candidate tried{.pair = m.pair, .rank = report_.candidates.size() - step_began_};
-    tried.resumed_at = probe_.start(m.map);
-    tried.score = m.score = probe_.score(m.map);
+    probe_.resume_from(from.plan);
+    candidate tried{.pair = m.pair, .part = m.part, .rank = report_.candidates.size() - step_began_};
+    tried.resumed_at = probe_.start(m.plan);
+    tried.score = m.score = probe_.score(m.plan);
     const bool finite = std::isfinite(m.score);
     gain = finite ? m.score - from.score : unknown;
-    if (options_.beam > 1) scored_.emplace(owners, m.score);
+    scored_.emplace(std::move(owners), m.score);
     tried.outcome = !finite                        ? verdict::not_finite
                     : m.score > options_.threshold ? verdict::outscored
                                                    : verdict::below_threshold;
     m.candidate = report_.candidates.size();
     report_.candidates.push_back(tried);
     if (options_.progress)
-      options_.progress(
-          {report_.candidates.back(), report_.candidates.size(), at_most_, from.map.reader_count(), options_.share});
+      options_.progress({report_.candidates.back(), report_.candidates.size(), at_most_, from.plan.shared_planes() / 2,
+                         options_.share});
     return tried.outcome == verdict::outscored;
   }
 
@@ -156,43 +205,76 @@ class best_first_search {
     if (best_.size() > beam()) best_.pop_back();
   }
 
-  /// Every legal move from a map, each with its guess: infinite if nothing is known of it.
-  std::vector<move> moves(const state& from) const {
-    const share_map& map = from.map;
-    const layer_id lowest{options_.suffix_only ? layers_ - 1 - map.reader_count() : 1};
+  /// Every legal move from a plan, each with its guess: infinite if nothing is known of it.
+  std::vector<move> moves(state& from, std::span<const kv_part> parts) const {
     std::vector<move> found;
-    for (layer_id reader = lowest; reader.value < layers_; ++reader.value)
-      for (layer_id owner{0}; map.owns(reader) && owner < reader; ++owner.value) {
-        if (!map.owns(owner)) continue;
-        share_map changed = map.with({reader, owner}).value();
-        if (!all_shareable(changed, options_.shareable)) continue;
-        const double gain = from.known[index({reader, owner})];
-        const double guess = options_.lazy && !std::isnan(gain) ? from.score + gain + options_.slack * std::abs(gain)
-                                                                : std::numeric_limits<double>::infinity();
-        found.push_back({guess, 0, {reader, owner}, std::move(changed)});
-      }
+    for (layer_id reader{1}; reader.value < layers_; ++reader.value)
+      for (layer_id owner{0}; owner < reader; ++owner.value)
+        for (const kv_part part : parts) {
+          const layer_pair pair{reader, owner};
+          if (part != kv_part::values && !open(from.plan.keys(), pair)) continue;
+          if (part != kv_part::keys && !open(from.plan.values(), pair)) continue;
+          share_plan changed = from.plan.with(pair, part).value();
+          if (!all_shareable(changed, options_.shareable)) continue;
+          const double gain = from.known[index(part, pair)];
+          const double guess = options_.lazy && !std::isnan(gain) ? from.score + gain + options_.slack * std::abs(gain)
+                                                                  : std::numeric_limits<double>::infinity();
+          found.push_back({guess, 0, &from, pair, part, std::move(changed)});
+        }
     return found;
   }
 
-  std::size_t moves_left_at_most() const {
-    std::size_t left = 0, maps = states_.size();
-    for (int readers = states_[0].map.reader_count(); readers < options_.share; ++readers, maps = beam()) {
-      const auto owners = static_cast<std::size_t>(layers_ - readers);
-      left += maps * (options_.suffix_only ? owners - 1 : owners * (owners - 1) / 2);
+  /// To read a reader is to read its owner, so both must own.
+  bool open(const share_map& map, layer_pair pair) const {
+    const bool last = !options_.suffix_only || pair.reader.value >= layers_ - 1 - map.reader_count();
+    return last && map.owns(pair.reader) && map.owns(pair.owner);
+  }
+
+  /// How many candidates the steps from `level` on may still have.
+  std::size_t candidates_at_most(std::size_t level, pace at) const {
+    std::size_t left = 0;
+    const auto parents = [&](std::size_t l) { return l == lowest() ? 1 : l < level ? levels_[l].size() : beam(); };
+    const auto stride = static_cast<std::size_t>(at);
+    for (std::size_t l = level; l < levels_.size(); l += stride) {
+      if (l >= lowest() + 2 && whole_layers()) left += parents(l - 2) * whole_moves_at_most(l - 2);
+      if (at == pace::planes) left += parents(l - 1) * half_moves_at_most(l - 1);
     }
+    // The same again in halves is still to come.
+    if (apart && at == pace::layers)
+      for (std::size_t l = lowest() + 1; l < levels_.size(); ++l) {
+        const auto most = [&](std::size_t from) { return from == lowest() ? 1 : beam(); };
+        left += most(l - 1) * half_moves_at_most(l - 1);
+        if (l >= lowest() + 2) left += most(l - 2) * whole_moves_at_most(l - 2);
+      }
     return left;
   }
 
+  std::size_t pairs_of(std::size_t owners) const {
+    return options_.suffix_only ? owners - 1 : owners * (owners - 1) / 2;
+  }
+  std::size_t whole_moves_at_most(std::size_t shared) const {
+    return pairs_of(static_cast<std::size_t>(layers_) - (shared + 1) / 2);
+  }
+  std::size_t half_moves_at_most(std::size_t shared) const {
+    const auto layers = static_cast<std::size_t>(layers_), of_one = std::min(shared, layers - 1);
+    return pairs_of(layers - of_one) + pairs_of(layers - (shared - of_one));  // most where one map shares them all
+  }
+
+  /// The level on which the search starts.
+  std::size_t lowest() const { return 2 * static_cast<std::size_t>(start_.reader_count()); }
   std::size_t beam() const { return static_cast<std::size_t>(options_.beam); }
-  std::size_t index(layer_pair p) const { return static_cast<std::size_t>(p.reader.value * layers_ + p.owner.value); }
+  std::size_t index(kv_part part, layer_pair p) const {
+    return static_cast<std::size_t>((static_cast<int>(part) * layers_ + p.reader.value) * layers_ + p.owner.value);
+  }
 
   int layers_;
   const best_first_options& options_;
-  probe_run<Probe> probe_;
+  share_map start_;
+  probe_run<Plan, Probe> probe_;
   search_report report_;
-  std::vector<state> states_;                  // best first; all with as many readers
+  std::vector<std::vector<state>> levels_;     // [planes shared]: at most `beam` states, best first
   std::vector<move> best_;                     // of this step, best first, at most `beam`
-  std::map<std::vector<int>, double> scored_;  // maps of this step; kept for a beam only
+  std::map<std::vector<int>, double> scored_;  // all plans so far, by their owners of keys and of values
   std::size_t step_began_ = 0, at_most_ = 0;
 };
 

@@ -2,38 +2,43 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
+#include <utility>
 
 #include "kvsharer/concepts/policies.hpp"
 #include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::detail {
 
-/// A probe in the hands of a search that scores many maps before it keeps one, and keeps count of the layers it is
-/// asked to run. A probe that cannot resume, or may not, runs every map whole and needs no state.
-template <FidelityProbe Probe>
+/// A probe in the hands of a search that scores many plans before it keeps one, and keeps count of the layers it is
+/// asked to run. The probe must have accepted `start`, as it has the identity when it is new. A probe that cannot
+/// resume, or may not, runs every plan whole and needs no state. Plan is what the probe is given; where that is a
+/// share_map, every plan is one map.
+template <class Plan, FidelityProbe<Plan> Probe>
 class probe_run {
  public:
-  probe_run(Probe& probe, int layers, bool resume)
-      : probe_(probe), resume_(resume && ResumableProbe<Probe>), state_(share_map::identity(layers)), last_(state_) {}
+  probe_run(Probe& probe, share_plan start, bool resume)
+      : probe_(probe), resume_(resume && can_resume), state_(std::move(start)), last_(state_) {}
 
-  /// Where a run of `map` would start now. At the latest at the last layer, even if nothing changed.
-  layer_id start(const share_map& map) const {
-    return resume_ ? std::min(first_difference(state_, map), layer_id{map.layers() - 1}) : layer_id{0};
+  /// Where a run of `plan` would start now. At the latest at the last layer, even if nothing changed.
+  layer_id start(const share_plan& plan) const {
+    return resume_ ? std::min(first_difference(state_, plan), layer_id{plan.layers() - 1}) : layer_id{0};
   }
 
-  double score(const share_map& map) {
-    evaluations_without_resume_ += map.layers();
-    return run(map);
+  double score(const share_plan& plan) {
+    evaluations_without_resume_ += plan.layers();
+    return run(plan);
   }
 
-  /// Makes `map` the one that runs resume from. Free if it was the last one scored; else it is run once more.
-  void resume_from(const share_map& map) {
-    if constexpr (ResumableProbe<Probe>) {
-      if (!resume_ || map == state_) return;
-      if (!(map == last_)) run(map);
+  /// Makes `plan` the one that runs resume from. Free if it was the last one scored; else it is run once more.
+  void resume_from(const share_plan& plan) {
+    if constexpr (can_resume) {
+      if (!resume_ || plan == state_) return;
+      if (!(plan == last_)) run(plan);
       probe_.accept();
-      state_ = map;
+      state_ = plan;
     }
   }
 
@@ -41,19 +46,28 @@ class probe_run {
   index_t evaluations_without_resume() const noexcept { return evaluations_without_resume_; }
 
  private:
-  double run(const share_map& map) {
-    const layer_id first = start(map);
-    evaluations_ += map.layers() - first.value;
-    last_ = map;
-    if constexpr (ResumableProbe<Probe>) {
-      if (resume_) return static_cast<double>(probe_.resume(map, first));
+  static constexpr bool can_resume = ResumableProbe<Probe, Plan>;
+
+  static const Plan& given(const share_plan& plan) noexcept {
+    if constexpr (std::same_as<Plan, share_map>)
+      return plan.keys();
+    else
+      return plan;
+  }
+
+  double run(const share_plan& plan) {
+    const layer_id first = start(plan);
+    evaluations_ += plan.layers() - first.value;
+    last_ = plan;
+    if constexpr (can_resume) {
+      if (resume_) return static_cast<double>(probe_.resume(given(plan), first));
     }
-    return static_cast<double>(probe_(map));
+    return static_cast<double>(probe_(given(plan)));
   }
 
   Probe& probe_;
   bool resume_;
-  share_map state_, last_;  // what runs resume from, and what was run last
+  share_plan state_, last_;  // what runs resume from, and what was run last
   index_t evaluations_ = 0, evaluations_without_resume_ = 0;
 };
 

@@ -6,6 +6,7 @@
 
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/share_map.hpp"
+#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 
 /// What every search refuses.
@@ -24,6 +25,19 @@ inline bool all_shareable(const share_map& map, const std::function<bool(layer_i
   for (layer_id l{0}; l.value < map.layers(); ++l.value)
     if (!map.owns(l) && !shareable(l, map.owner(l))) return false;
   return true;
+}
+
+inline bool all_shareable(const share_plan& plan, const std::function<bool(layer_id, layer_id)>& shareable) {
+  return all_shareable(plan.keys(), shareable) && all_shareable(plan.values(), shareable);
+}
+
+/// Where a search begins: the map that the model has already, or the identity where none is given.
+inline share_map starting_map(int layers, const share_map& given) {
+  if (given.layers() == 0) return share_map::identity(layers);
+  if (given.layers() != layers)
+    throw error(errc::bad_map, "a search of " + std::to_string(layers) + " layers cannot start from a map of " +
+                                   std::to_string(given.layers()));
+  return given;
 }
 
 [[noreturn]] inline void throw_missed(int found, int wanted) {

@@ -12,15 +12,16 @@
 /// Copies of whole rows inside a cache's pools, and between them and memory that the host reads.
 namespace kvsharer::inline v0::cuda::detail {
 
-/// The pools of all owners: keys, then values.
+/// The planes of both pools, counted through: all owners' keys, then all owners' values.
 template <class E>
 struct pool_pair {
-  E* keys;  // [owner][page][page_elements]
-  E* values;
+  E* keys;    // [owner of keys][page][page_elements]
+  E* values;  // [owner of values][page][page_elements]
+  index_t key_planes;
   index_t plane_elements;
 
-  KVSHARER_HD E* plane(index_t owner, bool of_values) const noexcept {
-    return (of_values ? values : keys) + owner * plane_elements;
+  KVSHARER_HD E* plane(index_t i) const noexcept {
+    return i < key_planes ? keys + i * plane_elements : values + (i - key_planes) * plane_elements;
   }
 };
 
@@ -32,13 +33,13 @@ __device__ void copy_row(const E* from, E* to, index_t head_dim, index_t piece) 
     *reinterpret_cast<uint4*>(to + piece * count) = *reinterpret_cast<const uint4*>(from + piece * count);
 }
 
-/// The first `tokens` tokens of a page into another, in all owners' planes. Grid: (tokens, owners, keys and values);
-/// threads go over heads and pieces of rows.
+/// The first `tokens` tokens of a page into another, in all planes. Grid: (tokens, planes); threads go over heads and
+/// pieces of rows.
 template <class E, class Layout>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
     copy_page_kernel(pool_pair<E> pools, cache_shape shape, Layout layout, std::int32_t from, std::int32_t to) {
   const auto source = layout.index(shape, &from), target = layout.index(shape, &to);
-  E* const plane = pools.plane(blockIdx.y, blockIdx.z != 0);
+  E* const plane = pools.plane(blockIdx.y);
   const index_t token = blockIdx.x, pieces = shape.head_dim * static_cast<index_t>(sizeof(E)) / 16;
   for (index_t i = threadIdx.x; i < shape.kv_heads * pieces; i += blockDim.x) {
     const index_t head = i / pieces;
@@ -46,15 +47,14 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
   }
 }
 
-/// One sequence's rows from the pools to `rows` [owner][keys, values][token][kv_head][channel], or back. Grid:
-/// (tokens, owners, keys and values).
+/// One sequence's rows from the pools to `rows` [plane][token][kv_head][channel], or back. Grid: (tokens, planes).
 template <bool ToPools, class E, class Layout>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
     move_rows_kernel(pool_pair<E> pools, cache_shape shape, Layout layout, const std::int32_t* table, E* rows) {
   const auto index = layout.index(shape, table);
-  E* const plane = pools.plane(blockIdx.y, blockIdx.z != 0);
+  E* const plane = pools.plane(blockIdx.y);
   const index_t token = blockIdx.x, tokens = gridDim.x, pieces = shape.head_dim * static_cast<index_t>(sizeof(E)) / 16;
-  E* const outside = rows + ((2 * index_t{blockIdx.y} + blockIdx.z) * tokens + token) * shape.kv_heads * shape.head_dim;
+  E* const outside = rows + (index_t{blockIdx.y} * tokens + token) * shape.kv_heads * shape.head_dim;
   for (index_t i = threadIdx.x; i < shape.kv_heads * pieces; i += blockDim.x) {
     const index_t head = i / pieces;
     E* const inside = plane + index.offset(head, token, 0);

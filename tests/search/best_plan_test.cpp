@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// What find_best_share_plan promises, on scores that are looked up.
+#include <doctest/doctest.h>
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "kvsharer/kvsharer.hpp"
+
+using namespace kvsharer;
+
+namespace {
+
+constexpr double inf = std::numeric_limits<double>::infinity();
+
+/// A number in [0, 1) that depends on the plan and the seed and follows no rule.
+double noise(const share_plan& p, std::uint64_t seed) {
+  std::uint64_t x = p.keys().hash() ^ (p.values().hash() << 1) ^ (seed * 0x9e3779b97f4a7c15u);
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+  return static_cast<double>((x ^ (x >> 31)) >> 11) * 0x1p-53;
+}
+
+struct scored {
+  share_plan plan;
+  double score = -inf;
+};
+
+/// The better of `best` and all that one move of these parts makes of `from`.
+template <class Probe>
+scored best_of(scored best, const share_plan& from, const std::vector<kv_part>& parts, Probe&& probe) {
+  for (const layer_pair pair : all_pairs(from.layers()))
+    for (const kv_part part : parts) {
+      const bool reads = (part != kv_part::values && !from.owns_keys(pair.reader)) ||
+                         (part != kv_part::keys && !from.owns_values(pair.reader));
+      if (reads) continue;
+      const share_plan to = from.with(pair, part).value();
+      // To read a reader of one half alone is another move of whole layers.
+      if (part == kv_part::both && !(from.owns_keys(pair.owner) && from.owns_values(pair.owner))) continue;
+      if (const double s = probe(to); s > best.score) best = {to, s};
+    }
+  return best;
+}
+
+std::vector<int> both_maps(const share_plan& p) {
+  std::vector<int> owners(p.keys().owners().begin(), p.keys().owners().end());
+  owners.insert(owners.end(), p.values().owners().begin(), p.values().owners().end());
+  return owners;
+}
+
+}  // namespace
+
+TEST_CASE("without guesses the best plan of each level comes of one or two levels below, each plan scored once") {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    std::vector<std::vector<int>> asked;
+    const auto look = [&](const share_plan& p) { return noise(p, seed); };
+    const search_report r = find_best_share_plan(
+        5, [&](const share_plan& p) { return asked.push_back(both_maps(p)), look(p); }, {.share = 2, .lazy = false});
+    // First the search for one map; then plans, among which its maps stand.
+    std::vector<std::optional<scored>> level(5);
+    level[0] = scored{share_map::identity(5), 0};
+    for (std::size_t i : {2, 4}) level[i] = best_of({}, level[i - 2]->plan, {kv_part::both}, look);
+    for (std::size_t i = 1; i < 5; ++i) {
+      scored best = level[i].value_or(scored{});
+      if (i >= 2) best = best_of(best, level[i - 2]->plan, {kv_part::both}, look);
+      level[i] = best_of(best, level[i - 1]->plan, {kv_part::keys, kv_part::values}, look);
+    }
+    CHECK(r.plan == level[4]->plan);
+    CHECK(r.score == level[4]->score);
+    CHECK(r.plan.shared_planes() == 4);
+    CHECK(r.status == search_status::complete);
+    CHECK(std::set(asked.begin(), asked.end()).size() == asked.size());
+    CHECK(r.score >= find_best_share_map(5, look, {.share = 2, .lazy = false}).score);
+  }
+}
+
+TEST_CASE("where values cost nothing and keys much, values alone are shared, at the cost of half as many layers") {
+  const auto probe = [](const share_plan& p) {
+    return -1.0 * p.keys().reader_count() - 1e-3 * p.values().reader_count();
+  };
+  const search_report r = find_best_share_plan(7, probe, {.share = 3});
+  CHECK(r.plan.keys() == share_map::identity(7));
+  CHECK(r.plan.values().reader_count() == 6);
+  CHECK(r.accepted() == 3);
+  for (const candidate& c : r.candidates)
+    if (c.outcome == verdict::accepted) CHECK(c.part == kv_part::values);
+}
+
+TEST_CASE("with one half alone a search is that of one map of twice as many") {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    const auto of_map = [&](const share_map& m) { return noise(m, seed); };
+    const share_map expected = find_best_share_map(7, of_map, {.share = 4, .lazy = false}).map();
+    for (const kv_part part : {kv_part::keys, kv_part::values}) {
+      const bool keys = part == kv_part::keys;
+      const search_report r =
+          find_best_share_plan(7, [&](const share_plan& p) { return of_map(keys ? p.keys() : p.values()); },
+                               {.share = 2, .lazy = false, .halves = part});
+      CHECK((keys ? r.plan.keys() : r.plan.values()) == expected);
+      CHECK((keys ? r.plan.values() : r.plan.keys()) == share_map::identity(7));
+      CHECK(r.pairs_ranked == 21);
+      CHECK(r.candidates.size() == 21 + 15 + 10 + 6);
+    }
+  }
+}
+
+TEST_CASE("plans go on from the map that a model has already, and count its readers") {
+  const share_map own = share_map::from_owners(std::vector{0, 1, 2, 3, 3}).value();
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    const auto look = [&](const share_plan& p) { return noise(p, seed); };
+    const search_report r = find_best_share_plan(5, look, {.share = 2, .lazy = false, .start = own});
+    const scored half = best_of({}, own, {kv_part::keys, kv_part::values}, look);
+    const scored best =
+        best_of(best_of({}, own, {kv_part::both}, look), half.plan, {kv_part::keys, kv_part::values}, look);
+    CHECK(r.plan == best.plan);
+    CHECK(r.score == best.score);
+    CHECK(r.accepted() == 2);
+    CHECK(r.plan.key_owner({4}) != layer_id{4});
+    CHECK(r.plan.value_owner({4}) != layer_id{4});
+  }
+  CHECK(find_best_share_plan(5, [](const share_plan&) { return 1.0; }, {.share = 1, .start = own}).plan ==
+        share_plan(own));
+}
+
+TEST_CASE("more of one half than there is ends with what there is") {
+  const search_report r = find_best_share_plan(4, [](const share_plan& p) { return -1.0 * p.shared_planes(); },
+                                               {.share = 2, .halves = kv_part::keys});
+  CHECK(r.status == search_status::ranking_exhausted);
+  CHECK(r.plan.keys().reader_count() == 3);
+  CHECK(r.accepted() == 1);
+}
+
+TEST_CASE("pairs that may not share do so in neither map") {
+  const auto even = [](layer_id reader, layer_id owner) { return reader.value % 2 == owner.value % 2; };
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    const search_report r =
+        find_best_share_plan(6, [&](const share_plan& p) { return noise(p, seed); }, {.share = 2, .shareable = even});
+    for (layer_id l{0}; l.value < 6; ++l.value) {
+      CHECK(even(l, r.plan.key_owner(l)));
+      CHECK(even(l, r.plan.value_owner(l)));
+    }
+  }
+}
