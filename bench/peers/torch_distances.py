@@ -7,6 +7,7 @@ usage: torch_distances.py > peers.json     needs PyTorch with CUDA; prints one J
 published notebook has it.
 """
 import json
+import os
 import statistics
 import sys
 
@@ -48,7 +49,9 @@ def main():
                 results.append({"name": f"distances/{name}/layers:{layers}/heads:{heads}/tokens:{tokens}/dim:{dim}",
                                 "real_time": seconds * 1e3, "time_unit": "ms"})
             del planes
-    json.dump({"context": {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "type": "float32"},
+    json.dump({"context": {"device": torch.cuda.get_device_name(), "torch": torch.__version__, "type": "float32",
+                           "commit": os.environ.get("KVSHARER_COMMIT"), "machine": os.environ.get("KVSHARER_MACHINE"),
+                           "date": os.environ.get("KVSHARER_DATE")},
                "benchmarks": results}, sys.stdout, indent=1)
     print()
 

@@ -5,6 +5,7 @@ and of `mini_llama search --shape`.
 usage: transformers_llama.py > peers.json     needs PyTorch with CUDA and transformers; prints one JSON object
 """
 import json
+import os
 import statistics
 import sys
 import time
@@ -13,7 +14,7 @@ import torch
 import transformers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-RUNS = [(1, 2048), (16, 1024), (32, 1024), (16, 2048)]
+RUNS = [(1, 2048), (16, 1024), (32, 1024), (16, 2048), (32, 2048)]
 STEPS = 24
 SAMPLES, SAMPLE_TOKENS = 30, 64
 
@@ -39,8 +40,9 @@ def timed(work):
 def generation(model, batch, context):
     """Median prefill of whole prompts, last logits only, and median decode step of the whole batch."""
     ids = torch.randint(0, 32000, (batch, context), device="cuda")
-    prefills = []
+    prefills, out = [], None
     for _ in range(4):
+        out = None  # two caches of the largest batch do not fit
         seconds, out = timed(lambda: model(ids, use_cache=True, logits_to_keep=1))
         prefills.append(seconds)
     cache, next_ids, steps = out.past_key_values, out.logits[:, -1:].argmax(-1), []
@@ -76,10 +78,15 @@ def main():
         model = make_model()
         results = [candidate(model)]
         for batch, context in RUNS:
-            results.append(generation(model, batch, context))
+            try:
+                results.append(generation(model, batch, context))
+            except torch.cuda.OutOfMemoryError as failure:
+                print(f"batch {batch}, context {context}: {failure}", file=sys.stderr)
             torch.cuda.empty_cache()
     json.dump({"context": {"device": torch.cuda.get_device_name(), "torch": torch.__version__,
-                           "transformers": transformers.__version__, "type": "float16"},
+                           "transformers": transformers.__version__, "type": "float16",
+                           "commit": os.environ.get("KVSHARER_COMMIT"), "machine": os.environ.get("KVSHARER_MACHINE"),
+                           "date": os.environ.get("KVSHARER_DATE")},
                "benchmarks": results}, sys.stdout, indent=1)
     print()
 
