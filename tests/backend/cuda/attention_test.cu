@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention on the device against sums in double, over shapes, element types, layouts and ragged lengths.
+//
+// KVSHARER_TEST_SEED=<n> draws other numbers and other orders of pages; a failure names it.
 #include "kvsharer/backend/cuda/attention/attend.cuh"
 
 #include <doctest/doctest.h>
@@ -8,6 +10,7 @@
 #include <cmath>
 #include <concepts>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
 #include <numeric>
 #include <random>
@@ -22,6 +25,14 @@
 namespace {
 
 using namespace device_test;
+
+/// What KVSHARER_TEST_SEED says, or 0.
+unsigned drawn_seed() {
+  const char* text = std::getenv("KVSHARER_TEST_SEED");
+  return text ? static_cast<unsigned>(std::strtoul(text, nullptr, 10)) : 0;
+}
+/// Far from the seeds of all other tests and draws.
+unsigned shifted(unsigned seed) { return seed + 1000003u * drawn_seed(); }
 
 /// A sequence of the batch: tokens, of which the newest `rows` ask.
 struct ragged {
@@ -121,7 +132,9 @@ constexpr double tolerance = std::same_as<E, float>     ? 2e-5
 template <class E, int HeadDim, class Layout>
 void compare(Layout layout, const attention_shape& heads, const std::vector<ragged>& sequences, index_t capacity,
              unsigned seed, int multiprocessors = 0) {
-  INFO(layout.name(), " ", heads.heads, " heads, ", heads.kv_heads, " KV heads of ", heads.head_dim);
+  INFO(layout.name(), " ", heads.heads, " heads, ", heads.kv_heads, " KV heads of ", heads.head_dim,
+       ", KVSHARER_TEST_SEED=", drawn_seed());
+  seed = shifted(seed);
   pool<E, Layout> cache{{1, heads.kv_heads, heads.head_dim, capacity}, layout, sequences};
   cache.fill(seed);
   std::vector<std::int32_t> row_begin{0};
@@ -205,11 +218,18 @@ TEST_CASE("decode: the widest heads") {
   compare<bfloat16, 256>(layout::paged<16>{}, {2, 1, 256}, {{130, 1}, {31, 1}}, 144, 6);
   compare<float, 256>(layout::head_major{}, {2, 2, 256}, {{40, 1}}, 48, 7);
 }
+TEST_CASE("decode: 128 channels, groups of 8 and pages of 64 tokens") {
+  const std::vector<ragged> batch{{0, 1}, {1, 1}, {63, 1}, {64, 1}, {65, 1}, {128, 1}, {193, 1}};
+  compare<bfloat16, 128>(layout::paged<64>{}, {16, 2, 128}, batch, 256, 16);
+  compare<bfloat16, 128>(layout::paged<64>{}, {4, 4, 128}, batch, 193, 17);
+  compare<float, 128>(layout::token_major{}, {8, 1, 128}, {{0, 1}, {1, 1}, {64, 1}, {90, 2}}, 96, 18);
+}
 TEST_CASE("decode: long lines of work, whose ends are shared out among the blocks that are done") {
   const std::vector<ragged> batch{{300, 1}, {5, 1}, {0, 1}, {700, 1}, {64, 1}};
   compare<bfloat16, 64>(layout::paged<16>{}, {8, 4, 64}, batch, 704, 13, 1);
   compare<float16, 128>(layout::head_major{}, {4, 4, 128}, batch, 700, 14, 2);
-  compare<float, 64>(layout::token_major{}, {2, 2, 64}, {{1500, 2}, {3, 1}}, 1500, 15, 1);
+  compare<bfloat16, 128>(layout::paged<64>{}, {8, 1, 128}, {{900, 1}, {64, 1}}, 960, 19, 1);
+  compare<float, 128>(layout::token_major{}, {2, 2, 128}, {{1500, 2}, {3, 1}}, 1500, 15, 1);
 }
 TEST_CASE("prefill: rows of a ragged batch, whole sequences and chunks of longer ones") {
   const std::vector<ragged> batch{{65, 65}, {100, 37}, {1, 1}, {0, 0}, {130, 64}};
@@ -219,7 +239,45 @@ TEST_CASE("prefill: rows of a ragged batch, whole sequences and chunks of longer
 }
 TEST_CASE("prefill: other head sizes") {
   compare<float16, 96>(layout::token_major{}, {8, 2, 96}, {{70, 40}}, 80, 11);
-  compare<bfloat16, 256>(layout::paged<64>{}, {2, 1, 256}, {{66, 40}}, 128, 12);
+  compare<bfloat16, 256>(layout::paged<16>{}, {2, 1, 256}, {{66, 40}}, 80, 12);
+  compare<bfloat16, 128>(layout::paged<64>{}, {8, 1, 128}, {{66, 40}, {130, 3}}, 192, 20);
+  compare<float, 128>(layout::token_major{}, {2, 2, 128}, {{70, 40}}, 70, 21);
+}
+TEST_CASE("decode, token after token, gives what one prefill gave") {
+  using E = bfloat16;
+  INFO("KVSHARER_TEST_SEED=", drawn_seed());
+  const attention_shape heads{8, 2, 64};
+  const index_t tokens = 67, width = heads.heads * heads.head_dim;
+  pool<E, layout::paged<16>> cache{{1, heads.kv_heads, heads.head_dim, tokens}, {}, {{tokens, tokens}}};
+  cache.fill(shifted(22));
+  device on;
+  const auto keys = on_device(on.stream, cache.keys), values = on_device(on.stream, cache.values);
+  const auto tables = on_device(on.stream, cache.tables), lengths = on_device(on.stream, cache.lengths);
+  const auto begins = on_device(on.stream, std::vector<std::int32_t>{0, static_cast<std::int32_t>(tokens)});
+  const auto asked = on_device(on.stream, random_numbers<E>(tokens * width, shifted(1022)));
+  auto at_once = poisoned<E>(on.stream, asked.size()), by_token = poisoned<E>(on.stream, asked.size());
+  const auto view = [&](const auto& plane) {
+    return cuda::pool_batch<const E, layout::paged<16>>{
+        plane.data(), static_cast<index_t>(plane.size()), tables.data(), cache.blocks, cache.shape, cache.layout};
+  };
+  cuda::attend<64>(
+      on.backend, heads, view(keys), view(values),
+      {.sequences = 1, .rows = tokens, .max_rows = tokens, .lengths = lengths.data(), .row_begin = begins.data()},
+      asked.data(), at_once.data());
+  for (index_t t = 0; t < tokens; ++t) {
+    const auto length = on_device(on.stream, std::vector<std::int32_t>{static_cast<std::int32_t>(t + 1)});
+    cuda::attend<64>(on.backend, heads, view(keys), view(values), {.sequences = 1, .rows = 1, .lengths = length.data()},
+                     asked.data() + t * width, by_token.data() + t * width);
+  }
+  const std::vector<E> a = on_host(at_once), b = on_host(by_token);
+  CHECK_NOTHROW(on.backend.check_status());
+  double worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double apart = std::abs(static_cast<double>(static_cast<float>(a[i])) - static_cast<float>(b[i]));
+    worst = std::isnan(apart) ? apart : std::max(worst, apart);
+    if (std::isnan(worst)) break;
+  }
+  CHECK(worst < 2 * tolerance<E>);
 }
 
 }  // namespace
