@@ -3,11 +3,16 @@
 
 usage: make_tables.py [--check]     --check: exits with 1 where the page is not what the files say
 """
+import csv
 import json
 import pathlib
+import re
 import sys
 
+from sweep_figures import wrapped
+
 HERE = pathlib.Path(__file__).resolve().parent
+L2_BYTES = 50 << 20  # an H100's
 PAGE = HERE.parent.parent / "docs" / "reference" / "measured.md"
 
 
@@ -23,6 +28,18 @@ def split_name(name):
         variant, *axes = axes
         variant += ">"
     return kind, variant[:-1].replace("layout::", ""), tuple((k, int(v)) for k, v in (a.split(":") for a in axes))
+
+
+def origin(context):
+    """What a file says of where it was measured: device and driver, commit, date."""
+    device = (context.get("machine") or context.get("device")).replace("_", " ").replace(";", ",").replace("  ", " ")
+    commit = (context.get("commit") or "").strip("_ ").replace("_", " ")
+    said = device
+    if commit:
+        said += f", commit {commit[:12]}" + (" with changes" if " " in commit else "")
+    if context.get("date"):
+        said += f", {context['date'][:10]}"
+    return said + ("" if commit else " (the file names no commit)")
 
 
 def attention_rows(ours, peers, kind):
@@ -47,6 +64,58 @@ def attention_table(ours, peers, kind, value, unit):
             cells.append(f"{row[c]['real_time']:.1f} us, {value(row[c]):.{2 if unit == 'TB/s' else 0}f} {unit}" if c in row else "")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def eager_table(peers, kind):
+    """Peers as Python calls them, where the file has that."""
+    rows = {}
+    for result in peers["benchmarks"]:
+        of_kind, variant, axes = split_name(result["name"])
+        if of_kind == kind and "eager_time" in result:
+            rows.setdefault(axes, {})[variant] = result
+    if not rows:
+        return ""
+    names = [name.replace("_", " ") for name, _ in next(iter(rows))]
+    cells = [[str(n) for _, n in axes] +
+             [f"{row[v]['eager_time']:.1f} us" if v in row else "" for v in ("cudnn", "flash")]
+             for axes, row in rows.items()]
+    return ("\nThe same calls of PyTorch, launched one by one by Python in place of a captured graph:\n\n" +
+            table(names + ["cuDNN, eager", "FlashAttention, eager"], cells) + "\n")
+
+
+def fitting(inputs):
+    """Says which inputs, of {name: bytes}, are larger than the L2 and which are not."""
+    larger = [name for name, size in inputs.items() if size > L2_BYTES]
+    others = [name for name in inputs if name not in larger]
+
+    def listed(names):
+        return ", ".join(f"{name} ({inputs[name] / 2**20:.0f} MiB)" for name in names)
+
+    if not others:
+        return f"all are larger, {listed(larger)}"
+    return (f"larger are {listed(larger)}; " if larger else "") + f"not larger are {listed(others)}"
+
+
+def prefill_inputs(ours):
+    """Bytes of queries, keys and values in bfloat16."""
+    sizes = {}
+    for result in ours["benchmarks"]:
+        kind, _, axes = split_name(result["name"])
+        if kind == "prefill":
+            a = dict(axes)
+            rows = a["batch"] * a["tokens"]
+            sizes[f"{a['batch']}x{a['tokens']} with {a['kv_heads']} KV heads"] = rows * 128 * 2 * (32 + 2 * a["kv_heads"])
+    return sizes
+
+
+def distance_inputs(ours):
+    """Bytes of the averages of keys and values in float32."""
+    sizes = {}
+    for result in ours["benchmarks"]:
+        a = dict(split_name(result["name"])[2])
+        sizes["x".join(str(a[k]) for k in ("layers", "heads", "tokens", "dim"))] = (
+            2 * 4 * a["layers"] * a["heads"] * a["tokens"] * a["dim"])
+    return sizes
 
 
 def table(head, rows):
@@ -117,19 +186,208 @@ def shared(report, run):
     return f"{run['layers_shared']} of {len(run['layer_map'])}" + (f", {report['order']}" if run["layers_shared"] else "") + kept
 
 
-def search_text(models, peers):
+def search_figures(models, peers):
     search = next(m for m in models if "candidate_costs" in m)
     rate = next(m["product_operations_per_second"] for m in models if m.get("type") == "f16")
     peer = next(r["seconds"] for r in peers["benchmarks"] if r["name"].startswith("candidate/"))
-    tried, floor = search["candidates_tried"], search["teraflop"] * 1e12 / rate
+    floor = search["teraflop"] * 1e12 / rate
     spent = sum(c["seconds"] for c in search["candidate_costs"])
+    return search, rate, peer, spent, floor
+
+
+def search_text(models, peers):
+    search, rate, peer, spent, floor = search_figures(models, peers)
+    tried = search["candidates_tried"]
     return f"""Llama-2-7B's sizes in float16, 30 samples of 64 tokens, random weights, {search['accepted']} layers to share:
 {tried} candidates, {search['accepted']} accepted, {search['seconds']:.2f} s in all, of which calibration took
 {search['calibration_seconds']:.2f} s and distances {1e3 * search['distance_seconds']:.0f} ms; loading
 {search['weights_seconds']:.2f} s before it. A candidate took {1e3 * spent / tried:.1f} ms, {spent / floor:.2f} times the
 time of its operations ({search['teraflop'] / tried:.1f} TFLOP on average, since candidates resume) at the rate of a large product
 ({rate / 1e12:.0f} TFLOP/s). The published procedure, two forwards of every sample by transformers, takes {peer:.2f} s a candidate
-on the same card."""
+on a card of the same kind."""
+
+
+def sharing_gains(models):
+    """Pairs of runs, without and with sharing, of whatever was held fixed: a budget of keys and values, or a batch."""
+    for report in models:
+        if "runs" not in report or report["runs"][0]["layers_shared"] != 0:
+            continue
+        full = report["runs"][0]
+        for run in report["runs"][1:]:
+            if report["kv_budget_bytes"] or run["batch"] > 1:
+                yield report, full, run
+
+
+def throughput_ratios(full, run):
+    """Measured, and what the floors of the two steps allow."""
+    measured = run["decode_tokens_per_second"] / full["decode_tokens_per_second"]
+    floor = (run["batch"] / run["decode_step_floor_seconds"]) / (full["batch"] / full["decode_step_floor_seconds"])
+    return measured, floor
+
+
+def gains_table(models):
+    rows = []
+    for report, full, run in sharing_gains(models):
+        budget = report["kv_budget_bytes"]
+        measured, floor = throughput_ratios(full, run)
+        layers = len(run["layer_map"])
+        rows.append([f"{report['shape']}, {report['type']}", f"{budget / 1e9:g} GB of KV" if budget else "batch",
+                     str(report["context"]), f"{run['layers_shared']} of {layers}", f"{full['batch']}, {run['batch']}",
+                     f"{run['batch'] / full['batch']:.2f}",
+                     f"{layers / (layers - run['layers_shared']):.2f}" if budget else "1.00",
+                     f"{full['decode_tokens_per_second']:.0f}, {run['decode_tokens_per_second']:.0f}",
+                     f"{measured:.2f}", f"{floor:.2f}"])
+    return table(["shape", "held fixed", "context", "sharing", "sequences without, with", "ratio",
+                  "layers over owners", "tokens/s without, with", "ratio", "ratio at the floors"], rows)
+
+
+def missed(measured, goal, higher=True):
+    """'met', or how far from the goal it is, in percent of the goal."""
+    if (measured >= goal) if higher else (measured <= goal):
+        return "met"
+    return f"**missed by {100 * abs(measured / goal - 1):.1f} %**"
+
+
+def attention_goals(ours, peers):
+    rows = []
+    decode = attention_rows(ours, peers, "decode")
+
+    def name(axes):
+        a = dict(axes)
+        return f"{a['batch']} x {a['context']}, {a['kv_heads']} KV heads"
+
+    def against(time, row):
+        best = min((p for p in ("cudnn", "flash") if time in row.get(p, {})), key=lambda p: row[p][time], default=None)
+        return (None, None) if best is None else (row[best][time] / row["head_major"]["real_time"], best)
+
+    for axes, row in decode.items():
+        ratio, best = against("real_time", row)
+        if ratio:
+            rows.append([f"decode attention, {name(axes)}, against the best captured peer", "1 x",
+                         f"{ratio:.2f} x ({best})", missed(ratio, 1)])
+    for axes, row in decode.items():
+        a = dict(axes)
+        if a["batch"] == 1 and (a["context"] == 4096 or a["kv_heads"] < 32):
+            for time, how in (("real_time", "captured"), ("eager_time", "eager")):
+                ratio, best = against(time, row)
+                if ratio:
+                    rows.append([f"decode attention, {name(axes)}, against the best {how} peer", "1.5 x",
+                                 f"{ratio:.2f} x ({best})", missed(ratio, 1.5)])
+    for axes, row in decode.items():
+        a = dict(axes)
+        if (a["batch"], a["context"]) in ((32, 4096), (64, 1024)):
+            share = row["head_major"]["of_copy"]
+            rows.append([f"decode attention, {name(axes)}, of a copy's bandwidth", "90 %", f"{100 * share:.1f} %",
+                         missed(share, 0.9)])
+    for kind in ("decode", "prefill"):
+        for layout in ("paged<16>", "paged<64>"):
+            of = attention_rows(ours, peers, kind)
+            shares = {axes: row["head_major"]["real_time"] / row[layout]["real_time"]
+                      for axes, row in of.items() if layout in row}
+            if shares:
+                least = min(shares, key=shares.get)
+                a = dict(least)
+                rows.append([f"{kind} attention, pages of {layout[6:-1]} tokens against contiguous, least of {len(shares)} "
+                             f"shapes: {a['batch']} x {a.get('context', a.get('tokens'))}, {a['kv_heads']} KV heads",
+                             "95 %", f"{100 * shares[least]:.1f} %", missed(shares[least], 0.95)])
+    return rows
+
+
+def distance_goals(ours, peers):
+    axes = "layers:32/heads:32/tokens:2048/dim:128"
+    result = next(r for r in ours["benchmarks"] if "mean_row_norm" in r["name"] and axes in r["name"])
+    peer = next(r for r in peers["benchmarks"] if r["name"] == f"distances/batched/{axes}")
+    what = "distances, 32 x 32 x 2048 x 128, mean row norm"
+    ratio = peer["real_time"] / result["median_ms"]
+    return [[f"{what}, of the floor", "60 %", f"{100 * result['of_floor']:.1f} %", missed(result["of_floor"], 0.6)],
+            [f"{what}, against batched PyTorch; at the floor it would be {ratio / result['of_floor']:.0f} x", "100 x",
+             f"{ratio:.0f} x", missed(ratio, 100)]]
+
+
+def model_goals(models, transformers):
+    rows = []
+    runs = {}
+    for report, run, peer in bench_rows(models, transformers):
+        if report["shape"] == "llama2-7b" and not report["kv_budget_bytes"]:
+            runs.setdefault((run["batch"], report["context"], run["layers_shared"], report["order"]), (run, peer))
+    one, peer = runs[1, 2048, 0, "suffix"]
+    rows.append(["Llama-2-7B, batch 1, context 2048, a step, of the floor", "85 %", f"{100 * one['decode_of_floor']:.1f} %",
+                 missed(one["decode_of_floor"], 0.85)])
+    if peer:
+        ratio = peer["decode_step_seconds"] / one["decode_step_seconds"]
+        rows.append(["the same, against transformers", "4 x", f"{ratio:.1f} x", missed(ratio, 4)])
+    for batch, context in ((16, 1024), (16, 2048), (32, 1024), (32, 2048)):
+        what = f"Llama-2-7B, batch {batch}, context {context}, a step, of the floor"
+        if (batch, context, 0, "suffix") in runs:
+            share = runs[batch, context, 0, "suffix"][0]["decode_of_floor"]
+            rows.append([what, "75 %", f"{100 * share:.1f} %", missed(share, 0.75)])
+        else:
+            rows.append([what, "75 %", "", "not measured"])
+    if peer:
+        ratio = peer["prefill_seconds"] / one["prefill_seconds"]
+        rows.append(["Llama-2-7B, prefill of 2048 tokens, against transformers", "1 x", f"{ratio:.2f} x", missed(ratio, 1)])
+    suffix = runs[1, 2048, 12, "suffix"][0]
+    ratio = one["prefill_seconds"] / suffix["prefill_seconds"]
+    floor = one["prefill_floor_seconds"] / suffix["prefill_floor_seconds"]
+    rows.append([f"Llama-2-7B, prefill of 2048 tokens, 12 of 32 layers share at the top, against unshared; the floors say "
+                 f"{floor:.2f} x", "1.3 x", f"{ratio:.2f} x", missed(ratio, 1.3)])
+    for report, full, run in sharing_gains(models):
+        if report["shape"] == "llama2-7b":
+            measured, floor = throughput_ratios(full, run)
+            budget = report["kv_budget_bytes"]
+            held = f"{budget / 1e9:g} GB of KV" if budget else f"batch {run['batch']}"
+            rows.append([f"Llama-2-7B, context {report['context']}, {run['layers_shared']} of 32 share, {held}, tokens/s",
+                         f"beside its floor: {floor:.2f} x", f"{measured:.2f} x", f"{100 * measured / floor:.0f} % of it"])
+    search, _, _, spent, floor = search_figures(models, transformers)
+    rows.append(["search, Llama-2-7B, candidates, against the time of their operations, at most", "1.6 x",
+                 f"{spent / floor:.2f} x", missed(spent / floor, 1.6, higher=False)])
+    rows.append([f"search, {search['accepted']} candidates accepted, after loading, at most", "1.5 s",
+                 f"{search['seconds']:.2f} s", missed(search["seconds"], 1.5, higher=False)])
+    return rows
+
+
+def goals_table(ours, peers, distances, torch_distances, models, transformers):
+    rows = (attention_goals(ours, peers) + distance_goals(distances, torch_distances) +
+            model_goals(models, transformers))
+    return table(["what", "goal", "measured", "so it is"], rows).replace("| ---:", "| ---", 1)
+
+
+PROFILED = {
+    "gpu__time_duration.sum": ("us", 1e-3, 1),
+    "dram__bytes_read.sum": ("MB read", 1e-6, 0),
+    "dram__throughput.avg.pct_of_peak_sustained_elapsed": ("memory, %", 1, 0),
+    "sm__throughput.avg.pct_of_peak_sustained_elapsed": ("multiprocessors, %", 1, 0),
+    "sm__warps_active.avg.pct_of_peak_sustained_active": ("warps active, %", 1, 0),
+    "launch__registers_per_thread": ("registers", 1, 0),
+}
+STALLED = "smsp__average_warps_issue_stalled_"
+
+
+def profile_section():
+    """Kernels under ncu, from what `bench/gpu/run profile` left: a comment with its origin, then ncu's CSV, units second."""
+    rows, origins = [], []
+    for file in sorted(HERE.glob("h100_profile-*.csv")):
+        lines = file.read_text().splitlines()
+        origins += [line[2:] for line in lines if line.startswith("# ") and line[2:] not in origins]
+        records = list(csv.DictReader(line for line in lines if line.startswith('"')))
+        for record in filter(lambda r: r["ID"], records):
+            def number(metric):
+                return float(record[metric].replace(",", ""))
+            stalls = {m[len(STALLED):].split("_per_")[0]: number(m) for m in record if m.startswith(STALLED)}
+            most = sorted(stalls, key=stalls.get, reverse=True)[:3]
+            rows.append([file.stem[len("h100_profile-"):]] +
+                        [f"{number(m) * scale:.{digits}f}" for m, (_, scale, digits) in PROFILED.items()] +
+                        [", ".join(f"{m.replace('_', ' ')} {stalls[m]:.1f}" for m in most)])
+    if not rows:
+        return ""
+    head = ["kernel and shape"] + [name for name, _, _ in PROFILED.values()] + ["what warps wait for, warps an issue"]
+    return f"""
+## Profiles
+
+One launch each under ncu, with cold caches and the clocks left alone. {'; '.join(origins)}.
+
+{table(head, rows)}
+"""
 
 
 def page():
@@ -138,31 +396,49 @@ def page():
     models = [json.loads(line) for line in (HERE / "h100_models.jsonl").read_text().splitlines()]
     transformers = read("h100_peer_transformers_llama.json")
     context = ours["context"]
-    device = context["device"].replace("_", " ").replace(";", ",")
-    return f"""# Measured
+    text = f"""# Measured
 
 <!-- Made by bench/results/make_tables.py from the files in bench/results; do not edit. -->
 
-Medians over 25 replays of one captured pass through rotated inputs, bfloat16, 32 query heads of 128 channels. PyTorch
-{peers['context']['torch']} ran on the same machine in the same session, captured likewise. {device}; commit
-{context['commit'].strip('_')[:12]}. A device-to-device copy (cudaMemcpyAsync, 1 GiB, read and written bytes) moved
+Attention: medians over 25 replays of one captured pass, bfloat16, 32 query heads of 128 channels, timed by the device's
+clock; PyTorch {peers['context']['torch']} captured likewise. Where each was measured, as far as its file says:
+
+* attention: {origin(context)}
+* PyTorch's attention: {origin(peers['context'])}
+* distances: {origin(distances['context'])}
+* PyTorch's distances: {origin(torch_distances['context'])}
+* whole models and search: {"; ".join(dict.fromkeys(origin(m) for m in models))}
+* transformers: {origin(transformers['context'])}
+
+A device-to-device copy (cudaMemcpyAsync, 1 GiB, read and written bytes) moved
 {ours['benchmarks'][0]['copy_bytes_per_s'] / 1e12:.2f} TB/s.
+
+## Goals
+
+What was asked of the backend, and what the tables below give. Ours is the contiguous layout where none is named. Why goals
+were missed and what was tried: [attention](../decisions/0015-decode-work-stands-in-line.md),
+[distances](../decisions/0009-floats-in-rows-doubles-across.md).
+
+{goals_table(ours, peers, distances, torch_distances, models, transformers)}
 
 ## Decode attention, one layer
 
-Bytes of keys and values, read once, over the time.
+Bytes of keys and values, read once, over the time. Keys and values rotate: a pass takes as many sets of them as 512 MiB
+hold, {(512 << 20) / L2_BYTES:.0f} times what the L2 does, and at least one.
 
 {attention_table(ours, peers, "decode", lambda r: r["bytes_per_s"] / 1e12, "TB/s")}
-
+{eager_table(peers, "decode")}
 ## Prefill attention, one layer
 
-Causal; 4 x head_dim operations for every query head and token it sees, over the time.
+Causal; 4 x head_dim operations for every query head and token it sees, over the time. Inputs do not rotate. Queries, keys
+and values beside the L2's {L2_BYTES >> 20} MiB: {fitting(prefill_inputs(ours))}.
 
 {attention_table(ours, peers, "prefill", lambda r: r["operations_per_s"] / 1e12, "TFLOP/s")}
-
+{eager_table(peers, "prefill")}
 ## Distances of all pairs of layers
 
-Keys and values in float32, from the call to the numbers on the host. Beside each time: the share of the floor, which is the
+Keys and values in float32; medians over 25 calls that are not captured, from the call to the numbers on the host. Inputs do
+not rotate; beside the L2's {L2_BYTES >> 20} MiB: {fitting(distance_inputs(distances))}. Beside each time: the share of the floor, which is the
 longer of reading everything once at the bandwidth of a copy and folding every pair at one instruction a lane and clock.
 `batched`: a reader against all earlier layers at once; `by pair`: as the published notebook has it.
 
@@ -172,9 +448,14 @@ longer of reading everything once at the bandwidth of a copy and folding every p
 
 `mini_llama bench`, random weights; floors from the same runs. Decode: the bytes of weights, keys and values over the
 bandwidth of a copy. Where a budget is named, the batch is what fits into it. transformers {transformers['context']['transformers']}
-(SDPA, its default cache) ran the unshared Llama-2-7B on the same machine.
+(SDPA, its default cache) ran the unshared Llama-2-7B.
 
 {decode_table(models, transformers)}
+
+What sharing gains: at a fixed budget of keys and values more sequences fit, at a fixed batch a step reads fewer weights, and
+no less of keys and values. Beside the throughput's ratio stands the one that both would have at their floors.
+
+{gains_table(models)}
 
 Prefill, whole prompts to the last position's logits; readers at the top of the stack shorten it. Floor: its operations at
 the rate of a large product of the same type.
@@ -184,7 +465,8 @@ the rate of a large product of the same type.
 ## Search
 
 {search_text(models, transformers)}
-"""
+{profile_section()}"""
+    return wrapped(re.sub("\n{3,}", "\n\n", text), 126)
 
 
 def main():

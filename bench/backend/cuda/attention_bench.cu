@@ -6,7 +6,8 @@
 // through at least 512 MiB, ten times what an H100's L2 holds.
 //
 // prefill: causal, all rows at once. Floor: 4 head_dim operations for every query head and token it sees, over the rate
-// of the tensor cores; `operations_per_s` is to be read against the rate of a large product on the same card.
+// of the tensor cores; `operations_per_s` is to be read against the rate of a large product on the same card. Inputs do
+// not rotate: short prompts find them in the L2.
 #include "kvsharer/backend/cuda/attention/attend.cuh"
 
 #include <benchmark/benchmark.h>

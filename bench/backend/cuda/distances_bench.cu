@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The distance matrix of all layer pairs on the device, of averages in float. Axes: layers, KV heads, tokens, head_dim.
 // A call waits for its result: timed is the whole of it by events before and after, copies and gaps between launches
-// included.
+// included; nothing is captured, and inputs do not rotate.
 //
 // Two floors, and the larger one counts. Memory: every number of keys and values read once, over the bandwidth of a
 // large copy inside the device. Arithmetic: for every pair of numbers a subtraction and a multiply-add (three
