@@ -5,6 +5,7 @@ usage: make_tables.py [--check]     --check: exits with 1 where the page is not 
 """
 import csv
 import json
+import math
 import pathlib
 import re
 import sys
@@ -372,8 +373,13 @@ def profile_section():
         records = list(csv.DictReader(line for line in lines if line.startswith('"')))
         for record in filter(lambda r: r["ID"], records):
             def number(metric):
-                return float(record[metric].replace(",", ""))
+                try:
+                    return float(record.get(metric, "").replace(",", ""))
+                except ValueError:  # this ncu or card does not know it
+                    return math.nan
+
             stalls = {m[len(STALLED):].split("_per_")[0]: number(m) for m in record if m.startswith(STALLED)}
+            stalls = {reason: warps for reason, warps in stalls.items() if not math.isnan(warps)}
             most = sorted(stalls, key=stalls.get, reverse=True)[:3]
             rows.append([file.stem[len("h100_profile-"):]] +
                         [f"{number(m) * scale:.{digits}f}" for m, (_, scale, digits) in PROFILED.items()] +
@@ -387,6 +393,51 @@ def profile_section():
 One launch each under ncu, with cold caches and the clocks left alone. {'; '.join(origins)}.
 
 {table(head, rows)}
+"""
+
+
+TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
+
+
+def tests_section():
+    """How tests and sanitizers went, from the summary that bench/gpu/run keeps: one part for each of its calls."""
+    file = HERE / "h100_summary.txt"
+    if not file.exists():
+        return ""
+    calls = []
+    for line in file.read_text().splitlines():
+        if line.startswith("machine: "):
+            calls.append({"said": {}, "counts": {}})
+        if not calls:
+            continue
+        name, colon, value = line.partition(": ")
+        if colon and name in ("machine", "commit", "date"):
+            calls[-1]["said"][name] = value
+        verdict, *rest = line.split() or [""]
+        if verdict not in ("ok", "FAILED") or not rest:
+            continue
+        tool = next((t for t in TOOLS if rest[0].startswith(t + ".")), "tests" if rest[0].startswith("test_cuda.") else "")
+        if tool:
+            counts = calls[-1]["counts"].setdefault(tool, {"ok": 0, "FAILED": 0})
+            counts[verdict] += 1
+    rows = []
+    for call in calls:
+        if call["counts"]:
+            cells = []
+            for tool in ("tests",) + TOOLS:
+                count = call["counts"].get(tool)
+                cells.append("" if not count else f"{count['ok']} ok" +
+                             (f", **{count['FAILED']} failed**" if count["FAILED"] else ""))
+            rows.append([origin(call["said"])] + cells)
+    if not rows:
+        return ""
+    return f"""
+## Tests
+
+Programs of device tests, alone and under compute-sanitizer; a row for each call of `run` on a GPU machine. What the sanitizers
+leave out: [test on a GPU machine](../how-to/test-on-a-gpu-machine.md).
+
+{table(["where"] + ["tests"] + list(TOOLS), rows).replace("| ---:", "| ---", 1)}
 """
 
 
@@ -465,7 +516,7 @@ the rate of a large product of the same type.
 ## Search
 
 {search_text(models, transformers)}
-{profile_section()}"""
+{profile_section()}{tests_section()}"""
     return wrapped(re.sub("\n{3,}", "\n\n", text), 126)
 
 
