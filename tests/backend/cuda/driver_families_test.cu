@@ -77,8 +77,8 @@ model random_llama(const model_config& c, unsigned seed) {
 token_batch some_prompts() {
   token_batch prompts;
   std::mt19937 bits(5);
-  for (const std::size_t tokens : {7, 1, 24}) {
-    std::vector<int>& ids = prompts.emplace_back(tokens);
+  for (const int tokens : {7, 1, 24}) {
+    std::vector<int>& ids = prompts.emplace_back(static_cast<std::size_t>(tokens));
     for (int& id : ids) id = static_cast<int>(bits() % vocab);
   }
   return prompts;
