@@ -25,6 +25,23 @@
 #include "kvsharer/core/float8.hpp"
 #include "kvsharer/metric/mean_row_norm.hpp"
 
+namespace adapt_test {
+
+/// A device's heads of sequences that lie one behind the other: what an engine writes for views of its own. Not in
+/// an unnamed namespace, which kernels of it would be in, too.
+template <class View>
+struct slices_side_by_side {
+  View first;
+  index_t distance;
+  KVSHARER_HD View sequence(index_t place) const {
+    View view = first;
+    view.view.data += place * distance;
+    return view;
+  }
+};
+
+}  // namespace adapt_test
+
 namespace {
 
 using namespace device_test;
@@ -339,18 +356,6 @@ TEST_CASE("attention over pages that hold keys and values, [page][keys, values][
   check_attention(on, plane(part::keys), plane(part::values), memory.lengths, same_position);
 }
 
-/// A device's heads of sequences that lie one behind the other: what an engine writes for views of its own.
-template <class View>
-struct slices_side_by_side {
-  View first;
-  index_t distance;
-  KVSHARER_HD View sequence(index_t place) const {
-    View view = first;
-    view.view.data += place * distance;
-    return view;
-  }
-};
-
 TEST_CASE("attention over the heads that are one device's") {
   const std::vector<std::int32_t> lengths{7, 22, 2};
   cache_shape all_heads = shape;
@@ -372,7 +377,8 @@ TEST_CASE("attention over the heads that are one device's") {
     CAPTURE(first);
     const auto local = adapt::local_heads(all, first, kv_heads);
     const auto batch = [&](const auto& view) {
-      return slices_side_by_side<std::decay_t<decltype(view)>>{view, capacity * all_heads.kv_heads * head_dim};
+      return adapt_test::slices_side_by_side<std::decay_t<decltype(view)>>{view,
+                                                                           capacity * all_heads.kv_heads * head_dim};
     };
     check_attention(on, batch(local.keys({0})), batch(local.values({0})), lengths, same_position, first);
   }
