@@ -17,7 +17,8 @@ void serve(std::size_t requests, index_t pages, unsigned seed) {
     cpu::attend(heads, keys, values, position, 1, queries, out, scratch, 0, heads.kv_heads);
   };
   shared_cache<E, Layout> cache(map, fake_model::shape, {.max_sequences = 20, .pages = pages});
-  fake_engine::engine engine(cache, map, attend, requests, 10, 12, seed);
+  fake_engine::one_by_one<decltype(attend)> model{map, attend};
+  fake_engine::engine engine(cache, map, model, requests, 10, 12, seed);
   engine.run(50);
 
   CHECK(engine.requests().size() == requests);

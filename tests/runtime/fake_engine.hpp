@@ -25,6 +25,7 @@ struct request {
   fake_model::text text;
   std::size_t prompt = 0;  // tokens given
   index_t wanted = 0;      // tokens to add
+  index_t fresh = 0;       // of its newest tokens, those that attention has not seen yet
   bool cancelled = false;
   sequence_id id = {};
 
@@ -36,15 +37,40 @@ struct events {
   int forks = 0, drafts = 0, cancellations = 0, preemptions = 0, evictions = 0, refusals = 0;
 };
 
-template <class Cache, class Attend>
+/// Tokens [first, length) of a sequence, its newest ones, which are to be stored.
+struct new_tokens {
+  sequence_id id;
+  std::span<const std::int32_t> tokens;  // all of the sequence
+  index_t first;
+};
+
+/// fake_model for a batch, one sequence after another.
+template <class Attend>
+struct one_by_one {
+  static constexpr cache_shape shape = fake_model::shape;
+  share_map map;
+  Attend attend;
+
+  template <class Cache>
+  void store(Cache& cache, std::span<const new_tokens> batch) {
+    for (const new_tokens& n : batch) fake_model::store(cache, n.id, n.tokens, n.first, map);
+  }
+  template <class Cache>
+  void decode(const Cache& cache, std::span<request* const> batch) {
+    for (request* r : batch) fake_model::decode(cache, r->id, r->text, attend);
+  }
+};
+
+/// A model stores new tokens of sequences, and decodes: lets the fresh tokens of requests attend and adds the next one.
+template <class Cache, class Model>
 class engine {
  public:
-  /// `beginnings` are what prompts may have in common.
-  engine(Cache& cache, share_map map, Attend attend, std::size_t requests, std::size_t batch, std::size_t beginnings,
+  /// `beginnings` are what prompts may have in common. Borrows the cache and the model.
+  engine(Cache& cache, share_map map, Model& model, std::size_t requests, std::size_t batch, std::size_t beginnings,
          unsigned seed)
       : cache_(cache),
         map_(std::move(map)),
-        attend_(std::move(attend)),
+        model_(model),
         index_(cache.page_tokens(), map_),
         total_(requests),
         batch_(batch),
@@ -56,12 +82,12 @@ class engine {
   void run(int look) {
     for (int step = 0; requests_.size() < total_ || !waiting_.empty() || !running_.empty(); ++step) {
       arrive();
-      cancel();
+      for (std::size_t n = 0; n < times_; ++n) cancel();
       while (running_.size() < batch_ && !waiting_.empty() && admit(waiting_.front())) waiting_.pop_front();
       REQUIRE((!running_.empty() || waiting_.empty()));  // or nothing would ever move
-      draft();
+      for (std::size_t n = 0; n < times_; ++n) draft();
       decode();
-      fork();
+      for (std::size_t n = 0; n < times_; ++n) fork();
       if (step % look == 0) {
         std::vector<sequence_id> living(kept_.begin(), kept_.end());
         for (const request* r : running_) living.push_back(r->id);
@@ -85,7 +111,8 @@ class engine {
     return t;
   }
   std::size_t token_bytes() const {
-    return 2 * static_cast<std::size_t>(map_.owner_count() * fake_model::row) * sizeof(typename Cache::element_type);
+    const index_t row = Model::shape.kv_heads * Model::shape.head_dim;
+    return 2 * static_cast<std::size_t>(map_.owner_count() * row) * sizeof(typename Cache::element_type);
   }
 
   /// Does what may be refused for want of memory, and is not trusted to have changed nothing then.
@@ -112,7 +139,7 @@ class engine {
   }
 
   void arrive() {
-    for (std::size_t n = below(5); n > 0 && requests_.size() < total_; --n) {
+    for (std::size_t n = below(batch_ / 2); n > 0 && requests_.size() < total_; --n) {
       std::vector<std::int32_t> tokens;
       if (!once_in(4)) tokens = beginnings_[below(beginnings_.size())];
       const auto rest = some_tokens(1 + below(16));
@@ -131,6 +158,10 @@ class engine {
     ++events_.cancellations;
   }
 
+  void store(sequence_id id, std::span<const std::int32_t> tokens, index_t first) {
+    const new_tokens one{id, tokens, first};
+    model_.store(cache_, {&one, 1});
+  }
   void drop(sequence_id id) {
     cache_.drop(id);
     index_.erase(id);
@@ -164,7 +195,8 @@ class engine {
         r->id = made;
       });
       if (fits) {
-        fake_model::store(cache_, r->id, tokens, hit.tokens, map_);
+        store(r->id, tokens, hit.tokens);
+        r->fresh = static_cast<index_t>(tokens.size()) - hit.tokens;
         index_.update(r->id, tokens);
         running_.push_back(r);
         return true;
@@ -178,12 +210,12 @@ class engine {
     if (running_.empty() || !once_in(4)) return;
     request& r = *running_[below(running_.size())];
     const std::size_t length = r.text.tokens.size(), count = 1 + below(6);
-    if (length + count > static_cast<std::size_t>(fake_model::shape.capacity)) return;
+    if (length + count > static_cast<std::size_t>(Model::shape.capacity)) return;
     if (!attempt([&] { cache_.append(r.id, static_cast<index_t>(count)); })) return;
     auto drafted = r.text.tokens;
     const auto more = some_tokens(count);
     drafted.insert(drafted.end(), more.begin(), more.end());
-    fake_model::store(cache_, r.id, drafted, static_cast<index_t>(length), map_);
+    store(r.id, drafted, static_cast<index_t>(length));
     index_.update(r.id, drafted);
     cache_.truncate(r.id, static_cast<index_t>(length));
     index_.truncate(r.id, static_cast<index_t>(length));
@@ -191,7 +223,8 @@ class engine {
   }
 
   void decode() {
-    for (request* r : running_) fake_model::decode(cache_, r->id, r->text, attend_);
+    const std::vector<request*> batch(running_.begin(), running_.end());
+    model_.decode(cache_, batch);
     const auto ended = std::stable_partition(running_.begin(), running_.end(), [](request* r) { return !r->done(); });
     for (auto it = ended; it != running_.end(); ++it)
       if (once_in(2))
@@ -206,11 +239,13 @@ class engine {
       growth.clear();
       for (const request* r : running_) growth.push_back({r->id, 1});
     } while (!attempt([&] { cache_.append(growth); }) && (make_room() || set_aside()));
+    std::vector<new_tokens> newest;
     for (request* r : running_) {
-      const auto length = static_cast<index_t>(r->text.tokens.size());
-      fake_model::store(cache_, r->id, r->text.tokens, length - 1, map_);
-      index_.update(r->id, r->text.tokens);
+      newest.push_back({r->id, r->text.tokens, static_cast<index_t>(r->text.tokens.size()) - 1});
+      r->fresh = 1;
     }
+    model_.store(cache_, newest);
+    for (const request* r : running_) index_.update(r->id, r->text.tokens);
   }
 
   bool set_aside() {
@@ -226,7 +261,7 @@ class engine {
   void fork() {
     if (running_.empty() || running_.size() >= batch_ || requests_.size() >= total_ || !once_in(6)) return;
     const request& from = *running_[below(running_.size())];
-    if (from.text.tokens.size() + 9 > static_cast<std::size_t>(fake_model::shape.capacity)) return;
+    if (from.text.tokens.size() + 9 > static_cast<std::size_t>(Model::shape.capacity)) return;
     auto tokens = from.text.tokens;
     tokens.push_back(some_tokens(1)[0]);
     sequence_id made;
@@ -243,7 +278,8 @@ class engine {
     if (!fits) return;
     request& r = add(std::move(tokens));
     r.id = made;
-    fake_model::store(cache_, made, r.text.tokens, static_cast<index_t>(r.prompt) - 1, map_);
+    r.fresh = 1;
+    store(made, r.text.tokens, static_cast<index_t>(r.prompt) - 1);
     index_.update(made, r.text.tokens);
     running_.push_back(&r);
     ++events_.forks;
@@ -251,9 +287,10 @@ class engine {
 
   Cache& cache_;
   share_map map_;
-  Attend attend_;
+  Model& model_;
   prefix_index<> index_;
   std::size_t total_, batch_;
+  std::size_t times_ = std::max<std::size_t>(batch_ / 10, 1);  // a wide batch has more happen to it in a step
   std::mt19937 random_;
   std::vector<std::vector<std::int32_t>> beginnings_;
   std::deque<request> requests_;  // all that ever came

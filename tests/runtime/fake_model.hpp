@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "kvsharer/config.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/runtime/sequence_id.hpp"
@@ -23,10 +24,10 @@ inline constexpr std::int32_t words = 16;
 enum class what : std::uint64_t { key, value, query, word };
 
 /// A number in [-1, 1) that nothing but its arguments decides.
-inline float number(what kind, index_t layer, index_t position, std::int32_t token, index_t i) {
+KVSHARER_HD inline float number(what kind, index_t layer, index_t position, std::int32_t token, index_t i) {
   std::uint64_t x = static_cast<std::uint64_t>(kind);
-  for (const index_t part : {layer, position, static_cast<index_t>(token), i})
-    x = (x ^ static_cast<std::uint64_t>(part)) * 0x9e3779b97f4a7c15u, x ^= x >> 29;
+  const index_t parts[] = {layer, position, static_cast<index_t>(token), i};
+  for (const index_t part : parts) x = (x ^ static_cast<std::uint64_t>(part)) * 0x9e3779b97f4a7c15u, x ^= x >> 29;
   return static_cast<float>((x * 0xbf58476d1ce4e5b9u) >> 40) / 8388608.0f - 1.0f;
 }
 

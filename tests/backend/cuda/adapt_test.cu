@@ -25,6 +25,23 @@
 #include "kvsharer/core/float8.hpp"
 #include "kvsharer/metric/mean_row_norm.hpp"
 
+namespace adapt_test {
+
+/// A device's heads of sequences that lie one behind the other: what an engine writes for views of its own. Not in
+/// an unnamed namespace, which kernels of it would be in, too.
+template <class View>
+struct slices_side_by_side {
+  View first;
+  index_t distance;
+  KVSHARER_HD View sequence(index_t place) const {
+    View view = first;
+    view.view.data += place * distance;
+    return view;
+  }
+};
+
+}  // namespace adapt_test
+
 namespace {
 
 using namespace device_test;
@@ -38,9 +55,10 @@ constexpr index_t kv_heads = 2, head_dim = 64, group = 2, capacity = 22, sequenc
 constexpr cache_shape shape{.layers = 1, .kv_heads = kv_heads, .head_dim = head_dim, .capacity = capacity};
 
 /// Attention of the newest two tokens of each sequence, which `position(sequence, token)` says what was written for.
+/// The views' head 0 is what was written for `first_head`.
 template <class K, class V, class Position>
 void check_attention(device& on, const K& keys, const V& values, const std::vector<std::int32_t>& lengths,
-                     Position&& position) {
+                     Position&& position, index_t first_head = 0) {
   const index_t heads = kv_heads * group, width = heads * head_dim, rows = sequences * new_rows;
   std::vector<E> queries;
   for (index_t i = 0; i < rows * width; ++i) queries.push_back(E(std::sin(static_cast<float>(i) * 0.37f)));
@@ -65,12 +83,12 @@ void check_attention(device& on, const K& keys, const V& values, const std::vect
           double score = 0;
           for (index_t d = 0; d < head_dim; ++d)
             score += static_cast<double>(static_cast<float>(queries[at + static_cast<std::size_t>(d)])) *
-                     static_cast<double>(number(part::keys, b, q / group, position(b, t), d));
+                     static_cast<double>(number(part::keys, b, first_head + q / group, position(b, t), d));
           const double weight = std::exp(score / 8);
           weights += weight;
           for (index_t d = 0; d < head_dim; ++d)
             sums[static_cast<std::size_t>(d)] +=
-                weight * static_cast<double>(number(part::values, b, q / group, position(b, t), d));
+                weight * static_cast<double>(number(part::values, b, first_head + q / group, position(b, t), d));
         }
         for (std::size_t d = 0; d < sums.size(); ++d) {
           const double off = std::abs(static_cast<double>(static_cast<float>(got[at + d])) - sums[d] / weights);
@@ -210,6 +228,160 @@ TEST_CASE("attention over rings with sinks, of which some have wrapped") {
   check_attention(on, rings(k.data()), rings(v.data()), lengths, [&](index_t b, index_t t) {
     return by_age[static_cast<std::size_t>(b)][static_cast<std::size_t>(t)];
   });
+}
+
+index_t same_position(index_t, index_t t) { return t; }
+
+TEST_CASE("attention over [layer][token][kv_head * head_dim], in one allocation or several") {
+  const std::vector<std::int32_t> lengths{7, 22, 2};
+  cache_shape two_layers = shape;
+  two_layers.layers = 2;
+  // [sequence][layer][token][kv_head][channel]; of two layers the other one holds nothing.
+  const auto written = [&](part which, int layers, int layer) {
+    std::vector<E> memory;
+    for (index_t b = 0; b < sequences; ++b)
+      for (int l = 0; l < layers; ++l)
+        for (index_t t = 0; t < capacity; ++t)
+          for (index_t h = 0; h < kv_heads; ++h)
+            for (index_t d = 0; d < head_dim; ++d)
+              memory.push_back(l == layer ? stored<E>(which, b, h, t, d, lengths[static_cast<std::size_t>(b)])
+                                          : nothing<E>());
+    return memory;
+  };
+  const index_t layer = capacity * kv_heads * head_dim;
+  device on;
+  {
+    const auto k = on_device(on.stream, written(part::keys, 2, 1)),
+               v = on_device(on.stream, written(part::values, 2, 1));
+    const auto batch = [&](const E* data) {
+      return adapt::side_by_side{adapt::flat(data, two_layers)({1}), 2 * layer};
+    };
+    check_attention(on, batch(k.data()), batch(v.data()), lengths, same_position);
+  }
+  {
+    const auto k = on_device(on.stream, written(part::keys, 1, 0)),
+               v = on_device(on.stream, written(part::values, 1, 0));
+    const E* const key_layers[] = {nullptr, k.data()};
+    const E* const value_layers[] = {nullptr, v.data()};
+    const auto batch = [&](const E* const* of_layers) {
+      return adapt::side_by_side{adapt::token_rows(adapt::separate{of_layers}, two_layers)({1}), layer};
+    };
+    check_attention(on, batch(key_layers), batch(value_layers), lengths, same_position);
+  }
+}
+
+TEST_CASE("attention over [token][layer][keys, values][kv_head][channel]") {
+  const std::vector<std::int32_t> lengths{7, 22, 2};
+  cache_shape s = shape;
+  s.layers = 3;
+  std::vector<E> memory;
+  for (index_t b = 0; b < sequences; ++b)
+    for (index_t t = 0; t < capacity; ++t)
+      for (index_t l = 0; l < s.layers; ++l)
+        for (const part which : {part::keys, part::values})
+          for (index_t h = 0; h < kv_heads; ++h)
+            for (index_t d = 0; d < head_dim; ++d)
+              memory.push_back(l == 1 ? stored<E>(which, b, h, t, d, lengths[static_cast<std::size_t>(b)])
+                                      : nothing<E>());
+  device on;
+  const auto kv = on_device(on.stream, memory);
+  const auto batch = [&](adapt::part which) {
+    return adapt::side_by_side{adapt::interleaved(kv.data(), s, which)({1}),
+                               capacity * s.layers * 2 * kv_heads * head_dim};
+  };
+  check_attention(on, batch(part::keys), batch(part::values), lengths, same_position);
+}
+
+/// Three sequences in pages of 8 tokens, scattered over a pool of 10.
+struct scattered {
+  static constexpr index_t page_tokens = 8, pages = 10, blocks = 3, plane = page_tokens * kv_heads * head_dim;
+  std::vector<std::int32_t> lengths{7, 22, 2}, tables{3, -1, -1, 8, 5, 0, 9, -1, -1};  // [place][blocks]
+
+  E at(part which, index_t page, index_t slot, index_t h, index_t d) const {
+    const auto entry = std::find(tables.begin(), tables.end(), page) - tables.begin();
+    const index_t b = entry / blocks, t = entry % blocks * page_tokens + slot;
+    return b < sequences ? stored<E>(which, b, h, t, d, lengths[static_cast<std::size_t>(b)]) : nothing<E>();
+  }
+  /// [token][kv_head][channel] of a page, or [kv_head][token][channel].
+  void add(std::vector<E>& memory, part which, index_t page, bool heads_first) const {
+    for (index_t i = 0; i < page_tokens * kv_heads; ++i)
+      for (index_t d = 0; d < head_dim; ++d)
+        memory.push_back(heads_first ? at(which, page, i % page_tokens, i / page_tokens, d)
+                                     : at(which, page, i / kv_heads, i % kv_heads, d));
+  }
+  /// A pool of one plane, `gap` numbers behind each page.
+  std::vector<E> pool(part which, bool heads_first, index_t gap) const {
+    std::vector<E> memory;
+    for (index_t page = 0; page < pages; ++page) {
+      add(memory, which, page, heads_first);
+      memory.insert(memory.end(), static_cast<std::size_t>(gap), nothing<E>());
+    }
+    return memory;
+  }
+};
+
+TEST_CASE("attention over pools of pages whose keys and values lie differently far apart") {
+  const scattered memory;
+  device on;
+  const auto table = on_device(on.stream, memory.tables);
+  for (const bool heads_first : {false, true}) {
+    CAPTURE(heads_first);
+    const index_t key_gap = heads_first ? 0 : 64, value_gap = heads_first ? 24 : 8;
+    const auto k = on_device(on.stream, memory.pool(part::keys, heads_first, key_gap)),
+               v = on_device(on.stream, memory.pool(part::values, heads_first, value_gap));
+    const auto plane = [&](const E* data, index_t gap) {
+      const layout::page_table of{table.data(), memory.page_tokens, gap == 0 ? 0 : memory.plane + gap};
+      const adapt::stacked layers{data, 0};
+      return adapt::table_by_table{
+          heads_first ? adapt::head_pages(layers, shape, of)({0}) : adapt::token_pages(layers, shape, of)({0}),
+          memory.blocks};
+    };
+    check_attention(on, plane(k.data(), key_gap), plane(v.data(), value_gap), memory.lengths, same_position);
+  }
+}
+
+TEST_CASE("attention over pages that hold keys and values, [page][keys, values][kv_head][token][channel]") {
+  const scattered memory;
+  std::vector<E> numbers;
+  for (index_t page = 0; page < memory.pages; ++page)
+    for (const part which : {part::keys, part::values}) memory.add(numbers, which, page, true);
+  device on;
+  const auto kv = on_device(on.stream, numbers);
+  const auto table = on_device(on.stream, memory.tables);
+  const auto plane = [&](adapt::part which) {
+    const layout::page_table pages{table.data(), memory.page_tokens};
+    return adapt::table_by_table{adapt::joint_head_pages(adapt::stacked{kv.data(), 0}, shape, pages, which)({0}),
+                                 memory.blocks};
+  };
+  check_attention(on, plane(part::keys), plane(part::values), memory.lengths, same_position);
+}
+
+TEST_CASE("attention over the heads that are one device's") {
+  const std::vector<std::int32_t> lengths{7, 22, 2};
+  cache_shape all_heads = shape;
+  all_heads.kv_heads = 2 * kv_heads;
+  const auto written = [&](part which) {
+    std::vector<E> memory;
+    for (index_t b = 0; b < sequences; ++b)
+      for (index_t t = 0; t < capacity; ++t)
+        for (index_t h = 0; h < all_heads.kv_heads; ++h)
+          for (index_t d = 0; d < head_dim; ++d)
+            memory.push_back(stored<E>(which, b, h, t, d, lengths[static_cast<std::size_t>(b)]));
+    return memory;
+  };
+  device on;
+  const auto k = on_device(on.stream, written(part::keys)), v = on_device(on.stream, written(part::values));
+  const auto all = adapt::cache<memory_space::device>(all_heads, capacity, adapt::flat(k.data(), all_heads),
+                                                      adapt::flat(v.data(), all_heads));
+  for (const index_t first : {index_t{0}, index_t{1}, kv_heads}) {
+    CAPTURE(first);
+    const auto local = adapt::local_heads(all, first, kv_heads);
+    const auto batch = [&](const auto& view) {
+      return adapt_test::slices_side_by_side<std::decay_t<decltype(view)>>{view,
+                                                                           capacity * all_heads.kv_heads * head_dim};
+    };
+    check_attention(on, batch(local.keys({0})), batch(local.values({0})), lengths, same_position, first);
+  }
 }
 
 TEST_CASE("averages and distances over keys in tiles and values transposed, and over some of their heads") {
