@@ -41,3 +41,24 @@ TEST_CASE("a pool of no pages refuses") {
   page_pool<> pool(0);
   CHECK_REFUSED(pages_exhausted, pool.acquire());
 }
+
+TEST_CASE("a pool that was moved from has no pages, and none in use") {
+  page_pool<> pool(3);
+  pool.acquire();
+  pool.share(0);
+  page_pool<> other = std::move(pool);
+  CHECK(other.free_pages() == 2);
+  CHECK(other.shared_pages() == 1);
+  CHECK(other.peak_pages() == 1);
+  const auto check_empty = [](const page_pool<>& p) {
+    CHECK(p.pages() == 0);
+    CHECK(p.free_pages() == 0);
+    CHECK(p.shared_pages() == 0);
+    CHECK(p.peak_pages() == 0);
+  };
+  check_empty(pool);  // NOLINT(bugprone-use-after-move): what it says then is what is tested
+  pool = std::move(other);
+  CHECK(pool.free_pages() == 2);
+  CHECK(pool.references(0) == 2);
+  check_empty(other);  // NOLINT(bugprone-use-after-move)
+}

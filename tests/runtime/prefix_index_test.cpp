@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <new>
 #include <random>
 
 #include "runtime/cache_fixtures.hpp"
@@ -173,4 +174,36 @@ TEST_CASE("a hit is forked and truncated: its pages are shared, and no row is st
   cache.store({0}, b, 8, 1, rows(shape, 1, 99).data(), rows(shape, 1, 98).data());
   for (index_t t = 0; t < 8; ++t) CHECK(cache.keys({2}, b).at(0, t, 1) == cache.keys({1}, a).at(0, t, 1));
   CHECK(cache.keys({0}, a).at(0, 8, 0) == rows(shape, 10, 0)[16]);  // what b wrote is b's
+}
+
+namespace {
+
+/// A hash that runs out of memory at a call of one's choice.
+struct failing_hash {
+  int* calls_left;
+  std::uint64_t operator()(std::uint64_t before, std::span<const std::int32_t> tokens) const {
+    if ((*calls_left)-- == 0) throw std::bad_alloc();
+    return prefix_hash{}(before, tokens);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a sequence whose first page could not be added is not known; one that has some keeps them") {
+  int calls_left = 0;
+  prefix_index<failing_hash> index(2, some_map, 0, {&calls_left});
+  const text t{1, 2, 3, 4, 5, 6};
+  CHECK_THROWS_AS(index.update({0}, t), std::bad_alloc);
+  CHECK(index.sequences() == 0);
+  CHECK(index.pages() == 0);
+  calls_left = 2;
+  CHECK_THROWS_AS(index.update({0}, t), std::bad_alloc);
+  CHECK(index.sequences() == 1);
+  CHECK(index.known_tokens({0}) == 4);
+  calls_left = 10;
+  index.update({0}, t);
+  CHECK(index.known_tokens({0}) == 6);
+  index.erase({0});
+  CHECK(index.pages() == 0);
+  CHECK(index.sequences() == 0);
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kvsharer/core/error.hpp"
@@ -23,6 +24,22 @@ class page_pool {
   explicit page_pool(index_t pages, const Allocator& allocator = {})
       : free_(static_cast<std::size_t>(pages), allocator), references_(static_cast<std::size_t>(pages), allocator) {
     reset();
+  }
+  /// What was moved from is a pool of no pages.
+  page_pool(page_pool&& from) noexcept
+      : free_(std::move(from.free_)),
+        references_(std::move(from.references_)),
+        free_count_(std::exchange(from.free_count_, 0)),
+        shared_count_(std::exchange(from.shared_count_, 0)),
+        peak_(std::exchange(from.peak_, 0)) {}
+  /// The same.
+  page_pool& operator=(page_pool&& from) {
+    free_ = std::move(from.free_);
+    references_ = std::move(from.references_);
+    free_count_ = std::exchange(from.free_count_, 0);
+    shared_count_ = std::exchange(from.shared_count_, 0);
+    peak_ = std::exchange(from.peak_, 0);
+    return *this;
   }
 
   /// Used and free.

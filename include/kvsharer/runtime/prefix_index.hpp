@@ -47,7 +47,7 @@ struct prefix_counters {
   std::uint64_t lookups = 0;       ///< calls of find
   std::uint64_t hits = 0;          ///< those that found a page or more
   std::uint64_t tokens_asked = 0;  ///< lengths of all texts that were looked up
-  std::uint64_t tokens_hit = 0;    ///< of which need no prefill
+  std::uint64_t tokens_hit = 0;    ///< of which need no prefill: page_tokens() for each page shared
   friend constexpr bool operator==(const prefix_counters&, const prefix_counters&) = default;
 };
 
@@ -105,19 +105,10 @@ class prefix_index {
                                           std::to_string(found->second.size()) + " pages in the prefix index and now " +
                                           std::to_string(tokens.size()) + " tokens; truncate it here too");
     if (whole == 0) return;
-    path& pages = found != paths_.end() ? found->second : paths_[id.value];
-    pages.reserve(whole);  // what follows can then fail between pages only
-    while (pages.size() < whole) {
-      node* const parent = pages.empty() ? nullptr : pages.back().page;
-      const auto text = tokens.subspan(pages.size() * page(), page());
-      const std::uint64_t hash = hash_(parent ? parent->hash : seed_, text);
-      node* next = child(parent, hash, text);
-      if (next)
-        next->holders.push_back(id);
-      else
-        next = &nodes_.emplace(hash, node{hash, parent, pages.size(), {text.begin(), text.end()}, {id}})->second;
-      pages.push_back({next, next->holders.size() - 1});
-    }
+    if (found != paths_.end())
+      grow(id, found->second, tokens, whole);
+    else
+      begin(id, tokens, whole);
   }
 
   /// Forgets the pages of a sequence that do not lie in its first `length` tokens. Does nothing for one that is not
@@ -178,6 +169,32 @@ class prefix_index {
       if (at->second.parent == parent && std::equal(tokens.begin(), tokens.end(), at->second.tokens.begin()))
         return &at->second;
     return nullptr;
+  }
+
+  /// A new sequence, of a page or more. Where memory ends before its first page, it stays unknown.
+  void begin(sequence_id id, std::span<const std::int32_t> tokens, std::size_t whole) {
+    path& pages = paths_[id.value];
+    try {
+      grow(id, pages, tokens, whole);
+    } catch (...) {
+      if (pages.empty()) paths_.erase(id.value);
+      throw;
+    }
+  }
+
+  void grow(sequence_id id, path& pages, std::span<const std::int32_t> tokens, std::size_t whole) {
+    pages.reserve(whole);  // what follows can then fail between pages only
+    while (pages.size() < whole) {
+      node* const parent = pages.empty() ? nullptr : pages.back().page;
+      const auto text = tokens.subspan(pages.size() * page(), page());
+      const std::uint64_t hash = hash_(parent ? parent->hash : seed_, text);
+      node* next = child(parent, hash, text);
+      if (next)
+        next->holders.push_back(id);
+      else
+        next = &nodes_.emplace(hash, node{hash, parent, pages.size(), {text.begin(), text.end()}, {id}})->second;
+      pages.push_back({next, next->holders.size() - 1});
+    }
   }
 
   void let_go(place from) {
