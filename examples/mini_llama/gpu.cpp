@@ -43,13 +43,18 @@ std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_choice
   return card;
 }
 
+void require_device_model(const model_config& model) {
+  const std::string parts = host_parts(model);
+  if (!parts.empty())
+    throw kvsharer::error(kvsharer::errc::bad_argument,
+                          "the GPU does not run models with " + parts + "; choose --backend cpu");
+}
+
 void keep_for(std::unique_ptr<gpu>& card, const std::string& backend, const model_config& model,
               const std::string& type) {
   const std::string parts = host_parts(model);
   if (!card || parts.empty()) return;
-  if (backend == "cuda")
-    throw kvsharer::error(kvsharer::errc::bad_argument,
-                          "the GPU does not run models with " + parts + "; choose --backend cpu");
+  if (backend == "cuda") require_device_model(model);
   require_host_type(type);
   card.reset();
 }

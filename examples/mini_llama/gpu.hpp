@@ -75,6 +75,10 @@ std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_opener
 /// and caches of evaluations are float.
 std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_choice& choice, const gpu_opener& open);
 
+/// Throws kvsharer::error (bad_argument) for a model that the GPU does not run, and names what it lacks: sliding windows,
+/// a map of the model's own.
+void require_device_model(const model_config& model);
+
 /// Lets go of a GPU that does not run this model: one with sliding windows or a map of its own.
 /// Throws kvsharer::error (bad_argument) that names them where `backend` insists on it, and usage_error where the work
 /// was to be done in another type than the host's.
