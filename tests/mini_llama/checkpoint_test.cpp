@@ -249,9 +249,9 @@ TEST_CASE("the fingerprint tells models apart and nothing else") {
   // What layers see and read counts, for each of them.
   json kinds = small_config();
   kinds["sliding_window"] = 2;
-  for (const auto& types : {std::array{"sliding_attention", "full_attention"},
-                            std::array{"full_attention", "sliding_attention"},
-                            std::array{"sliding_attention", "sliding_attention"}}) {
+  for (const auto& types :
+       {std::array{"sliding_attention", "full_attention"}, std::array{"full_attention", "sliding_attention"},
+        std::array{"sliding_attention", "sliding_attention"}}) {
     kinds["layer_types"] = types;
     CHECK(seen.insert(fingerprint(small_tensors(), kinds)).second);
   }

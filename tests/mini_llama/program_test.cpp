@@ -79,7 +79,8 @@ TEST_CASE("bench begins with the map that a shape has of its own, and pairs laye
   const auto maps = [](const program_run& r) {
     std::vector<json> all;
     REQUIRE_MESSAGE(r.exit_code == 0, r.err);
-    for (const json& run : json::parse(r.out).at("runs")) all.push_back(run.at("layer_map"));
+    const json report = json::parse(r.out);
+    for (const json& run : report.at("runs")) all.push_back(run.at("layer_map"));
     return all;
   };
   // Its last two layers were trained to read layer 2.

@@ -317,7 +317,8 @@ TEST_CASE("models that attention on the device would run wrongly never get there
   windowed.windows = {0, 8, 0, 8};
   sharing.kv_owners = {0, 1, 1, 1};
   for (const model_config& c : {windowed, sharing}) {
-    const std::string what = c.windows.empty() ? "a layer map of their own" : "sliding windows shorter than the context";
+    const std::string what =
+        c.windows.empty() ? "a layer map of their own" : "sliding windows shorter than the context";
     const std::string wanted = "kvsharer E303: the GPU does not run models with " + what + "; choose --backend cpu";
     CHECK(refusal([&] { device_weights<float>::random(own.ref(), c, 1); }) == wanted);
     // Under a map, too, in which no layer wants the keys and values that are not there.
