@@ -122,8 +122,16 @@ std::string checkpoint::fingerprint() const {
   h.add(static_cast<std::int64_t>(std::bit_cast<std::uint32_t>(c.norm_eps)));
   h.add(static_cast<std::int64_t>(c.tied_embeddings));
   h.add(c.rope.identity());
-  for (const std::vector<int>* by_layer : {&c.windows, &c.kv_owners})
-    for (const int n : *by_layer) h.add(static_cast<std::int64_t>(n));
+  // With a tag, since the two are numbers by layer alike, and only where there are some: a model without has the
+  // fingerprint that older strategy files know.
+  const auto add_by_layer = [&](std::string_view tag, const std::vector<int>& numbers) {
+    if (numbers.empty()) return;
+    h.add(tag);
+    h.add(static_cast<std::int64_t>(numbers.size()));
+    for (const int n : numbers) h.add(static_cast<std::int64_t>(n));
+  };
+  add_by_layer("windows", c.windows);
+  add_by_layer("kv_owners", c.kv_owners);
   for (const auto& [name, view] : tensors_) {
     h.add(name);
     h.add(mini_llama::name(view.type));

@@ -103,8 +103,9 @@ void check_text(const session& s, std::span<const int> ids, index_t window) {
 evaluation evaluate(const session& s, const share_plan& plan, std::span<const int> ids, index_t window,
                     const evaluation_progress& on_progress, const std::function<bool()>& cancelled) {
   check_text(s, ids, window);
-  window_run full(s, own_map(s.llama.config()), window), shared(s, plan, window);
-  const bool shares = plan.shared_planes() > 0;
+  const share_plan own(own_map(s.llama.config()));
+  window_run full(s, own, window), shared(s, plan, window);
+  const bool shares = plan != own;
   comparison sums(s.llama);
   for_each_window(ids, window, s.llama.config().bos, cancelled, [&](const text_window& w) {
     sums.add(full(w.input), shares ? shared(w.input) : nullptr, w.targets);
@@ -132,7 +133,7 @@ full_reference::full_reference(const session& s, std::vector<int> ids, index_t w
 
 evaluation full_reference::compare(const share_plan& plan, const evaluation_progress& on_progress,
                                    const std::function<bool()>& cancelled) {
-  if (plan.shared_planes() == 0) return full_;
+  if (plan == share_plan(own_map(session_.llama.config()))) return full_;
   const auto width = static_cast<std::size_t>(session_.llama.config().hidden);
   window_run shared(session_, plan, window_);
   comparison sums(session_.llama);

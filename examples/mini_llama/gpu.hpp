@@ -62,23 +62,49 @@ class gpu {
   virtual made_probe make_probe(const weight_source& source, const probe_request& wanted) = 0;
 };
 
-/// The first GPU. Throws kvsharer::error (no_device) where none can be used, or the program was built without CUDA.
+/// Says that no GPU was looked for, since the program was built without CUDA.
+struct built_without_cuda : kvsharer::error {
+  built_without_cuda()
+      : error(kvsharer::errc::no_device,
+              "this program was built without CUDA; build it where nvcc is, or choose --backend cpu") {}
+};
+
+/// The first GPU. Throws kvsharer::error (no_device) where none can be used; built_without_cuda, which is one, where
+/// there could be none.
 std::unique_ptr<gpu> open_gpu();
 
 using gpu_opener = std::function<std::unique_ptr<gpu>()>;
 
+/// Takes a sentence for the user.
+using remark = std::function<void(const std::string&)>;
+
+/// As a line on standard error, where no JSON is.
+void remark_on_stderr(const std::string& sentence);
+
 /// What `backend` names, of "auto", "cpu" and "cuda": a GPU, or nothing for the host. With "auto" a GPU that cannot be
-/// used is no error. Throws usage_error for another name, and what `open` throws for "cuda".
-std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_opener& open);
+/// used is no error; `say` is told why, unless the program was built without CUDA. Throws usage_error for another name,
+/// and what `open` throws for "cuda".
+std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_opener& open,
+                                    const remark& say = remark_on_stderr);
 
 /// The same for work in `choice.type`. Throws usage_error also where that is the host's to do and not f32: there, sums
 /// and caches of evaluations are float.
-std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_choice& choice, const gpu_opener& open);
+std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_choice& choice, const gpu_opener& open,
+                                    const remark& say = remark_on_stderr);
 
-/// Lets go of a GPU that does not run this model: one with sliding windows or a map of its own.
+/// Throws kvsharer::error (bad_argument) for a model that the GPU does not run, and names what it lacks: sliding
+/// windows, a map of the model's own.
+void require_device_model(const model_config& model);
+
+/// Lets go of a GPU that does not run this model: one with sliding windows or a map of its own. `say` is told.
 /// Throws kvsharer::error (bad_argument) that names them where `backend` insists on it, and usage_error where the work
 /// was to be done in another type than the host's.
 void keep_for(std::unique_ptr<gpu>& card, const std::string& backend, const model_config& model,
-              const std::string& type = "f32");
+              const std::string& type = "f32", const remark& say = remark_on_stderr);
+
+/// Lets go of a GPU where options were given that only the host follows, such as "--page-tokens 32", and tells `say`.
+/// Throws usage_error that names them where `backend` insists on the GPU.
+void keep_unless_given(std::unique_ptr<gpu>& card, const std::string& backend,
+                       const std::vector<std::string>& host_options, const remark& say = remark_on_stderr);
 
 }  // namespace mini_llama

@@ -34,6 +34,7 @@ kvsharer::share_plan session::follow(const std::optional<std::filesystem::path>&
   const kvsharer::strategy s = kvsharer::read_strategy(read_text_file(*strategy_file), strategy_file->string());
   kvsharer::check_same_model(s.model, identity);
   require_own_readers(llama.config(), s.report.plan);
+  require_same_kinds(llama.config(), s.report.plan);
   if (align && s.alignment) {
     const kvsharer::share_map& map = s.report.plan.one_map(strategy_file->string() + " has an alignment, which");
     use(map, read_alignment(*strategy_file, *s.alignment, map, llama.config()));

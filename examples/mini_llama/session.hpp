@@ -25,7 +25,8 @@ struct session {
 
   /// The plan of a strategy file made for this model, or the identity when no file is given. With `align`, runs under
   /// this plan are from now on those of the alignment that the strategy names, if any. Throws what read_strategy,
-  /// check_same_model and read_alignment throw, and errc::maps_differ for an alignment of two maps.
+  /// check_same_model and read_alignment throw, errc::maps_differ for an alignment of two maps, and errc::bad_map for a
+  /// plan that this model does not run: see require_own_readers and require_same_kinds.
   kvsharer::share_plan follow(const std::optional<std::filesystem::path>& strategy_file, bool align = true);
 
   /// Has runs under `map` use a model with this alignment folded in.

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cstddef>
 #include <cstring>
 #include <map>
@@ -245,6 +246,23 @@ TEST_CASE("the fingerprint tells models apart and nothing else") {
   json turned = small_config();
   turned["rope_theta"] = 20000;
   CHECK(seen.insert(fingerprint(small_tensors(), turned)).second);
+  // What layers see and read counts, for each of them.
+  json kinds = small_config();
+  kinds["sliding_window"] = 2;
+  for (const auto& types :
+       {std::array{"sliding_attention", "full_attention"}, std::array{"full_attention", "sliding_attention"},
+        std::array{"sliding_attention", "sliding_attention"}}) {
+    kinds["layer_types"] = types;
+    CHECK(seen.insert(fingerprint(small_tensors(), kinds)).second);
+  }
+  json sharing = small_config();
+  sharing["num_kv_shared_layers"] = 1;
+  CHECK(seen.insert(fingerprint(small_tensors(), sharing)).second);
+}
+
+TEST_CASE("a model without windows or a map of its own keeps the fingerprint that strategy files know") {
+  const single d;
+  CHECK(checkpoint(d.path()).fingerprint() == "1d68521b87f26c74");
 }
 
 TEST_CASE("a missing tensor and a wrong shape are named") {

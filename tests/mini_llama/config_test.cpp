@@ -202,6 +202,42 @@ TEST_CASE("windows of layers, by rule and by name") {
   CHECK(read(q).windows == std::vector(22, 4096));
   q["max_window_layers"] = 22;
   CHECK(read(q).windows.empty());
+  q["max_window_layers"] = 0;
+  q["sliding_window"] = nullptr;
+  CHECK(read(q).windows.empty());  // switched on, and there is none
+  q.erase("sliding_window");
+  CHECK(read(q).windows == std::vector(22, 4096));
+}
+
+TEST_CASE("listed kinds of layers and keys that say there is no window") {
+  // Families with a switch: it goes before the list.
+  json q = qwen2();
+  q["layer_types"] = json(22, "full_attention");
+  q["layer_types"][3] = "sliding_attention";
+  CHECK(read(q).windows.empty());
+  q.erase("use_sliding_window");
+  CHECK(read(q).windows.empty());
+  q["use_sliding_window"] = true;
+  std::vector<int> expected(22, 0);
+  expected[3] = 4096;
+  CHECK(read(q).windows == expected);
+  q["sliding_window"] = nullptr;
+  CHECK(read(q).windows.empty());
+
+  // Families without: one of the two is wrong.
+  for (json c : {llama2(), mistral()}) {
+    c["layer_types"] = json(22, "sliding_attention");
+    c["sliding_window"] = 512;
+    CHECK(read(c).windows == std::vector(22, 512));
+    c["use_sliding_window"] = true;
+    CHECK(read(c).windows == std::vector(22, 512));
+    check_refused(c, R"({"use_sliding_window": false})", "\"use_sliding_window\": false contradicts \"layer_types\"");
+    check_refused(c, R"({"sliding_window": null})", "\"sliding_window\": null contradicts \"layer_types\"");
+    c["layer_types"] = json(22, "full_attention");
+    c["use_sliding_window"] = false;
+    c["sliding_window"] = nullptr;
+    CHECK(read(c).windows.empty());
+  }
 }
 
 TEST_CASE("models that share already: the last layers read the last one of their kind below them") {

@@ -4,10 +4,15 @@
 
 #include <doctest/doctest.h>
 
+#include <CLI/CLI.hpp>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "commands/commands.hpp"
+#include "files.hpp"
 #include "find_sharing.hpp"
 #include "mini_llama/played_gpu.hpp"
 #include "mini_llama/scratch_directory.hpp"
@@ -36,6 +41,23 @@ std::string usage(const std::string& backend, const gpu_choice& choice) {
     return e.what();
   }
   return "(nothing was refused)";
+}
+
+/// What the user is told.
+struct heard {
+  std::vector<std::string> sentences;
+  remark ear() {
+    return [this](const std::string& s) { sentences.push_back(s); };
+  }
+};
+
+/// Runs the driver's command line with this GPU; its own output goes where the test's goes.
+void run_line(const std::vector<std::string>& words, gpu_calls& calls) {
+  const gpu_opener there = [&] { return std::make_unique<played_gpu>(calls); };
+  CLI::App app;
+  add_generate(app, there);
+  add_demo(app, there);
+  app.parse(std::vector<std::string>(words.rbegin(), words.rend()));  // CLI11 takes them from the back
 }
 
 TEST_CASE("auto takes a GPU where there is one, and nothing but its absence is forgiven") {
@@ -131,6 +153,93 @@ TEST_CASE("a GPU is kept for models that it runs, and given back or refused, nam
   CHECK_THROWS_AS(kept("auto", windowed, "bf16"), usage_error);  // the host would compute in another type
   std::unique_ptr<gpu> none;
   CHECK_NOTHROW(keep_for(none, "cpu", windowed));
+}
+
+TEST_CASE("who falls back to the CPU is told why, once") {
+  int asked = 0;
+  heard user;
+  CHECK(choose_backend("auto", failing(errc::no_device, asked), user.ear()) == nullptr);
+  REQUIRE(user.sentences.size() == 1);
+  CHECK(has(user.sentences[0], "runs on the CPU"));
+  CHECK(has(user.sentences[0], "no luck"));
+  CHECK(choose_backend("auto", gpu_choice{}, failing(errc::no_device, asked), user.ear()) == nullptr);
+  CHECK(user.sentences.size() == 2);
+  // Nothing to tell where the CPU was asked for, or the program has no other.
+  CHECK(choose_backend("cpu", failing(errc::no_device, asked), user.ear()) == nullptr);
+  const gpu_opener none = []() -> std::unique_ptr<gpu> { throw built_without_cuda(); };
+  CHECK(choose_backend("auto", none, user.ear()) == nullptr);
+  CHECK_THROWS_AS(choose_backend("cuda", none, user.ear()), kvsharer::error);
+  CHECK(user.sentences.size() == 2);
+
+  gpu_calls calls;
+  std::unique_ptr<gpu> card = std::make_unique<played_gpu>(calls);
+  const tiny_checkpoint files;
+  model_config windowed = session(files.directory()).llama.config();
+  keep_for(card, "auto", windowed, "f32", user.ear());
+  CHECK(user.sentences.size() == 2);
+  windowed.windows.assign(static_cast<std::size_t>(windowed.layers), 4);
+  keep_for(card, "auto", windowed, "f32", user.ear());
+  REQUIRE(user.sentences.size() == 3);
+  CHECK(has(user.sentences[2], "sliding windows"));
+}
+
+TEST_CASE("options that a GPU does not follow are refused, or followed by the CPU, which is said") {
+  gpu_calls calls;
+  heard user;
+  std::unique_ptr<gpu> card = std::make_unique<played_gpu>(calls);
+  keep_unless_given(card, "auto", {}, user.ear());
+  CHECK(card != nullptr);
+  CHECK(user.sentences.empty());
+  keep_unless_given(card, "auto", {"--project-readers", "--page-tokens 32"}, user.ear());
+  CHECK(card == nullptr);
+  REQUIRE(user.sentences.size() == 1);
+  CHECK(has(user.sentences[0], "does not follow --project-readers, --page-tokens 32"));
+
+  const tiny_checkpoint files;
+  const scratch_directory folder;
+  const std::string ids = folder.write("ids.json", "[[1, 5, 9]]").string();
+  const auto generated_there = [&](const std::string& backend, const std::vector<std::string>& more) {
+    std::vector<std::string> line{"generate",         "--model", files.directory(), "--token-ids", ids, "--json",
+                                  "--max-new-tokens", "2",       "--backend",       backend};
+    line.insert(line.end(), more.begin(), more.end());
+    const int before = calls.generated;
+    run_line(line, calls);
+    return calls.generated > before;
+  };
+  const std::vector<std::string> others[] = {
+      {"--kv-layout", "contiguous"}, {"--page-tokens", "32"}, {"--project-readers"}};
+  for (const auto& other : others) {
+    CAPTURE(other[0]);
+    CHECK_FALSE(generated_there("auto", other));
+    std::string text = "(nothing was refused)";
+    try {
+      generated_there("cuda", other);
+    } catch (const usage_error& e) {
+      text = e.what();
+    }
+    CHECK(has(text, "does not follow " + other[0]));
+    CHECK(has(text, "--backend cpu"));
+  }
+  // What it does anyway may be said.
+  for (const std::string backend : {"auto", "cuda"}) {
+    CHECK(generated_there(backend, {}));
+    CHECK(generated_there(backend, {"--kv-layout", "paged", "--page-tokens", "16"}));
+  }
+}
+
+TEST_CASE("the demo searches, measures and generates on the GPU that there is") {
+  const tiny_checkpoint files;
+  const scratch_directory folder;
+  const std::string text = folder.write("text.txt", "The river runs.\nThe city grew.\nA bridge was built.\n").string();
+  const std::string out = (folder.path() / "out").string();
+  gpu_calls calls;
+  run_line({"demo", "--model", files.directory(), "--calibration", text, "--samples", "2", "--sample-tokens", "4",
+            "--max-new-tokens", "2", "--prompt", "The", "--out", out, "--json"},
+           calls);
+  CHECK(calls.probes == 6);
+  CHECK(calls.evaluated == 7);
+  CHECK(calls.generated == 7);
+  CHECK(nlohmann::json::parse(read_text_file(folder.path() / "out" / "demo.json")).at("device") == "a player");
 }
 
 }  // namespace

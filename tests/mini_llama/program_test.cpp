@@ -69,6 +69,31 @@ TEST_CASE("bench measures a shape under several maps") {
   CHECK(has(run_program(with(tiny, {"--map", "0,1"})).err, "this shape has 4 layers"));
 }
 
+TEST_CASE("bench begins with the map that a shape has of its own, and pairs layers of one window") {
+  const std::string families = std::string(KVSHARER_SOURCE_DIR) + "/tests/golden/families/";
+  const auto bench = [&](const std::string& family, const arguments& more) {
+    return run_program(with({"bench", "--shape", families + family + "/config.json", "--backend", "cpu", "--context",
+                             "16", "--new-tokens", "4", "--repeats", "1", "--json"},
+                            more));
+  };
+  const auto maps = [](const program_run& r) {
+    std::vector<json> all;
+    REQUIRE_MESSAGE(r.exit_code == 0, r.err);
+    const json report = json::parse(r.out);
+    for (const json& run : report.at("runs")) all.push_back(run.at("layer_map"));
+    return all;
+  };
+  // Its last two layers were trained to read layer 2.
+  CHECK(maps(bench("own_map", {"--share", "0,2,3,4"})) ==
+        std::vector<json>{{0, 1, 2, 2, 2}, {0, 1, 2, 2, 2}, {0, 1, 1, 1, 1}, {0, 0, 0, 0, 0}});
+  // Windows 0, 0, 6, 6.
+  CHECK(maps(bench("qwen2", {"--share", "1,2"})) == std::vector<json>{{0, 1, 2, 2}, {0, 0, 2, 2}});
+  const program_run most = bench("qwen2", {"--share", "3"});
+  CHECK(most.exit_code == 2);
+  CHECK(has(most.err, "no more than 2 layers of this shape can share"));
+  CHECK(has(bench("qwen2", {"--map", "0,1,1,3"}).err, "layer 2 attends to 6 tokens and is to read layer 1"));
+}
+
 TEST_CASE("search writes a strategy that generate, eval and logits follow") {
   const scratch_directory folder;
   const std::string strategy = (folder.path() / "strategy.json").string();

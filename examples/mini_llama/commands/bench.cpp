@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <optional>
 #include <random>
 #include <string>
@@ -33,24 +32,38 @@ struct bench_arguments {
 };
 
 /// Which layers read which, where random weights leave nothing to search: speed depends on where readers stand, not on
-/// why.
-kvsharer::share_map map_of(const std::string& order, int layers, int share, std::uint64_t seed) {
-  std::vector<int> owners(static_cast<std::size_t>(layers)), readers(owners.size() - 1);
-  std::iota(owners.begin(), owners.end(), 0);
-  std::iota(readers.begin(), readers.end(), 1);
+/// why. Layers that were trained to read others are readers in any case, and count.
+kvsharer::share_map map_of(const std::string& order, const model_config& c, int share, std::uint64_t seed) {
+  const kvsharer::share_map own = own_map(c);
+  const auto last_of_kind = [&](kvsharer::layer_id l, const auto& may_own) {
+    kvsharer::layer_id owner{l.value - 1};
+    while (owner.value >= 0 && !(may_own(owner) && same_kind(c, l, owner))) --owner.value;
+    return owner.value;
+  };
+  std::vector<int> free;  // layers that may become readers: all but the first of each kind, which have none to read
+  for (kvsharer::layer_id l{1}; l.value < c.layers; ++l.value)
+    if (own.owns(l) && last_of_kind(l, [](auto) { return true; }) >= 0) free.push_back(l.value);
+  const int more = std::max(0, share - own.reader_count()), most = static_cast<int>(free.size());
+  if (more > most)
+    throw usage_error("--share " + std::to_string(share) + ": no more than " +
+                      std::to_string(own.reader_count() + most) +
+                      " layers of this shape can share, since a layer reads only others of its window");
+  std::vector<int> readers = free;
   if (order == "random") {
     std::mt19937_64 random(seed);
     std::shuffle(readers.begin(), readers.end(), random);
   } else if (order == "suffix") {
     std::reverse(readers.begin(), readers.end());
   }
-  for (int i = 0; i < share; ++i) {
-    const int evenly = 1 + (2 * i + 1) * (layers - 1) / (2 * share);
+  std::vector<int> owners(own.owners().begin(), own.owners().end());
+  const auto owns = [&](kvsharer::layer_id l) { return owners[static_cast<std::size_t>(l.value)] == l.value; };
+  for (int i = 0; i < more; ++i) {
+    const int evenly = free[static_cast<std::size_t>((2 * i + 1) * most / (2 * more))];
     owners[static_cast<std::size_t>(order == "spread" ? evenly : readers[static_cast<std::size_t>(i)])] = -1;
   }
-  // Every reader reads the last owner below it.
-  for (std::size_t l = 1; l < owners.size(); ++l)
-    if (owners[l] < 0) owners[l] = owners[l - 1];
+  // Every reader reads the last owner of its kind below it, as those that were trained to do.
+  for (kvsharer::layer_id l{1}; l.value < c.layers; ++l.value)
+    if (!owns(l)) owners[static_cast<std::size_t>(l.value)] = last_of_kind(l, owns);
   return kvsharer::share_map::from_owners(owners).value();
 }
 
@@ -120,13 +133,16 @@ void run(bench_arguments& a, const gpu_opener& open) {
     r.maps = {kvsharer::share_map::from_owners(a.map).value()};
   else
     for (const std::string& share : a.shares)
-      r.maps.push_back(map_of(a.order, r.config.layers, parse_share(share, r.config.layers), r.seed));
+      r.maps.push_back(map_of(a.order, r.config, parse_share(share, r.config.layers), r.seed));
   if (r.maps[0].layers() != r.config.layers)
     throw usage_error("--map has " + std::to_string(a.map.size()) + " entries; this shape has " +
                       std::to_string(r.config.layers) + " layers");
   std::unique_ptr<gpu> card = choose_backend(a.backend, open);
   keep_for(card, a.backend, r.config);
-  for (const kvsharer::share_map& map : r.maps) require_own_readers(r.config, map);
+  for (const kvsharer::share_map& map : r.maps) {
+    require_own_readers(r.config, map);
+    require_same_kinds(r.config, map);
+  }
 
   std::optional<progress> shown;
   shown.emplace("bench", r.maps.size() + 1, true);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstddef>
 #include <cstdio>
 #include <memory>
@@ -63,11 +64,15 @@ kvsharer::share_map map_of(const demo_row& row, const session& s) {
   return row.found.strategy.report.map().layers() ? row.found.strategy.report.map() : own_map(s.llama.config());
 }
 
+/// In which text is measured: 512 tokens, where the model has as many.
+kvsharer::index_t window_of(const session& s) { return std::min(512, s.llama.config().max_position); }
+
 std::string file_name(const demo_row& row) { return "strategy-" + row.order + "-" + row.share + ".json"; }
 
 void measure(demo_row& row, session& s, const std::vector<int>& unseen, const demo_arguments& a, gpu* card) {
   const kvsharer::share_map map = map_of(row, s);
-  row.quality = evaluate(s, map, unseen, 512);
+  const kvsharer::index_t window = window_of(s);
+  row.quality = card ? card->evaluate(s, map, unseen, window, {}) : evaluate(s, map, unseen, window);
   const generation_request wanted{.prompts = {s.words().encode(a.prompt)}, .max_new_tokens = a.max_new_tokens};
   row.run = card ? card->generate(s, map, wanted) : generate(s, map, wanted);
 }
@@ -114,7 +119,7 @@ void run(const demo_arguments& a, const gpu_opener& open) {
   std::fprintf(stderr, "opening %s\n", a.model.string().c_str());
   session s(a.model);
   keep_for(card, a.backend, s.llama.config());
-  const std::string device = card ? card->name() : "CPU";
+  const std::string device = card ? card->name() : "the CPU";
   const token_batch samples = read_calibration(a.text, s.words(), a.samples, a.sample_tokens);
   const std::vector<int> unseen = unseen_tokens(a, s);
 
@@ -156,7 +161,8 @@ void run(const demo_arguments& a, const gpu_opener& open) {
   for (const demo_row& row : rows)
     if (row.order != "none")
       write_file_atomically(a.out / file_name(row), kvsharer::write_strategy(row.found.strategy));
-  const nlohmann::json report{{"model", a.model.string()}, {"device", device}, {"prompt", a.prompt}, {"rows", all}};
+  const nlohmann::json report{
+      {"model", a.model.string()}, {"device", card ? device : "CPU"}, {"prompt", a.prompt}, {"rows", all}};
   write_file_atomically(a.out / "demo.json",
                         report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   if (a.json) {
@@ -166,18 +172,19 @@ void run(const demo_arguments& a, const gpu_opener& open) {
 
   const model_config& c = s.llama.config();
   const kvsharer::search_report& found = paper.found.strategy.report;
-  std::printf("%s, %d layers, %d query and %d KV heads of %d; %d calibration samples of %d tokens%s\n\n",
+  std::printf("%s, %d layers, %d query and %d KV heads of %d; %d calibration samples of %d tokens; on %s\n\n",
               c.architecture.c_str(), c.layers, c.heads, c.kv_heads, c.head_dim, a.samples, a.sample_tokens,
-              card ? ("; on " + device).c_str() : "");
+              device.c_str());
   std::printf("How different the layers' caches are, and what KVSharer shares at 25%%:\n\n%s\n%s\n",
               draw_distances(paper.found.strategy.distances, found.map()).c_str(), draw_map(found.map()).c_str());
   std::printf("%s\n", table(rows, s).c_str());
   std::printf(
-      "Perplexity, KL and top-1 agreement: %zu tokens of %s that the search did not see, in windows of 512;\n"
+      "Perplexity, KL and top-1 agreement: %zu tokens of %s that the search did not see, in windows of %td;\n"
       "KV bytes and tokens/s: one sequence of %zu + %td tokens, float32. KVSharer is the paper's rule, most "
       "dissimilar\n"
       "pair first; the controls below it show what other orders do on this model.\n\n",
-      paper.quality.tokens, a.text.filename().string().c_str(), s.words().encode(a.prompt).size(), a.max_new_tokens);
+      paper.quality.tokens, a.text.filename().string().c_str(), window_of(s), s.words().encode(a.prompt).size(),
+      a.max_new_tokens);
   std::printf("The search at 25%% tried %zu candidates in %.2f s and ran %td layers (%td without resuming).\n\n",
               found.candidates.size(), paper.found.seconds, paper.found.layer_evaluations,
               c.layers + found.layer_evaluations_without_resume);
@@ -202,7 +209,7 @@ void add_demo(CLI::App& app, const gpu_opener& open) {
       ->check(CLI::Range(2, 1 << 20));
   c->add_option("--max-new-tokens", a->max_new_tokens, "Tokens to generate")->capture_default_str();
   c->add_option("--out", a->out, "Folder for strategies and figures")->capture_default_str();
-  c->add_option("--backend", a->backend, "Where to search and generate: auto takes a GPU where there is one")
+  c->add_option("--backend", a->backend, "Where to search, measure and generate: auto takes a GPU where there is one")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(backend_names.begin(), backend_names.end())));
   c->add_flag("--json", a->json, "Print one JSON object on standard output");

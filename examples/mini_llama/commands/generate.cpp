@@ -27,6 +27,7 @@ struct generate_arguments {
   std::size_t copies = 1;
   std::optional<std::filesystem::path> token_ids, strategy;
   bool json = false, no_align = false, ignore_eos = false;
+  bool layout_given = false, page_given = false;
   generation_request request;
 };
 
@@ -77,6 +78,16 @@ void print_json(const generation& g, const std::vector<std::string>& texts, bool
   write_out(j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
+/// What was asked for that the GPU, whose cache has pages of 16 tokens and whose readers project nothing, does not do.
+std::vector<std::string> host_options(const generate_arguments& a) {
+  std::vector<std::string> options;
+  const cache_choice& cache = a.request.cache;
+  if (a.layout_given && cache.layout != "paged") options.push_back("--kv-layout " + cache.layout);
+  if (a.page_given && cache.page_tokens != 16) options.push_back("--page-tokens " + std::to_string(cache.page_tokens));
+  if (a.request.project_readers) options.push_back("--project-readers");
+  return options;
+}
+
 void run(generate_arguments& a, const gpu_opener& open) {
   if (a.prompts.empty() != a.token_ids.has_value())
     throw usage_error("generate needs either --prompt TEXT or --token-ids FILE");
@@ -84,6 +95,7 @@ void run(generate_arguments& a, const gpu_opener& open) {
     if (prompt.find_first_not_of(" \t\r\n") == std::string::npos)
       throw usage_error("the prompt is empty; give --prompt some text");
   std::unique_ptr<gpu> card = choose_backend(a.backend, open);
+  keep_unless_given(card, a.backend, host_options(a));
   session s(a.model);
   keep_for(card, a.backend, s.llama.config());
   const kvsharer::share_plan plan = s.follow(a.strategy, !a.no_align);
@@ -163,7 +175,11 @@ void add_generate(CLI::App& app, const gpu_opener& open) {
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(backend_names.begin(), backend_names.end())));
   c->add_flag("--json", a->json, "Print one JSON object on standard output");
-  c->callback([a, open] { run(*a, open); });
+  c->callback([a, c, open] {
+    a->layout_given = c->count("--kv-layout") > 0;
+    a->page_given = c->count("--page-tokens") > 0;
+    run(*a, open);
+  });
 }
 
 }  // namespace mini_llama

@@ -3,7 +3,7 @@
 
 #include <cuda_runtime.h>
 
-#include <initializer_list>
+#include <cstddef>
 
 #include "kvsharer/backend/cuda/backend.cuh"
 #include "kvsharer/backend/cuda/launch.cuh"
@@ -28,10 +28,11 @@ struct unfinished_heads {
 namespace detail {
 
 inline constexpr unsigned finish_warps = 4;
+inline constexpr std::size_t finish_parts = 3;  // queries, keys and values
 
 template <class E>
 struct finish_problem {
-  unfinished_heads<E> part[3];
+  unfinished_heads<E> part[finish_parts];
   int heads;  // of all parts
   int head_dim;
   float eps;
@@ -66,12 +67,13 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(32 * finish_warps)
 }  // namespace detail
 
 /// Adds the bias to each row's heads and then norms each head, x / sqrt(mean of x^2 + eps) * gain, in place, of up to
-/// three parts at once; sums in float, rounded to E once. Parts that ask for neither cost nothing, nor does a call of
-/// none but those. Stream-ordered: neither allocates nor synchronises, and may be captured. Throws kvsharer::error
-/// (cuda_call).
-template <kvsharer::CacheElement E>
-void finish_heads(const kvsharer::cuda::backend& on, std::initializer_list<unfinished_heads<E>> parts,
-                  kvsharer::index_t rows, kvsharer::index_t head_dim, float eps) {
+/// three parts at once, which the compiler counts; sums in float, rounded to E once. Parts that ask for neither cost
+/// nothing, nor does a call of none but those. Stream-ordered: neither allocates nor synchronises, and may be captured.
+/// Throws kvsharer::error (cuda_call).
+template <kvsharer::CacheElement E, std::size_t N>
+void finish_heads(const kvsharer::cuda::backend& on, const unfinished_heads<E> (&parts)[N], kvsharer::index_t rows,
+                  kvsharer::index_t head_dim, float eps) {
+  static_assert(N <= detail::finish_parts, "queries, keys and values are all that a row has");
   detail::finish_problem<E> p{{}, 0, static_cast<int>(head_dim), eps};
   int count = 0;
   for (const unfinished_heads<E>& part : parts) {

@@ -77,7 +77,8 @@ class generator {
       lengths.push_back(static_cast<index_t>(prompt.size()));
     }
     std::vector<int> first;
-    for (const std::vector<prompt_piece>& pass : prefill_passes(lengths, most_rows)) {
+    const auto passes = prefill_passes(lengths, most_rows);
+    for (const std::vector<prompt_piece>& pass : passes) {
       std::vector<kvsharer::sequence_growth> growth;
       std::vector<int> ids;
       for (const prompt_piece& piece : pass) {
@@ -86,10 +87,12 @@ class generator {
         ids.insert(ids.end(), from, from + piece.tokens);
       }
       engine_.run(growth, ids);
-      // Prompts end in order, so their tokens come in order.
-      for (std::size_t row = 0; row < pass.size(); ++row)
-        if (pass[row].ends) first.push_back(picked(row));
+      // Prompts end in order, so their tokens come in order; only a pass's last piece may go on in the next.
+      const auto ended = std::count_if(pass.begin(), pass.end(), [](const prompt_piece& piece) { return piece.ends; });
+      const std::vector<int> tokens = picked(static_cast<std::size_t>(ended));
+      first.insert(first.end(), tokens.begin(), tokens.end());
     }
+    in_place_ = in_place_ && passes.size() == 1;
     return first;
   }
 
@@ -97,22 +100,27 @@ class generator {
   std::vector<int> decode(const std::vector<int>& ids) {
     std::vector<kvsharer::sequence_growth> growth;
     for (const active& a : running_) growth.push_back({a.id, 1});
-    engine_.give(ids);
+    if (!in_place_) engine_.give(ids);
     engine_.step(growth);
-    std::vector<int> tokens(running_.size());
-    if (request_.temperature == 0) {
-      engine_.fetch(engine_.chosen(), tokens.data(), tokens.size());
-      if (std::find(tokens.begin(), tokens.end(), -1) == tokens.end()) return tokens;
-    }
-    for (std::size_t row = 0; row < tokens.size(); ++row) tokens[row] = picked(row);
-    return tokens;
+    return picked(running_.size());
   }
 
-  /// The token that the sampler picks from a row of logits. Waits for the device.
-  int picked(std::size_t row) {
-    std::vector<float> logits(static_cast<std::size_t>(config_.vocab));
-    engine_.fetch(engine_.logits() + row * logits.size(), logits.data(), logits.size());
-    return pick_(logits);
+  /// The tokens that the sampler picks from the first `rows` rows of logits, in their order. Waits for the device,
+  /// once.
+  std::vector<int> picked(std::size_t rows) {
+    std::vector<int> tokens(rows);
+    in_place_ = false;
+    if (rows == 0) return tokens;
+    if (request_.temperature == 0) {
+      engine_.fetch(engine_.chosen(), tokens.data(), rows);
+      in_place_ = std::find(tokens.begin(), tokens.end(), -1) == tokens.end();
+      if (in_place_) return tokens;
+    }
+    const auto vocab = static_cast<std::size_t>(config_.vocab);
+    logits_.resize(rows * vocab);
+    engine_.fetch(engine_.logits(), logits_.data(), logits_.size());
+    for (std::size_t row = 0; row < rows; ++row) tokens[row] = pick_(std::span(logits_).subspan(row * vocab, vocab));
+    return tokens;
   }
 
   /// Takes the tokens down, and leaves those running, and in `tokens`, that go on.
@@ -133,6 +141,7 @@ class generator {
         theirs.push_back(token);
       }
     }
+    in_place_ = in_place_ && still.size() == running_.size();
     running_.swap(still);
     tokens.swap(theirs);
   }
@@ -143,6 +152,8 @@ class generator {
   engine<E> engine_;
   sampler pick_;
   std::vector<active> running_;
+  std::vector<float> logits_;  // [rows][vocab], where the host picks
+  bool in_place_ = false;      // do the running sequences' last tokens lie where the engine's next step looks for them?
 };
 
 /// Declared here and compiled once for each type (engine_*.cu), since every type brings all attention kernels.

@@ -53,11 +53,13 @@ class device_weights {
  public:
   /// Copies a model's weights, converted on the device where the checkpoint has another type. With a plan, those of its
   /// readers' keys and values stay behind. Synchronises: for set-up. Throws kvsharer::error: bad_shape for sizes that
-  /// the kernels cannot take, bad_argument for a plan of another number of layers, device_memory, cuda_call.
+  /// the kernels cannot take, bad_argument for a plan of another number of layers and for a model that the device does
+  /// not run (see require_device_model), device_memory, cuda_call.
   static device_weights upload(kvsharer::cuda::stream_ref stream, const model& m,
                                const std::optional<kvsharer::share_plan>& plan = std::nullopt);
 
-  /// Makes those of random_model(config, seed, type of E) on the device, bit for bit. Stream-ordered.
+  /// Makes those of random_model(config, seed, type of E) on the device, bit for bit. Stream-ordered. Throws what
+  /// upload throws.
   static device_weights random(kvsharer::cuda::stream_ref stream, const model_config& config, std::uint64_t seed,
                                const std::optional<kvsharer::share_plan>& plan = std::nullopt);
 

@@ -15,6 +15,12 @@ void require_sober(const config_reader& config, int layers) {
   if (layers > 1 << 16) config.refuse(config.said("num_hidden_layers") + " is more than any model has");
 }
 
+/// What "sliding_window" says; 0 where it is null: there is none. Absent, it is `otherwise`.
+int said_window(const config_reader& config, int otherwise) {
+  if (!config.has("sliding_window")) return otherwise;
+  return config.find("sliding_window") ? config.size("sliding_window") : 0;
+}
+
 /// The window that a family's rule gives all layers from `first` on.
 struct ruled_window {
   int tokens = 0, first = 0;
@@ -25,16 +31,27 @@ ruled_window by_rule(const config_reader& config, window_rule rule, int layers) 
     case window_rule::none:
       break;
     case window_rule::all:
-      // Absent, it has a default; null, there is none.
-      return {config.has("sliding_window") ? config.find("sliding_window") ? config.size("sliding_window") : 0 : 4096};
+      return {said_window(config, 4096)};
     case window_rule::switched: {
       if (!config.flag("use_sliding_window")) break;
       const nlohmann::json* first = config.find("max_window_layers");
       const bool none_below = first && *first == 0;
-      return {config.size("sliding_window", 4096), none_below ? 0 : config.size("max_window_layers", 28)};
+      return {said_window(config, 4096), none_below ? 0 : config.size("max_window_layers", 28)};
     }
   }
   return {0, layers};
+}
+
+/// The window of the layers that "layer_types" calls sliding. Where a flag switches a family's windows, it goes before
+/// the list, which newer files spell out in either case.
+int listed_window(const config_reader& config, window_rule rule) {
+  if (rule == window_rule::switched) return config.flag("use_sliding_window") ? said_window(config, 4096) : 0;
+  if (config.find("use_sliding_window") && !config.flag("use_sliding_window"))
+    config.refuse(config.said("use_sliding_window") +
+                  " contradicts \"layer_types\", which has sliding_attention; this family knows no such switch");
+  if (config.has("sliding_window") && !config.find("sliding_window"))
+    config.refuse("\"sliding_window\": null contradicts \"layer_types\", which has sliding_attention");
+  return config.size("sliding_window");
 }
 
 }  // namespace
@@ -48,7 +65,7 @@ std::vector<int> layer_windows(const config_reader& config, const family& kind, 
     for (const nlohmann::json& k : *kinds) {
       if (k != "full_attention" && k != "sliding_attention")
         config.refuse(config.said("layer_types") + ": only full_attention and sliding_attention are supported");
-      windows.push_back(k == "full_attention" ? 0 : config.size("sliding_window"));
+      windows.push_back(k == "full_attention" ? 0 : listed_window(config, kind.window));
     }
   } else {
     const ruled_window rule = by_rule(config, kind.window, layers);

@@ -9,7 +9,9 @@
 namespace mini_llama {
 
 /// By layer, the window within which it attends, as "layer_types" says or else the family's rule; 0 for all tokens.
-/// Nothing where no window is shorter than the context. Throws load_error for kinds of attention that are not known.
+/// Nothing where no window is shorter than the context. Where the family has a switch, windows count only while it is
+/// on; for the others, a list with windows beside keys that say there is none is refused. Throws load_error for that
+/// and for kinds of attention that are not known.
 std::vector<int> layer_windows(const config_reader& config, const family& kind, int layers, int max_position);
 
 /// By layer, whose cache it reads in a model that was trained to share: with "num_kv_shared_layers", the last n layers

@@ -33,4 +33,18 @@ inline bool same_kind(const model_config& c, kvsharer::layer_id reader, kvsharer
   return c.window(reader.value) == c.window(owner.value);
 }
 
+/// Throws errc::bad_map where a layer is to read keys or values of one that attends within another window.
+inline void require_same_kinds(const model_config& c, const kvsharer::share_plan& plan) {
+  const auto sees = [&](kvsharer::layer_id l) {
+    return c.window(l.value) == 0 ? std::string("all tokens") : std::to_string(c.window(l.value)) + " tokens";
+  };
+  for (kvsharer::layer_id l{0}; l.value < plan.layers(); ++l.value)
+    for (const kvsharer::layer_id owner : {plan.key_owner(l), plan.value_owner(l)})
+      if (!same_kind(c, l, owner))
+        throw kvsharer::error(kvsharer::errc::bad_map,
+                              "layer " + std::to_string(l.value) + " attends to " + sees(l) + " and is to read layer " +
+                                  std::to_string(owner.value) + ", which attends to " + sees(owner) +
+                                  "; use a map that pairs layers of one window, as a search makes it");
+}
+
 }  // namespace mini_llama

@@ -4,9 +4,6 @@
 
 namespace mini_llama {
 
-std::unique_ptr<gpu> open_gpu() {
-  throw kvsharer::error(kvsharer::errc::no_device,
-                        "this program was built without CUDA; build it where nvcc is, or choose --backend cpu");
-}
+std::unique_ptr<gpu> open_gpu() { throw built_without_cuda(); }
 
 }  // namespace mini_llama

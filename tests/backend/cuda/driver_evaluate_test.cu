@@ -206,6 +206,34 @@ TEST_CASE("biases and norms of heads count as they do on the host" * in_16_bits)
   CHECK(said.token_ids == mini_llama::generate(s, map_of(shared_owners), request).token_ids);
 }
 
+TEST_CASE("sequences that end while others go on, and sampled ones, say what they say on the host") {
+  // The tokens that the host says become ends of texts, so that sequences leave the batch one after the other, and in
+  // between several steps go on with the tokens that lie on the device.
+  model_config c = small();
+  c.eos = {};
+  const auto made = [&] { return session(tiny_llama::make(c, std::make_shared<tiny_llama::tensors>())); };
+  mini_llama::generation_request request{
+      .prompts = {{1, 5, 9, 13, 2}, {1, 7}, {1, 30, 31}, {1, 44, 3, 8}}, .max_new_tokens = 12, .stop_at_eos = false};
+  const session endless = made();
+  const auto card = mini_llama::open_gpu();
+  const mini_llama::generation whole = mini_llama::generate(endless, map_of(shared_owners), request);
+  CHECK(card->generate(endless, map_of(shared_owners), request).token_ids == whole.token_ids);
+  c.eos = {whole.token_ids[0][3], whole.token_ids[2][6]};
+  const session ends = made();
+  request.stop_at_eos = true;
+  const mini_llama::generation there = mini_llama::generate(ends, map_of(shared_owners), request);
+  std::size_t shortest = 12;
+  for (const auto& ids : there.token_ids) shortest = std::min(shortest, ids.size());
+  REQUIRE(shortest <= 4);
+  CHECK(card->generate(ends, map_of(shared_owners), request).token_ids == there.token_ids);
+  request.temperature = 0.8f;
+  request.top_p = 0.9f;
+  request.seed = 5;
+  const mini_llama::generation sampled = mini_llama::generate(ends, map_of(shared_owners), request);
+  CHECK(sampled.token_ids != there.token_ids);
+  CHECK(card->generate(ends, map_of(shared_owners), request).token_ids == sampled.token_ids);
+}
+
 TEST_CASE("more rows than logits are made of at once") {
   const tiny t;
   compare(t, shared_owners, {}, 1e-4, 0, 530, 45);

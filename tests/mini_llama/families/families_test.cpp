@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "evaluation.hpp"
 #include "families/own_map.hpp"
 #include "find_sharing.hpp"
 #include "forward.hpp"
@@ -147,4 +148,45 @@ TEST_CASE("layers that were trained to read others never come to store") {
       .prompts = {golden.ids}, .max_new_tokens = 4, .stop_at_eos = false, .project_readers = true};
   const generation g = generate(s, own_map(s.llama.config()), request);
   CHECK(g.token_ids.at(0) == std::vector<int>(golden.greedy.begin(), golden.greedy.begin() + 4));
+}
+
+TEST_CASE("a strategy that pairs layers of different windows is refused by name") {
+  session s(root + "qwen2");  // windows 0, 0, 6, 6
+  const auto follow = [&](const kvsharer::share_plan& plan) {
+    const scratch_directory d;
+    kvsharer::strategy made;
+    made.model = s.identity;
+    made.distances = kvsharer::distance_matrix(4);
+    made.report.plan = plan;
+    return s.follow(d.write("strategy.json", kvsharer::write_strategy(made)));
+  };
+  const auto map_of = [](std::vector<int> owners) { return share_map::from_owners(owners).value(); };
+  CHECK(follow(map_of({0, 0, 2, 2})) == map_of({0, 0, 2, 2}));
+  CHECK_THROWS_WITH_AS(follow(map_of({0, 1, 1, 3})),
+                       doctest::Contains("layer 2 attends to 6 tokens and is to read layer 1, which attends to all"),
+                       kvsharer::error);
+  // Halves of layers count, too.
+  CHECK_THROWS_WITH_AS(follow({map_of({0, 1, 2, 3}), map_of({0, 1, 2, 0})}),
+                       doctest::Contains("layer 3 attends to 6 tokens and is to read layer 0"), kvsharer::error);
+}
+
+TEST_CASE("a model with a map of its own and no strategy is not compared with itself") {
+  const session s(root + "own_map");
+  std::vector<int> ids = expected("own_map").ids;
+  const share_map own = own_map(s.llama.config());
+  const evaluation alone = evaluate(s, own, ids, 8);
+  CHECK(alone.kl == 0);
+  CHECK(alone.perplexity == alone.full_perplexity);
+  full_reference full(s, ids, 8);
+  int passes = 0;
+  const evaluation held = full.compare(own, [&](std::size_t, std::size_t) { ++passes; });
+  CHECK(passes == 0);
+  CHECK(held.perplexity == full.full().perplexity);
+  CHECK(held.kl == 0);
+  // What it is compared with is the model as it was trained.
+  const share_map more = own.with({{1}, {0}}).value();
+  const evaluation other = full.compare(more, [&](std::size_t, std::size_t) { ++passes; });
+  CHECK(passes > 0);
+  CHECK(other.kl > 0);
+  CHECK(other.full_perplexity == doctest::Approx(alone.perplexity).epsilon(1e-9));
 }
