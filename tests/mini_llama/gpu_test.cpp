@@ -138,7 +138,9 @@ TEST_CASE("a GPU is kept for models that it runs, and given back or refused, nam
   windowed.windows.assign(static_cast<std::size_t>(plain.layers), 4);
   for (int l = 0; l < plain.layers; ++l) sharing.kv_owners.push_back(l / 2 * 2);
   const std::pair<model_config, std::string> refused[] = {{windowed, "sliding windows"}, {sharing, "a layer map"}};
-  for (const auto& [config, what] : refused) {
+  for (const auto& each : refused) {
+    const model_config& config = each.first;
+    const std::string& what = each.second;
     CAPTURE(what);
     CHECK_FALSE(kept("auto", config));
     std::string text = "(nothing was refused)";

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "kvsharer/kvsharer.hpp"
@@ -95,10 +96,9 @@ struct asked {
 };
 
 TEST_CASE("rows see the last tokens of the window up to their own") {
-  struct {
-    index_t first, rows;
-  } const chunks[] = {{0, 1}, {0, 9}, {7, 1}, {5, 6}, {40, 3}};
-  for (const auto& [first, rows] : chunks) {
+  const std::pair<index_t, index_t> chunks[] = {{0, 1}, {0, 9}, {7, 1}, {5, 6}, {40, 3}};
+  for (const auto& chunk : chunks) {
+    const index_t first = chunk.first, rows = chunk.second;
     const asked a(first, rows);
     // None; one token; shorter than what came before; within the chunk; as long as all; longer.
     for (const index_t window : {index_t{0}, index_t{1}, index_t{3}, index_t{6}, index_t{8}, first + 1, first + rows,
