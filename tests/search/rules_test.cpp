@@ -107,17 +107,49 @@ std::vector<share_map> all_maps(int readers) {
   return found;
 }
 
+void check_map_of_layers(const share_map& m) {
+  CHECK(m.layers() == layers);
+  CHECK(share_map::from_owners(m.owners()).value() == m);
+  for (layer_id l{0}; l.value < layers; ++l.value) {
+    CHECK(m.owner(l) <= l);
+    CHECK(m.owns(m.owner(l)));
+  }
+}
+
 void check_valid(const search_report& r, int share) {
-  CHECK(r.map().layers() == layers);
+  check_map_of_layers(r.map());
   CHECK(r.accepted() <= share);
   CHECK((r.status == search_status::complete) == (r.accepted() == share));
-  CHECK(share_map::from_owners(r.map().owners()).value() == r.map());
-  for (layer_id l{0}; l.value < layers; ++l.value) {
-    CHECK(r.map().owner(l) <= l);
-    CHECK(r.map().owns(r.map().owner(l)));
-  }
   CHECK(std::count_if(r.candidates.begin(), r.candidates.end(),
                       [](const candidate& c) { return c.outcome == verdict::accepted; }) == r.accepted());
+}
+
+void check_valid_plan(const search_report& r, int share) {
+  check_map_of_layers(r.plan.keys());
+  check_map_of_layers(r.plan.values());
+  CHECK(r.plan.shared_planes() <= 2 * share);
+  CHECK((r.status == search_status::complete) == (r.plan.shared_planes() == 2 * share));
+  int planes = 0;
+  for (const candidate& c : r.candidates)
+    if (c.outcome == verdict::accepted) planes += c.part == kv_part::both ? 2 : 1;
+  CHECK(planes == r.plan.shared_planes());
+}
+
+/// Runs find_best_share_plan in every way there is; the probe is of maps, and judges a plan by both of its own.
+template <class Probe, class F>
+void each_plan_rule(const Probe& probe, int share, double threshold, F&& f) {
+  const auto both = [&](const share_plan& p) { return (probe(p.keys()) + probe(p.values())) / 2; };
+  for (int beam : {1, 4})
+    for (bool lazy : {true, false})
+      for (bool suffix : {false, true})
+        for (kv_part halves : {kv_part::both, kv_part::keys, kv_part::values})
+          f(find_best_share_plan(layers, both,
+                                 {.share = share,
+                                  .threshold = threshold,
+                                  .beam = beam,
+                                  .lazy = lazy,
+                                  .suffix_only = suffix,
+                                  .halves = halves}));
 }
 
 /// Runs every rule there is and hands its name and report on.
@@ -211,6 +243,15 @@ TEST_CASE("every rule returns valid maps under random matrices, with every count
         CAPTURE(name);
         check_valid(r, share);
         CHECK(r.map() == share_map::identity(layers));
+      });
+      const auto valid_plan = [&](const search_report& r) { check_valid_plan(r, share); };
+      each_plan_rule(model, share, 0.9, valid_plan);
+      each_plan_rule(model, share, -2, valid_plan);
+      each_plan_rule(failing, share, -2, valid_plan);
+      each_plan_rule(constant, share, 0.5, valid_plan);
+      each_plan_rule(constant, share, 0.75, [&](const search_report& r) {
+        check_valid_plan(r, share);
+        CHECK(r.plan == share_plan(share_map::identity(layers)));
       });
     }
   }

@@ -148,6 +148,7 @@ class best_first_search {
       } else {
         next.push_back({std::move(m.plan), m.score, m.from->known, m.from->path});
         next.back().path.push_back(m.candidate);
+        forget_other_half(next.back(), m);
       }
     }
     levels_[level] = std::move(next);
@@ -197,6 +198,15 @@ class best_first_search {
       options_.progress({report_.candidates.back(), report_.candidates.size(), at_most_, from.plan.shared_planes() / 2,
                          options_.share});
     return tried.outcome == verdict::outscored;
+  }
+
+  /// Guesses suppose that gains shrink. Once one half of a reader is shared, its other half may cost next to nothing
+  /// more: what that cost alone tells nothing any longer.
+  void forget_other_half(state& s, const move& m) {
+    if (m.part == kv_part::both) return;
+    const kv_part other = m.part == kv_part::keys ? kv_part::values : kv_part::keys;
+    for (layer_id owner{0}; owner < m.pair.reader; ++owner.value)
+      s.known[index(other, {m.pair.reader, owner})] = unknown;
   }
 
   void keep(move m) {
