@@ -360,7 +360,7 @@ perplexity).
         pairs = [(t.one(order="best", share=s), t.one(order="best:apart", share=s)) for s in t.shares()]
         pairs = [(a, b) for a, b in pairs if a and b]
         better = sum(b["perplexity"] < a["perplexity"] for a, b in pairs)
-        same = [f"{b['share']}" for a, b in pairs if b["layer_map"] == a["layer_map"]]
+        same = [f"{b['share']}" for a, b in pairs if b.get("layer_map") == a["layer_map"]]
         found = (f"At {listed(same)} of {n} layers, the plan that was found is the best map itself: no plan of halves "
                  "that was tried scores higher. " if same else "")
         limits = ("This is what a greedy search found that keeps one plan of each size and leaves out moves by guesses; it "
