@@ -11,10 +11,12 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import pictures  # noqa: E402
-from sweep_figures import (ORDERS, Sweep, above, compared, explained, listed, map_text, mean, percent,  # noqa: E402
-                           perplexity, signed, spearman, table, take, wrapped)
+from sweep_figures import (ORDERS, Sweep, above, alignments, compared, explained, listed, map_text, mean,  # noqa: E402
+                           percent, perplexity, signed, spearman, table, take, wrapped)
 
-DOCS = pathlib.Path(__file__).resolve().parent.parent.parent / "docs"
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+DOCS = ROOT / "docs"
+CALIBRATION = ROOT / "examples" / "mini_llama" / "calibration"
 NAMES = {
     "dissimilar": "dissimilar first (the paper)",
     "similar": "similar first",
@@ -28,7 +30,22 @@ NAMES = {
     "best:keys": "keys alone",
     "best:values": "values alone",
 }
+MINUS = "\N{MINUS SIGN}"
+ALIGNED = {
+    "none": "not aligned",
+    "full": "full",
+    "shared": "shared",
+    "full-valid-30": "full, 30 samples of WikiText-2 valid",
+    "shared-valid-30": "shared, 30 of these",
+    "full-valid-400": "full, 400 of these",
+    "shared-valid-400": "shared, 400 of these",
+}
 SHORT = {"dissimilar": "dissimilar (paper)", "best-suffix": "best-suffix", "random": "random, mean"}
+
+
+def objective_of(m):
+    """What the score of a map is: its rule says so."""
+    return "kl" if m["order"].endswith(":kl") else "cosine"
 
 
 class Page:
@@ -43,6 +60,7 @@ class Page:
         self.metrics, self.thresholds, self.sizes = Sweep("metrics"), Sweep("thresholds"), Sweep("sizes")
         self.lengths = {n: Sweep(f"length-{n}") for n in (16, 32, 120)}
         self.passages = {n: Sweep(f"passages-{n}") for n in range(1, 6)}
+        self.on_cpu = Sweep("rules-cpu")
         self.files = {}
         self.quarter = self.rules.layers // 4
 
@@ -207,7 +225,7 @@ a cache, more than whose cache is read. A ranking of pairs by distance sees both
         rho = {name: lines["cosine"]["spearman"][name] for name in names}
         strongest = max(rho, key=lambda n: abs(rho[n]))
         default = rho["mean-row-norm"]
-        meaning = ("the more different two caches are, the LESS harm sharing does: the paper's supposition".replace("LESS", "less")
+        meaning = ("the more different two caches are, the less harm sharing does: the paper's supposition"
                    if rho[strongest] > 0 else "the more different two caches are, the more harm sharing does")
         best = min(t.maps, key=lambda m: m["perplexity"])
         weak = [n for n in names if abs(rho[n]) < 0.2]
@@ -303,15 +321,17 @@ WikiText-2 valid. Maps of {self.quarter} of {self.rules.layers}, perplexity on W
         for order in ("best", "best-suffix"):
             for kind in (order, f"{order}:kl"):
                 m = r.one(order=kind, share=q)
-                rows.append([NAMES[kind], f"{m['perplexity']:.2f}", f"{m['kl']:.3f}", percent(m["top1_agreement"])])
-        a, b = (r.one(order=o, share=q)["perplexity"] for o in ("best", "best:kl"))
-        all_maps = [m for m in r.maps if m["score"] > 0 and m["share"] == q]
+                if m:
+                    rows.append([NAMES[kind], f"{m['perplexity']:.2f}", f"{m['kl']:.3f}", percent(m["top1_agreement"])])
+        a, b = (r.one(order=o, share=q) for o in ("best", "best:kl"))
+        searches = (f" The best-first search by KL is {compared(b['perplexity'], a['perplexity'])} the one by cosine "
+                    f"({b['perplexity']:.2f} against {a['perplexity']:.2f})." if a and b else "")
+        all_maps = [m for m in r.select(share=q) if objective_of(m) == "cosine"]
         within = spearman([m["score"] for m in all_maps], [-m["perplexity"] for m in all_maps])
         return f"""## Cosine or KL as the score?
 
 The paper tests the cosine of the final hidden states, after the last norm. Over all single moves, it and minus the KL
-divergence of the predictions rank alike with a correlation of {signed(rho)}. The best-first search by KL is
-{compared(b, a)} the one by cosine ({b:.2f} against {a:.2f}). Among the {len(all_maps)} maps of {q} layers that were found by
+divergence of the predictions rank alike with a correlation of {signed(rho)}.{searches} Among the {len(all_maps)} maps of {q} layers that were found by
 cosine, the score ranks perplexity with a correlation of {signed(within)} (+1: a higher score always means a lower
 perplexity).
 
@@ -322,6 +342,7 @@ perplexity).
         if not Sweep.is_there("apart"):
             return ""
         t, n = Sweep("apart"), self.rules.layers
+        # A plan of one map has no key_map of its own.
         orders = [o for o in ("best", "best:apart", "best:keys", "best:values") if t.select(order=o)]
 
         def cell(order, share):
@@ -339,6 +360,11 @@ perplexity).
         pairs = [(t.one(order="best", share=s), t.one(order="best:apart", share=s)) for s in t.shares()]
         pairs = [(a, b) for a, b in pairs if a and b]
         better = sum(b["perplexity"] < a["perplexity"] for a, b in pairs)
+        same = [f"{b['share']}" for a, b in pairs if b.get("layer_map") == a["layer_map"]]
+        found = (f"At {listed(same)} of {n} layers, the plan that was found is the best map itself: no plan of halves "
+                 "that was tried scores higher. " if same else "")
+        limits = ("This is what a greedy search found that keeps one plan of each size and leaves out moves by guesses; it "
+                  "does not prove that there is no better plan.")
         halves = [(t.one(order="best:keys", share=s), t.one(order="best:values", share=s)) for s in t.shares()]
         halves = [(a, b) for a, b in halves if a and b and a["layers_shared"] == b["layers_shared"]]
         cheaper = sum(a["perplexity"] < b["perplexity"] for a, b in halves)
@@ -347,11 +373,196 @@ perplexity).
 
 A layer may read another's keys alone, or its values alone, for half the bytes. At equal bytes the best plan of this kind has
 less perplexity than the best map at {better} of {len(pairs)} sizes; it shares {listed(planes)}.{alone}
+{found}{limits}
 
 {table(["shared", *[f"{s} of {n} ({100 * s / n:g} %)" for s in t.shares()]], rows)}
 
 Perplexity on WikiText-2 by the size of one map that frees as many bytes; full model {t.full['perplexity']:.2f}.
 
+"""
+
+    def optimised(self):
+        """Best first against the others on the score that it goes by."""
+        r, n = self.rules, self.rules.layers
+        shares = r.shares()
+        orders = [o for o in r.orders() if objective_of({"order": o}) == "cosine"]
+        if "best" not in orders:
+            return ""
+        rows = [[NAMES[o], *[" to ".join(dict.fromkeys(f"{pick(m['score'] for m in r.select(order=o, share=s)):.4f}"
+                                                       for pick in (min, max))) if r.select(order=o, share=s) else "–"
+                             for s in shares]] for o in orders]
+
+        def wins(order, others):
+            pairs = [(r.one(order=order, share=s), m) for o in others for s in shares for m in r.select(order=o, share=s)]
+            pairs = [(a, b) for a, b in pairs if a and a["layers_shared"] == b["layers_shared"]]
+            return f"{sum(a['score'] >= b['score'] for a, b in pairs)} of {len(pairs)}"
+
+        ppl = [s for s in shares if r.one(order="best", share=s) and any(
+            m["perplexity"] < r.one(order="best", share=s)["perplexity"] for m in r.select(share=s))]
+        but = (f" A higher score is not always a lower perplexity: at {listed([str(s) for s in ppl])} of {n} another rule's map "
+               "has a lower one." if ppl else "")
+        return f"""### On the score itself
+
+Best first optimises the similarity of the output on the calibration. Its map scores as high as the map of each other rule
+of the same size, or higher, in {wins("best", [o for o in orders if o != "best"])} comparisons over all sizes and seeds; best
+at the top does against suffix first in {wins("best-suffix", ["suffix"])}.{but}
+
+{table(["rule", *[f"{s} of {n}" for s in shares]], rows)}
+"""
+
+    def work(self):
+        r, n = self.rules, self.rules.layers
+        shares = r.shares()
+
+        def cell(order, share):
+            maps = r.select(order=order, share=share)
+            if not maps:
+                return "–"
+            done, plain = (mean(maps, key) for key in ("layer_evaluations", "layer_evaluations_without_resume"))
+            return f"{done:,.0f} / {plain:,.0f}"
+
+        rows = [[NAMES[o] + (", mean" if o == "random" else ""), *[cell(o, s) for s in shares]] for o in r.orders()]
+        said = ""
+        asked = 3 * n // 8
+        best = r.one(order="best", share=asked)
+        if best:
+            pairs = n * (n - 1) // 2
+            every = sum((n - i) * (n - i - 1) // 2 for i in range(asked))
+            forwards = best["layer_evaluations"] / n
+            said = (f" Best of all moves at {asked} of {n} costs as much as {forwards:.0f} forwards of all layers: "
+                    f"{percent(forwards / (asked * pairs))} of the plain {asked} x {pairs} = {asked * pairs:,}, and "
+                    f"{percent(forwards / every)} of the {every:,} legal moves that these steps have. It scored "
+                    f"{best['candidates_tried']} maps; resuming saves {percent(1 - best['layer_evaluations'] / best['layer_evaluations_without_resume'], 0)}"
+                    f" of their layers, and guessing leaves out the other moves.")
+        return f"""## What does a search cost?
+
+Layers that a whole search ran over all samples, with resuming at the first changed layer / without it.{said}
+
+{table(["rule", *[f"{s} of {n}" for s in shares]], rows)}
+
+{self.seconds()}
+"""
+
+    def seconds(self):
+        """How long the sweep of the rules that a sweep has by default took."""
+        def brief(x):
+            return f"{x:.0f}" if x >= 10 else f"{x:.1f}" if x >= 1 else f"{x:.1g}"
+
+        said = []
+        for sweep in (self.on_cpu, self.rules):
+            maps = [m for m in sweep.maps if m["order"] in ("dissimilar", "similar", "suffix", "random")]
+            rules = len({(m["order"], m["seed"]) for m in maps})
+            sizes = len({m["share"] for m in maps})
+            parts = {"search": 0.0, "evaluation": 0.0, "speed": 0.0}
+            for m in [sweep.full, *maps]:
+                for part in parts:
+                    parts[part] += m["seconds"][part]
+            calibration = max(m["seconds"]["calibration"] for m in maps)  # once for all of them
+            total = calibration + sum(parts.values())
+            at_all = [m for m in sweep.moves if m["objective"] == "cosine"]
+            moves = sum(m["seconds"]["search"] for m in at_all)
+            said.append(
+                f"On {sweep.origin['device'].replace('CPU', 'the CPU')} the sweep of {sizes} sizes x {rules} rules took "
+                f"{total:.0f} seconds with {sweep.origin['tokens']:,} tokens evaluated for each map: {brief(calibration)} of "
+                f"calibration, {brief(parts['search'])} of searches, {brief(parts['evaluation'])} of evaluation, "
+                f"{brief(parts['speed'])} of measuring speed, the full model's included; scoring all single moves took another "
+                f"{brief(moves)}.")
+        return " ".join(said) + (" Loading the model and tokenising the text are not in these sums.")
+
+    def prefill(self):
+        r, n = self.rules, self.rules.layers
+        orders = [o for o in ("suffix", "best-suffix", "dissimilar") if r.select(order=o)]
+        prompt = r.origin["prompt_tokens"]
+
+        def milliseconds(m):
+            return 1000 * prompt / m["prefill_tokens_per_second"]
+
+        full = milliseconds(r.full)
+        series, rows = [], [["full model", f"0 of {n}", f"{full:.2f}", "–", f"{r.full['perplexity']:.2f}"]]
+        for order in orders:
+            line = [(0, r.full["perplexity"])]
+            for m in sorted(r.select(order=order), key=lambda m: m["share"]):
+                saved = 1 - milliseconds(m) / full
+                line.append((100 * saved, m["perplexity"]))
+                rows.append([NAMES[order], f"{m['layers_shared']} of {n}", f"{milliseconds(m):.2f}", percent(saved),
+                             f"{m['perplexity']:.2f}"])
+            series.append((SHORT.get(order, order), ORDERS.index(order), line, []))
+        svg = pictures.curves("Quality against prefill time", f"prefill time saved, % of the full model's {full:.2f} ms",
+                              "perplexity, log scale", series, log=True)
+        pairs = [(r.one(order="best-suffix", share=s), r.one(order="suffix", share=s)) for s in r.shares()]
+        pairs = [(a, b) for a, b in pairs if a and b]
+        better = sum(a["perplexity"] < b["perplexity"] for a, b in pairs)
+        return f"""## Quality against prefill time
+
+Where the readers are the last layers, a prompt passes them with its last position alone, so prefill takes less time. This is
+what the suffix rules buy with their perplexity: choosing the owners by score (best at the top) keeps more quality than suffix
+first at {better} of {len(pairs)} sizes. The paper's rule saves time as far as its readers happen to be on top.
+
+{self.picture("quality-prefill", "Perplexity against prefill time saved; the numbers are in the table", svg)}
+
+{table(["map", "shared", "prefill, ms", "saved", "perplexity"], rows)}
+
+A prompt of {prompt} tokens on {r.origin['device']}; perplexity on WikiText-2.
+"""
+
+    def of_the_paper(self):
+        passages = sum(1 for line in (CALIBRATION / "encyclopaedia.txt").read_text().splitlines() if line.strip())
+        most = max(m["samples"] for m in self.sizes.maps)
+        rows = [
+            ["Figure 5: perplexity by share", "[Quality against size](#quality-against-size)",
+             "its curves with H2O and PyramidInfer, which need those policies"],
+            ["Figure 6: dissimilar against similar first", "[Quality against size](#quality-against-size)", "–"],
+            ["Table 3: another calibration text", "[Does the calibration matter?](#does-the-calibration-matter)",
+             "scores of tasks; BookCorpus, in whose place stand other passages of WikiText-2"],
+            ["Table 4: random sharing", "[Quality against size](#quality-against-size)", "scores of tasks"],
+            ["Table 8: number of samples", "[Does the calibration matter?](#does-the-calibration-matter)",
+             f"50 samples: the shipped text has {passages} passages, one a sample, so {most} is the most tried"],
+        ]
+        return "## What answers which figure of the paper\n\n" + table(["in the paper", "here", "absent"], rows, 3) + "\n"
+
+    def alignment(self):
+        lines = alignments()
+        head = "## Alignment\n\n"
+        if not lines:
+            return head + ("Not measured yet on this text: `bench/results/run_alignments` writes `alignments.jsonl`, from "
+                           "which this section is made.\n")
+        kinds = [k for k in ALIGNED if any(m["alignment"] == k for m in lines)]
+        maps = list(dict.fromkeys((m["order"], m["share"]) for m in lines))
+        n = len(lines[0]["layer_map"])
+        full = lines[0]["full_perplexity"]
+        of = {(m["order"], m["share"], m["alignment"]): m["perplexity"] for m in lines}
+        rows = []
+        for order, share in maps:
+            row = [f"{NAMES[order]}, {share} of {n}"]
+            row += [f"{of[order, share, k]:.2f}" if (order, share, k) in of else "–" for k in kinds]
+            rows.append(row)
+        said = []
+        for k in kinds:
+            pairs = [(of[m + ("none",)], of[m + (k,)]) for m in maps if m + ("none",) in of and m + (k,) in of]
+            if k == "none" or not pairs:
+                continue
+            back = [(a - b) / (a - full) for a, b in pairs if a > full]
+            share = " to ".join(percent(x, 0).replace("-", MINUS) for x in (min(back), max(back))) if back else "nothing"
+            said.append(f"{ALIGNED[k]}: better in {sum(b < a for a, b in pairs)} of {len(pairs)} maps, and gives back {share} "
+                        "of what sharing lost")
+        aligned = [(p, m, k) for (*m, k), p in of.items() if k != "none" and m[0] != "best"]
+        best = [(share, of["best", share, "none"]) for o, share in maps if o == "best" and ("best", share, "none") in of]
+        compare = []
+        for share, ppl in best:
+            others = [p for p, m, _ in aligned if m[1] == share]
+            if others:
+                compare.append(f"{share} of {n}: {ppl:.2f} against {min(others):.2f}")
+        better = (f" The best map without any alignment against the best of the other rules' maps with one: "
+                  f"{'; '.join(compare)}." if compare else "")
+        return head + f"""An [alignment](reference/alignment.md) folds into a reader's weights what brings the keys and values that it reads nearer
+to its own, and costs nothing at run time. By what it is fitted on: {'; '.join(said)}.{better}
+
+{table(["map", *[ALIGNED[k] for k in kinds]], rows)}
+
+Perplexity over {lines[0]['tokens']:,} tokens of WikiText-2 test in windows of {lines[0]['window']}, on
+{lines[0]['device']} in {lines[0]['dtype']}; full model {full:.2f}. "Full" is fitted to what readers make in the model without
+sharing, "shared" layer by layer to what they make in the model that shares. Maps are found on 30 samples of the shipped text
+and stay the same in a row.
 """
 
     def cost(self):
@@ -435,19 +646,26 @@ calibrated on the passages for WikiText-2, and on WikiText-2 valid for the passa
 {o['dtype']} by {o['program'].split(' (')[0]}. "Best of all moves" tries every pair at every step, "best at the top" those that keep the
 readers above all owners; the other rules follow a ranking and accept what keeps the output's similarity above 0.5.
 
+{self.of_the_paper()}
 {self.quality()}
+{self.optimised()}
+{self.prefill()}
 {self.ranking()}
 {self.metric()}
 {self.threshold()}
 {self.calibration()}
 {self.objective()}
-{self.apart()}{self.cost()}
+{self.apart()}{self.alignment()}
+{self.work()}
+{self.cost()}
 ## Make them again
 
 The sweeps, all of which go on where they were stopped; with a GPU, add `--backend cuda --tokens 102400`:
 
 ```console
 $ bench/results/run_sweeps build/examples/mini_llama/mini_llama ~/wikitext-2 sweeps --tokens {o['tokens']}
+$ bench/results/run_alignments build/examples/mini_llama/mini_llama ~/wikitext-2 alignments --tokens {o['tokens']}
+$ cp alignments/alignments.jsonl bench/results/sweeps/
 $ python3 bench/results/make_results.py
 ```
 

@@ -7,8 +7,8 @@ import statistics
 import textwrap
 
 SWEEPS = pathlib.Path(__file__).resolve().parent / "sweeps"
-ORDERS = ["dissimilar", "similar", "suffix", "random", "best-suffix", "best", "best:kl", "best-suffix:kl", "best:apart", "best:keys",
-          "best:values"]
+ORDERS = ["dissimilar", "similar", "suffix", "random", "best-suffix", "best", "best:kl", "best-suffix:kl", "best:apart",
+          "best:keys", "best:values"]
 
 
 def take(folder):
@@ -65,6 +65,12 @@ class Sweep:
 
     def orders(self):
         return [o for o in ORDERS if self.select(order=o)]
+
+
+def alignments():
+    """The lines of run_alignments; none where it has not been run."""
+    file = SWEEPS / "alignments.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
 def ranks(values):

@@ -34,10 +34,11 @@ struct alignment_outcome {
   double seconds = 0;
 };
 
-/// Fits the alignment of every reader of `map` in one pass over the samples. Only second moments of keys and values are
-/// kept of them, 4 * kv_heads * head_dim^2 doubles a reader. Throws usage_error for other activations, and what
-/// kvsharer::cpu::fit_alignment throws; when `cancelled` answers yes, the readers fitted so far are returned: fewer
-/// than the map's.
+/// Fits the alignment of every reader of `map` in one pass over the samples. On the full model's activations they run a
+/// few at a time, and only second moments of keys and values are kept of them, 4 * kv_heads * head_dim^2 doubles a
+/// reader. On the shared model's all run together, layer by layer, so that hidden states, keys and values of all of
+/// them are held until the last layer. Throws usage_error for other activations, and what kvsharer::cpu::fit_alignment
+/// throws; when `cancelled` answers yes, the readers fitted so far are returned: fewer than the map's.
 alignment_outcome fit_alignment(const model& m, const token_batch& samples, const kvsharer::share_map& map,
                                 const alignment_request& request);
 

@@ -233,8 +233,8 @@ TEST_CASE("every picture has a name, words and a table behind it") {
     CHECK(behind[0]->children.front()->is("summary"));
     CHECK(markup::all(*behind[0], "table").size() == 1);
   }
-  // In each of two settings: 3 of quality, 1 of scores, 2 of speed, 1 of distances, 3 of acceptance, 10 maps.
-  CHECK(pictures == 2 * (3 + 1 + 2 + 1 + 3 + 10));
+  // In each of two settings: 3 of quality, 1 of scores, 3 of speed, 1 of distances, 3 of acceptance, 10 maps.
+  CHECK(pictures == 2 * (3 + 1 + 3 + 1 + 3 + 10));
   CHECK(markup::all(*root, [](const element& e) { return e.is("svg") && !e.is("svg", "key"); }).size() == pictures);
   for (const element* t : markup::all(*root, "table")) CHECK(markup::all(*t, "caption").size() == 1);
 }
@@ -282,6 +282,22 @@ TEST_CASE("curves have a point for each map, and a band where there are seeds") 
   // Random, two shared: the one that reached one layer alone counts where it was wanted.
   const std::vector<double> table = numbers(*markup::all(by_id(*root, "quality"), "table").front());
   CHECK(table.size() == 11 * 4);
+}
+
+TEST_CASE("quality stands against the time of prefill, with the numbers behind it") {
+  const auto root = markup::read(sweep().page());
+  const auto figures = markup::all(by_id(*root, "speed"), "figure");
+  REQUIRE(figures.size() == 3);
+  const auto charts = markup::all(*figures[2], "svg", "chart");
+  REQUIRE(charts.size() == 1);
+  CHECK(markup::all(*charts[0], "path", "mark").size() == 10 + 1);
+  CHECK(markup::all(*charts[0], "polygon", "band").empty());  // seeds have times of their own
+  CHECK(charts[0]->text.find("dissimilar, 1 of 6: perplexity 30.12") != std::string::npos);
+  const std::vector<double> table = numbers(*markup::all(*figures[2], "table").front());
+  REQUIRE(table.size() == 11 * 2);
+  CHECK(table[0] == doctest::Approx(1e6 / (1234.5 + layers)));  // the full model
+  CHECK(table[1] == 20);
+  CHECK(table[2] == doctest::Approx(1e6 / (1234.5 + layers - 1)));
 }
 
 TEST_CASE("acceptance is counted by rank") {

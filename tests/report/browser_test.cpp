@@ -218,9 +218,9 @@ TEST_CASE("on a desk, in light") {
       for (std::size_t c = 0; c < r; ++c) wanted.push_back(rows[r][c]);
     CHECK(seen.at("distances").at(m) == json(wanted));
   }
-  // In each of two settings 3 + 1 + 2 + 1 pictures of curves and distances, 4 of acceptance, 24 maps; single moves once
+  // In each of two settings 3 + 1 + 3 + 1 pictures of curves and distances, 4 of acceptance, 24 maps; single moves once
   // by each of five metrics.
-  CHECK(seen.at("pictures").size() == 2 * (7 + 4 + 24) + 5);
+  CHECK(seen.at("pictures").size() == 2 * (8 + 4 + 24) + 5);
   CHECK(seen.at("marks") > 0);
 }
 

@@ -43,6 +43,13 @@ inline const column layer_runs_whole{"#without resuming", [](const result& r) {
 inline const column prefill{"#prefill, tokens/s", [](const result& r) {
                               return data(r.prefill_tokens_per_second, rounded(r.prefill_tokens_per_second));
                             }};
+/// Seconds a token of a prompt takes.
+inline double prefill_time(const result& r) { return 1 / r.prefill_tokens_per_second; }
+
+inline const column prefill_microseconds{"#prefill, µs a token", [](const result& r) {
+                                           const double us = 1e6 * prefill_time(r);
+                                           return data(us, fixed_or_short(us, 2));
+                                         }};
 inline const column decode{"#decode, tokens/s", [](const result& r) {
                              return data(r.decode_tokens_per_second, rounded(r.decode_tokens_per_second));
                            }};

@@ -128,7 +128,8 @@ std::string speed_section(const sweep_results& all) {
   return element("p", {},
                  "The best of up to five runs of one sequence; what else the machine did meanwhile shows as noise. A "
                  "reader reads as many bytes as an owner, so decode gains little; prefill gains where the readers are "
-                 "the last layers, which then see the last position only.") +
+                 "the last layers, which then see the last position only. What that time costs in quality shows in the "
+                 "third picture, from the full model on the left.") +
          grid(all, {{"Prefill speed",
                      "higher is better",
                      bytes_axis(all),
@@ -144,7 +145,16 @@ std::string speed_section(const sweep_results& all) {
                      kv_bytes,
                      [](const result& r) { return r.decode_tokens_per_second; },
                      [](double y) { return rounded(y) + " tokens/s"; },
-                     behind}});
+                     behind},
+                    {"Perplexity against prefill time",
+                     "lower is better",
+                     {.label = "prefill, µs a token", .falling = true},
+                     {.label = "perplexity, log scale", .log = true},
+                     [](const result& r) { return 1e6 * columns::prefill_time(r); },
+                     [](const result& r) { return r.perplexity; },
+                     [](double y) { return "perplexity " + fixed_or_short(y, 2); },
+                     {columns::prefill_microseconds, columns::perplexity},
+                     true}});
 }
 
 std::string results_section(const sweep_results& all) {
