@@ -48,6 +48,8 @@ struct prefix_counters {
   std::uint64_t hits = 0;          ///< those that found a page or more
   std::uint64_t tokens_asked = 0;  ///< lengths of all texts that were looked up
   std::uint64_t tokens_hit = 0;    ///< of which need no prefill
+  std::uint64_t pages_asked = 0;   ///< whole pages of all texts that were looked up
+  std::uint64_t pages_hit = 0;     ///< of which are known, so that the cache may share them
   friend constexpr bool operator==(const prefix_counters&, const prefix_counters&) = default;
 };
 
@@ -90,6 +92,8 @@ class prefix_index {
     counters_.hits += reached != nullptr;
     counters_.tokens_asked += tokens.size();
     counters_.tokens_hit += static_cast<std::uint64_t>(hit.tokens);
+    counters_.pages_asked += tokens.size() / page();
+    counters_.pages_hit += static_cast<std::uint64_t>(hit.tokens / page_);
     return hit;
   }
 
@@ -106,6 +110,7 @@ class prefix_index {
                                           std::to_string(tokens.size()) + " tokens; truncate it here too");
     if (whole == 0) return;
     path& pages = found != paths_.end() ? found->second : paths_[id.value];
+    const entry_without_pages unwanted{paths_, pages, id};
     pages.reserve(whole);  // what follows can then fail between pages only
     while (pages.size() < whole) {
       node* const parent = pages.empty() ? nullptr : pages.back().page;
@@ -170,6 +175,16 @@ class prefix_index {
     std::size_t at;  // holders[at] is the sequence
   };
   using path = std::vector<place>;
+
+  /// Takes a sequence out again at its end if no page of it became known, because memory or the hash failed.
+  struct entry_without_pages {
+    std::unordered_map<int, path>& paths;
+    const path& pages;
+    sequence_id id;
+    ~entry_without_pages() {
+      if (pages.empty()) paths.erase(id.value);
+    }
+  };
 
   std::size_t page() const noexcept { return static_cast<std::size_t>(page_); }
 
