@@ -41,3 +41,30 @@ TEST_CASE("a pool of no pages refuses") {
   page_pool<> pool(0);
   CHECK_REFUSED(pages_exhausted, pool.acquire());
 }
+
+TEST_CASE("a pool that was moved from counts nothing and refuses") {
+  const auto counts_nothing = [](page_pool<>& pool) {
+    CHECK(pool.pages() == 0);
+    CHECK(pool.free_pages() == 0);
+    CHECK(pool.shared_pages() == 0);
+    CHECK(pool.peak_pages() == 0);
+    CHECK_REFUSED(pages_exhausted, pool.acquire());
+  };
+  const auto counts_three = [](const page_pool<>& pool) {
+    CHECK(pool.pages() == 3);
+    CHECK(pool.free_pages() == 1);
+    CHECK(pool.shared_pages() == 1);
+    CHECK(pool.peak_pages() == 2);
+    CHECK(pool.references(0) == 2);
+  };
+  page_pool<> first(3);
+  first.share(first.acquire());
+  CHECK(first.acquire() == 1);
+  page_pool<> second(std::move(first));
+  counts_nothing(first);
+  counts_three(second);
+  page_pool<> third(5);
+  third = std::move(second);
+  counts_nothing(second);
+  counts_three(third);
+}

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "kvsharer/core/error.hpp"
@@ -23,6 +25,31 @@ class page_pool {
   explicit page_pool(index_t pages, const Allocator& allocator = {})
       : free_(static_cast<std::size_t>(pages), allocator), references_(static_cast<std::size_t>(pages), allocator) {
     reset();
+  }
+
+  /// The other holds and counts no pages afterwards.
+  page_pool(page_pool&& other) noexcept
+      : free_(std::move(other.free_)),
+        references_(std::move(other.references_)),
+        free_count_(std::exchange(other.free_count_, 0)),
+        shared_count_(std::exchange(other.shared_count_, 0)),
+        peak_(std::exchange(other.peak_, 0)) {}
+
+  page_pool(const page_pool&) = default;             ///< the same pages, counted apart
+  page_pool& operator=(const page_pool&) = default;  ///< the same
+
+  /// The other holds and counts no pages afterwards. Allocators that stay where they are, and differ, make it a copy
+  /// of the lists, which may throw.
+  page_pool& operator=(page_pool&& other) noexcept(std::is_nothrow_move_assignable_v<counts>) {
+    if (this == &other) return *this;
+    free_ = std::move(other.free_);
+    references_ = std::move(other.references_);
+    other.free_.clear();  // a copy would have left the numbers
+    other.references_.clear();
+    free_count_ = std::exchange(other.free_count_, 0);
+    shared_count_ = std::exchange(other.shared_count_, 0);
+    peak_ = std::exchange(other.peak_, 0);
+    return *this;
   }
 
   /// Used and free.
