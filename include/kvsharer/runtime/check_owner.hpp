@@ -15,9 +15,14 @@ inline void check_owner(const share_plan& plan, layer_id l, bool keys, bool valu
   const auto refuse = [&](const std::string& reads, const std::string& ask) {
     throw error(errc::not_an_owner, "layer " + std::to_string(l.value) + " reads " + reads + "; ask " + ask);
   };
-  if (!plan.owns(l))
-    refuse("layer " + std::to_string(plan.key_owner(l).value) + " and stores nothing",
+  if (!plan.owns(l)) {
+    const std::string of_keys = std::to_string(plan.key_owner(l).value);
+    const std::string of_values = std::to_string(plan.value_owner(l).value);
+    refuse((of_keys == of_values ? "layer " + of_keys
+                                 : "the keys of layer " + of_keys + " and the values of layer " + of_values) +
+               " and stores nothing",
            "owns() before projecting keys and values");
+  }
   if (keys && !plan.owns_keys(l))
     refuse("the keys of layer " + std::to_string(plan.key_owner(l).value) + " and stores values alone",
            "owns_keys() before projecting keys");
