@@ -211,6 +211,22 @@ TEST_CASE("decode: long lines of work, whose ends are shared out among the block
   compare<float16, 128>(layout::head_major{}, {4, 4, 128}, batch, 700, 14, 2);
   compare<float, 64>(layout::token_major{}, {2, 2, 64}, {{1500, 2}, {3, 1}}, 1500, 15, 1);
 }
+TEST_CASE("decode: an item of more parts than have room for the weights of all its rows") {
+  // 300 blocks, each with 64 tokens of the one item: 16 rows of 300 weights are more than the 4224 that fit
+  compare<float16, 64>(layout::paged<16>{}, {16, 1, 64}, {{300 * 64, 1}}, 300 * 64, 31, 150);
+  for (const int head_dim : cuda::attention_head_dims)
+    for (const int bytes : {2, 4})
+      for (const int capability : {80, 90}) {
+        const auto tuning = cuda::detail::tune_decode(capability, head_dim, bytes);
+        const int room = tuning.warps * 16 * (head_dim + 2);
+        CHECK(tuning.merged_rows(1, head_dim) == 16);
+        CHECK(tuning.merged_rows(room / 16, head_dim) == 16);
+        CHECK(tuning.merged_rows(room / 16 + 1, head_dim) < 16);
+        CHECK(tuning.merged_rows(1056, head_dim) >= 1);
+        CHECK(tuning.merged_rows(1056, head_dim) * 1056 <= room);
+      }
+}
+
 TEST_CASE("prefill: rows of a ragged batch, whole sequences and chunks of longer ones") {
   const std::vector<ragged> batch{{65, 65}, {100, 37}, {1, 1}, {0, 0}, {130, 64}};
   compare<bfloat16, 64>(layout::paged<16>{}, {4, 2, 64}, batch, 144, 8);

@@ -336,6 +336,10 @@ TEST_CASE("sizes that a device cannot hold are refused in words") {
   const sequence_growth two[] = {{a, 0}, {a, 0}}, longer{a, 1};
   CHECK_REFUSED(bad_argument, one.assign(cache, two));
   CHECK_REFUSED(bad_argument, one.assign(cache, {&longer, 1}));
+  cuda::ragged_batch many = one.batch();
+  many.sequences = many.rows = 65536;
+  const cuda::new_rows<float> rows{reinterpret_cast<const float*>(256), reinterpret_cast<const float*>(256)};
+  CHECK_REFUSED(bad_argument, cache.store(on.backend, {0}, many, rows));  // before anything is read
 }
 
 }  // namespace
