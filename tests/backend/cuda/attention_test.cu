@@ -137,7 +137,10 @@ void compare(Layout layout, const attention_shape& heads, const std::vector<ragg
   for (index_t r = 0; r < rows; r += 3) mass_row[static_cast<std::size_t>(r)] = static_cast<std::int32_t>(chosen++);
 
   device on;
-  if (multiprocessors > 0) on.backend.device.multiprocessors = multiprocessors;
+  if (multiprocessors > 0) on.properties.multiprocessors = multiprocessors;
+  const std::size_t scratch_bytes = cuda::attention_scratch_bytes(on.properties, heads.head_dim);
+  auto scratch = poisoned<std::byte>(on.stream, scratch_bytes);
+  on.backend = cuda::backend(on.stream, on.properties, scratch.data(), scratch.size(), on.status.data());
   const auto keys = on_device(on.stream, cache.keys), values = on_device(on.stream, cache.values);
   const auto tables = on_device(on.stream, cache.tables), lengths = on_device(on.stream, cache.lengths);
   const auto begins = on_device(on.stream, row_begin), slots = on_device(on.stream, mass_row);
