@@ -208,7 +208,8 @@ class decode_agent {
   /// latency.
   __device__ void merge_parts(const sequence_rows& s, const row_tile& at, const item_pieces& pieces) {
     const int count = static_cast<int>(pieces.last - pieces.first) + 1, rows = rows_of(s, at);
-    const int rows_at_once = tuning.merged_rows(count, HeadDim);
+    constexpr decode_tuning local = tuning;  // device code has no address for the class's
+    const int rows_at_once = local.merged_rows(count, HeadDim);
     for (int first = 0; first < rows; first += rows_at_once) {
       if (first > 0) __syncthreads();  // the weights of the rows before are read no more
       merge_rows(s, at, pieces, count, first, rows - first < rows_at_once ? rows - first : rows_at_once);
