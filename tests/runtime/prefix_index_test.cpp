@@ -21,6 +21,16 @@ struct same_hash {
   std::uint64_t operator()(std::uint64_t, std::span<const std::int32_t>) const noexcept { return 7; }
 };
 
+/// A hash that fails at the call of number `at`.
+struct failing_hash {
+  int* calls;
+  int at;
+  std::uint64_t operator()(std::uint64_t, std::span<const std::int32_t>) const {
+    if (++*calls == at) throw std::bad_alloc();
+    return 7;
+  }
+};
+
 /// Random texts over few tokens come, grow, shrink, and go; beside them a list that is searched from end to end.
 template <class Hash>
 void wander(index_t page, unsigned seed, int steps) {
@@ -72,6 +82,8 @@ void wander(index_t page, unsigned seed, int steps) {
       expected.hits += longest > 0;
       expected.tokens_asked += asked.size();
       expected.tokens_hit += static_cast<std::uint64_t>(longest);
+      expected.pages_asked += asked.size() / static_cast<std::size_t>(page);
+      expected.pages_hit += static_cast<std::uint64_t>(longest / page);
     }
   }
   CHECK(index.counters() == expected);
@@ -109,7 +121,8 @@ TEST_CASE("whole pages are found, in the longest sequence that has them, and for
   CHECK(index.find(text{5}).tokens == 0);
   CHECK(index.find(text{7, 8}).id == sequence_id{});  // the same page, but nothing stood before it
   CHECK(index.find(text{}).tokens == 0);
-  CHECK(index.counters() == prefix_counters{7, 4, 6 + 6 + 4 + 3 + 1 + 2, 4 + 4 + 4 + 2});
+  CHECK(index.counters() ==
+        prefix_counters{7, 4, 6 + 6 + 4 + 3 + 1 + 2, 4 + 4 + 4 + 2, 3 + 3 + 2 + 1 + 0 + 1, 2 + 2 + 2 + 1});
 
   index.truncate({0}, 3);  // [7, 8] is no whole page now
   CHECK(index.find(text{5, 6, 7, 8}).tokens == 2);
@@ -176,34 +189,22 @@ TEST_CASE("a hit is forked and truncated: its pages are shared, and no row is st
   CHECK(cache.keys({0}, a).at(0, 8, 0) == rows(shape, 10, 0)[16]);  // what b wrote is b's
 }
 
-namespace {
+TEST_CASE("an update that fails leaves no sequence of which no page is known") {
+  int calls = 0;
+  prefix_index<failing_hash> at_once(2, some_map, 0, {&calls, 1});
+  CHECK_THROWS_AS(at_once.update({3}, text{1, 2, 3, 4}), std::bad_alloc);
+  CHECK(at_once.sequences() == 0);
+  CHECK(at_once.pages() == 0);
+  at_once.update({3}, text{1, 2, 3, 4});
+  CHECK(at_once.sequences() == 1);
+  CHECK(at_once.known_tokens({3}) == 4);
 
-/// A hash that runs out of memory at a call of one's choice.
-struct failing_hash {
-  int* calls_left;
-  std::uint64_t operator()(std::uint64_t before, std::span<const std::int32_t> tokens) const {
-    if ((*calls_left)-- == 0) throw std::bad_alloc();
-    return prefix_hash{}(before, tokens);
-  }
-};
-
-}  // namespace
-
-TEST_CASE("a sequence whose first page could not be added is not known; one that has some keeps them") {
-  int calls_left = 0;
-  prefix_index<failing_hash> index(2, some_map, 0, {&calls_left});
-  const text t{1, 2, 3, 4, 5, 6};
-  CHECK_THROWS_AS(index.update({0}, t), std::bad_alloc);
-  CHECK(index.sequences() == 0);
-  CHECK(index.pages() == 0);
-  calls_left = 2;
-  CHECK_THROWS_AS(index.update({0}, t), std::bad_alloc);
-  CHECK(index.sequences() == 1);
-  CHECK(index.known_tokens({0}) == 4);
-  calls_left = 10;
-  index.update({0}, t);
-  CHECK(index.known_tokens({0}) == 6);
-  index.erase({0});
-  CHECK(index.pages() == 0);
-  CHECK(index.sequences() == 0);
+  calls = 0;
+  prefix_index<failing_hash> later(2, some_map, 0, {&calls, 2});
+  CHECK_THROWS_AS(later.update({3}, text{1, 2, 3, 4}), std::bad_alloc);
+  CHECK(later.sequences() == 1);  // the page before the failure stays
+  CHECK(later.known_tokens({3}) == 2);
+  later.erase({3});
+  CHECK(later.sequences() == 0);
+  CHECK(later.pages() == 0);
 }

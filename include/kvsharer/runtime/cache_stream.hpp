@@ -31,7 +31,7 @@ namespace kvsharer::inline v0 {
 /// What a saved sequence says of itself before its numbers.
 struct cache_stream_header {
   static constexpr std::string_view magic = "KVSHARER";       ///< the first bytes of a stream
-  static constexpr std::uint32_t version = 1;                 ///< of the format, behind them
+  static constexpr std::uint32_t version = 2;                 ///< of the format, behind them
   static constexpr index_t last_position = index_t{1} << 62;  ///< beyond, a sequence that grows would leave index_t
 
   std::uint32_t element = 0;    ///< cache_stream_code

@@ -16,10 +16,10 @@ inline void check_owner(const share_plan& plan, layer_id l, bool keys, bool valu
     throw error(errc::not_an_owner, "layer " + std::to_string(l.value) + " reads " + reads + "; ask " + ask);
   };
   if (!plan.owns(l)) {
-    const std::string keys_of = std::to_string(plan.key_owner(l).value),
-                      values_of = std::to_string(plan.value_owner(l).value);
-    refuse((keys_of == values_of ? "layer " + keys_of
-                                 : "the keys of layer " + keys_of + " and the values of layer " + values_of) +
+    const std::string of_keys = std::to_string(plan.key_owner(l).value);
+    const std::string of_values = std::to_string(plan.value_owner(l).value);
+    refuse((of_keys == of_values ? "layer " + of_keys
+                                 : "the keys of layer " + of_keys + " and the values of layer " + of_values) +
                " and stores nothing",
            "owns() before projecting keys and values");
   }

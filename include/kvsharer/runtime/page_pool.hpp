@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -25,20 +26,29 @@ class page_pool {
       : free_(static_cast<std::size_t>(pages), allocator), references_(static_cast<std::size_t>(pages), allocator) {
     reset();
   }
-  /// What was moved from is a pool of no pages.
-  page_pool(page_pool&& from) noexcept
-      : free_(std::move(from.free_)),
-        references_(std::move(from.references_)),
-        free_count_(std::exchange(from.free_count_, 0)),
-        shared_count_(std::exchange(from.shared_count_, 0)),
-        peak_(std::exchange(from.peak_, 0)) {}
-  /// The same.
-  page_pool& operator=(page_pool&& from) {
-    free_ = std::move(from.free_);
-    references_ = std::move(from.references_);
-    free_count_ = std::exchange(from.free_count_, 0);
-    shared_count_ = std::exchange(from.shared_count_, 0);
-    peak_ = std::exchange(from.peak_, 0);
+
+  /// The other holds and counts no pages afterwards.
+  page_pool(page_pool&& other) noexcept
+      : free_(std::move(other.free_)),
+        references_(std::move(other.references_)),
+        free_count_(std::exchange(other.free_count_, 0)),
+        shared_count_(std::exchange(other.shared_count_, 0)),
+        peak_(std::exchange(other.peak_, 0)) {}
+
+  page_pool(const page_pool&) = default;             ///< the same pages, counted apart
+  page_pool& operator=(const page_pool&) = default;  ///< the same
+
+  /// The other holds and counts no pages afterwards. Allocators that stay where they are, and differ, make it a copy
+  /// of the lists, which may throw.
+  page_pool& operator=(page_pool&& other) noexcept(std::is_nothrow_move_assignable_v<counts>) {
+    if (this == &other) return *this;
+    free_ = std::move(other.free_);
+    references_ = std::move(other.references_);
+    other.free_.clear();  // a copy would have left the numbers
+    other.references_.clear();
+    free_count_ = std::exchange(other.free_count_, 0);
+    shared_count_ = std::exchange(other.shared_count_, 0);
+    peak_ = std::exchange(other.peak_, 0);
     return *this;
   }
 

@@ -47,7 +47,9 @@ struct prefix_counters {
   std::uint64_t lookups = 0;       ///< calls of find
   std::uint64_t hits = 0;          ///< those that found a page or more
   std::uint64_t tokens_asked = 0;  ///< lengths of all texts that were looked up
-  std::uint64_t tokens_hit = 0;    ///< of which need no prefill: page_tokens() for each page shared
+  std::uint64_t tokens_hit = 0;    ///< of which need no prefill
+  std::uint64_t pages_asked = 0;   ///< whole pages of all texts that were looked up
+  std::uint64_t pages_hit = 0;     ///< of which are known, so that the cache may share them
   friend constexpr bool operator==(const prefix_counters&, const prefix_counters&) = default;
 };
 
@@ -90,6 +92,8 @@ class prefix_index {
     counters_.hits += reached != nullptr;
     counters_.tokens_asked += tokens.size();
     counters_.tokens_hit += static_cast<std::uint64_t>(hit.tokens);
+    counters_.pages_asked += tokens.size() / page();
+    counters_.pages_hit += static_cast<std::uint64_t>(hit.tokens / page_);
     return hit;
   }
 
@@ -105,10 +109,20 @@ class prefix_index {
                                           std::to_string(found->second.size()) + " pages in the prefix index and now " +
                                           std::to_string(tokens.size()) + " tokens; truncate it here too");
     if (whole == 0) return;
-    if (found != paths_.end())
-      grow(id, found->second, tokens, whole);
-    else
-      begin(id, tokens, whole);
+    path& pages = found != paths_.end() ? found->second : paths_[id.value];
+    const entry_without_pages unwanted{paths_, pages, id};
+    pages.reserve(whole);  // what follows can then fail between pages only
+    while (pages.size() < whole) {
+      node* const parent = pages.empty() ? nullptr : pages.back().page;
+      const auto text = tokens.subspan(pages.size() * page(), page());
+      const std::uint64_t hash = hash_(parent ? parent->hash : seed_, text);
+      node* next = child(parent, hash, text);
+      if (next)
+        next->holders.push_back(id);
+      else
+        next = &nodes_.emplace(hash, node{hash, parent, pages.size(), {text.begin(), text.end()}, {id}})->second;
+      pages.push_back({next, next->holders.size() - 1});
+    }
   }
 
   /// Forgets the pages of a sequence that do not lie in its first `length` tokens. Does nothing for one that is not
@@ -162,6 +176,16 @@ class prefix_index {
   };
   using path = std::vector<place>;
 
+  /// Takes a sequence out again at its end if no page of it became known, because memory or the hash failed.
+  struct entry_without_pages {
+    std::unordered_map<int, path>& paths;
+    const path& pages;
+    sequence_id id;
+    ~entry_without_pages() {
+      if (pages.empty()) paths.erase(id.value);
+    }
+  };
+
   std::size_t page() const noexcept { return static_cast<std::size_t>(page_); }
 
   node* child(const node* parent, std::uint64_t hash, std::span<const std::int32_t> tokens) {
@@ -169,32 +193,6 @@ class prefix_index {
       if (at->second.parent == parent && std::equal(tokens.begin(), tokens.end(), at->second.tokens.begin()))
         return &at->second;
     return nullptr;
-  }
-
-  /// A new sequence, of a page or more. Where memory ends before its first page, it stays unknown.
-  void begin(sequence_id id, std::span<const std::int32_t> tokens, std::size_t whole) {
-    path& pages = paths_[id.value];
-    try {
-      grow(id, pages, tokens, whole);
-    } catch (...) {
-      if (pages.empty()) paths_.erase(id.value);
-      throw;
-    }
-  }
-
-  void grow(sequence_id id, path& pages, std::span<const std::int32_t> tokens, std::size_t whole) {
-    pages.reserve(whole);  // what follows can then fail between pages only
-    while (pages.size() < whole) {
-      node* const parent = pages.empty() ? nullptr : pages.back().page;
-      const auto text = tokens.subspan(pages.size() * page(), page());
-      const std::uint64_t hash = hash_(parent ? parent->hash : seed_, text);
-      node* next = child(parent, hash, text);
-      if (next)
-        next->holders.push_back(id);
-      else
-        next = &nodes_.emplace(hash, node{hash, parent, pages.size(), {text.begin(), text.end()}, {id}})->second;
-      pages.push_back({next, next->holders.size() - 1});
-    }
   }
 
   void let_go(place from) {

@@ -67,6 +67,9 @@ class traced_cache : public Cache {
     const Range range("kvsharer clear");
     Cache::clear();
   }
+  // Members of the host's cache alone. The device's are saved and restored by the free functions cuda::save and
+  // cuda::restore, which take a traced cache as its base and make no range; call them in a range of your own.
+
   /// Writes a sequence; of the host's cache.
   void save(sequence_id id, std::ostream& out) const {
     const Range range("kvsharer save");

@@ -150,7 +150,10 @@ void compare(Layout layout, const attention_shape& heads, const std::vector<ragg
   for (index_t r = 0; r < rows; r += 3) mass_row[static_cast<std::size_t>(r)] = static_cast<std::int32_t>(chosen++);
 
   device on;
-  if (multiprocessors > 0) on.backend.device.multiprocessors = multiprocessors;
+  if (multiprocessors > 0) on.properties.multiprocessors = multiprocessors;
+  const std::size_t scratch_bytes = cuda::attention_scratch_bytes(on.properties, heads.head_dim);
+  auto scratch = poisoned<std::byte>(on.stream, scratch_bytes);
+  on.backend = cuda::backend(on.stream, on.properties, scratch.data(), scratch.size(), on.status.data());
   const auto keys = on_device(on.stream, cache.keys), values = on_device(on.stream, cache.values);
   const auto tables = on_device(on.stream, cache.tables), lengths = on_device(on.stream, cache.lengths);
   const auto begins = on_device(on.stream, row_begin), slots = on_device(on.stream, mass_row);
@@ -231,6 +234,22 @@ TEST_CASE("decode: long lines of work, whose ends are shared out among the block
   compare<bfloat16, 128>(layout::paged<64>{}, {8, 1, 128}, {{900, 1}, {64, 1}}, 960, 19, 1);
   compare<float, 128>(layout::token_major{}, {2, 2, 128}, {{1500, 2}, {3, 1}}, 1500, 15, 1);
 }
+TEST_CASE("decode: an item of more parts than have room for the weights of all its rows") {
+  // 300 blocks, each with 64 tokens of the one item: 16 rows of 300 weights are more than the 4224 that fit
+  compare<float16, 64>(layout::paged<16>{}, {16, 1, 64}, {{300 * 64, 1}}, 300 * 64, 31, 150);
+  for (const int head_dim : cuda::attention_head_dims)
+    for (const int bytes : {2, 4})
+      for (const int capability : {80, 90}) {
+        const auto tuning = cuda::detail::tune_decode(capability, head_dim, bytes);
+        const int room = tuning.warps * 16 * (head_dim + 2);
+        CHECK(tuning.merged_rows(1, head_dim) == 16);
+        CHECK(tuning.merged_rows(room / 16, head_dim) == 16);
+        CHECK(tuning.merged_rows(room / 16 + 1, head_dim) < 16);
+        CHECK(tuning.merged_rows(1056, head_dim) >= 1);
+        CHECK(tuning.merged_rows(1056, head_dim) * 1056 <= room);
+      }
+}
+
 TEST_CASE("prefill: rows of a ragged batch, whole sequences and chunks of longer ones") {
   const std::vector<ragged> batch{{65, 65}, {100, 37}, {1, 1}, {0, 0}, {130, 64}};
   compare<bfloat16, 64>(layout::paged<16>{}, {4, 2, 64}, batch, 144, 8);

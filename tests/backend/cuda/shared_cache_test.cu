@@ -281,6 +281,42 @@ TEST_CASE("a block table that leads outside is reported with layer, sequence and
   CHECK(on_host(target)[static_cast<std::size_t>(16 * 64 + 3 * 64)] == 1.0f);  // token 19, in page 1
 }
 
+/// A resource in the form of libcu++ and RMM. It can neither be copied nor made without its stream type.
+struct engine_memory {
+  struct stream {
+    stream(cudaStream_t s) : own(s) {}
+    cudaStream_t own;
+  };
+  std::size_t bytes = 0;
+  engine_memory() = default;
+  engine_memory(const engine_memory&) = delete;
+  void* allocate(stream s, std::size_t n, std::size_t alignment) {
+    CHECK(alignment == 256);
+    bytes += n;
+    return cuda::pool_resource{}.allocate(s.own, n);
+  }
+  void deallocate(stream s, void* p, std::size_t n, std::size_t alignment) noexcept {
+    CHECK(alignment == 256);
+    bytes -= n;
+    cuda::pool_resource{}.deallocate(s.own, p, n);
+  }
+};
+
+TEST_CASE("an engine's resource of the form with an alignment is borrowed") {
+  device on;
+  engine_memory memory;
+  using borrowed = cuda::borrowed_resource<engine_memory>;
+  static_assert(cuda::MemoryResource<borrowed>);
+  static_assert(!cuda::AlignedResource<cuda::pool_resource>);
+  {
+    const cuda::shared_cache<float16, layout::paged<>, borrowed> cache(map, shape, {.max_sequences = 3, .pages = 9},
+                                                                       on.stream, {8}, borrowed(memory));
+    const auto f = cache.footprint();
+    CHECK(f.keys + f.values + f.block_tables == memory.bytes);
+  }
+  CHECK(memory.bytes == 0);
+}
+
 /// A resource that tells its ledger what it gave and took back.
 struct counted_memory {
   std::size_t* bytes;
@@ -336,6 +372,10 @@ TEST_CASE("sizes that a device cannot hold are refused in words") {
   const sequence_growth two[] = {{a, 0}, {a, 0}}, longer{a, 1};
   CHECK_REFUSED(bad_argument, one.assign(cache, two));
   CHECK_REFUSED(bad_argument, one.assign(cache, {&longer, 1}));
+  cuda::ragged_batch many = one.batch();
+  many.sequences = many.rows = 65536;
+  const cuda::new_rows<float> rows{reinterpret_cast<const float*>(256), reinterpret_cast<const float*>(256)};
+  CHECK_REFUSED(bad_argument, cache.store(on.backend, {0}, many, rows));  // before anything is read
 }
 
 }  // namespace

@@ -45,6 +45,38 @@ struct pool_resource {
 };
 static_assert(MemoryResource<pool_resource>);
 
+/// A stream-ordered resource of an engine, in the form of libcu++ and RMM, whose streams are made from a cudaStream_t.
+///
+/// Required of `R r`:
+///   r.allocate(cudaStream_t, bytes, alignment) -> void*
+///   r.deallocate(cudaStream_t, void*, bytes, alignment)
+template <class R>
+concept AlignedResource = requires(R& r, cudaStream_t stream, void* p, std::size_t bytes) {
+  { r.allocate(stream, bytes, bytes) } -> std::same_as<void*>;
+  r.deallocate(stream, p, bytes, bytes);
+};
+
+/// Such a resource as a MemoryResource. It is borrowed and must outlive all memory that came from it.
+template <AlignedResource R>
+class borrowed_resource {
+ public:
+  static constexpr std::size_t alignment = 256;  ///< of all memory, in bytes
+
+  /// The resource stays the engine's.
+  explicit borrowed_resource(R& resource) noexcept : resource_(&resource) {}
+  /// Throws what the resource throws.
+  void* allocate(stream_ref stream, std::size_t bytes) const {
+    return resource_->allocate(stream.get(), bytes, alignment);
+  }
+  /// Given back in stream order.
+  void deallocate(stream_ref stream, void* p, std::size_t bytes) const noexcept {
+    resource_->deallocate(stream.get(), p, bytes, alignment);
+  }
+
+ private:
+  R* resource_;
+};
+
 /// `size` numbers in device memory, uninitialised. Allocated and given back in the order of one stream.
 template <class T, MemoryResource R = pool_resource>
 class device_buffer {

@@ -91,7 +91,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
 ///
 /// Stream-ordered and capturable; refused rows (a block table that leads outside, a token past the capacity or the
 /// angles) are left out and reported in the status word. Throws errc::bad_shape for heads that cannot be cut into 16
-/// bytes, errc::cuda_call. O(rows x kv_heads x head_dim).
+/// bytes, errc::bad_argument for more than 65535 sequences, errc::cuda_call. O(rows x kv_heads x head_dim).
 template <CacheElement In, CacheElement E, CacheLayout Layout>
 void store(const backend& on, const pool_batch<E, Layout>& keys, const pool_batch<E, Layout>& values,
            const ragged_batch& batch, new_rows<In> rows, const rope_angles& rope = {}, layer_id layer = {-1}) {
@@ -100,6 +100,10 @@ void store(const backend& on, const pool_batch<E, Layout>& keys, const pool_batc
     throw error(errc::bad_shape, "rows of heads of " + std::to_string(shape.head_dim) +
                                      " channels cannot be stored on the device; half a head must be a multiple of " +
                                      std::to_string(numbers<In>::count));
+  if (batch.sequences < 0 || batch.sequences > 65535)
+    throw error(errc::bad_argument, "a batch of " + std::to_string(batch.sequences) +
+                                        " sequences cannot be stored at once; give at most 65535, and the others in a "
+                                        "batch of their own");
   if (batch.sequences == 0 || batch.rows == 0 || (rows.keys == nullptr && rows.values == nullptr)) return;
   if (rows.stride == 0) rows.stride = shape.kv_heads * shape.head_dim;
   constexpr unsigned threads = 128;

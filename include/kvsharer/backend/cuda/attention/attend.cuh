@@ -3,6 +3,7 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -40,7 +41,9 @@ void attend_decode(const backend& on, const Problem& p) {
   constexpr int bytes = sizeof(typename Problem::element);
   using tuned = tuned_decode<Capability, HeadDim, bytes>;
   constexpr decode_tuning tuning = tuned::value;
-  const int blocks = tuning.blocks_of(on.device.multiprocessors);
+  // one row's weights of all parts must have room where parts are merged; no device of today is that large
+  const int blocks = std::min(tuning.blocks_of(on.device.multiprocessors),
+                              tuning.joined_floats(HeadDim) / decode_pieces::most_of_block);
   float* const sums = on.scratch_for(attention_scratch_bytes(on.device, HeadDim));
   const int pieces = decode_parts::pieces(blocks);
   std::uint32_t* const counters = on.counters(pieces + 1);
@@ -101,6 +104,11 @@ auto make_problem(const backend& on, const attention_shape& shape, const K& keys
 /// ask, and a row sees the tokens up to its own. Queries and out are [rows][heads * head_dim] in the stored type; sums
 /// are kept in float. With few rows in each sequence every key and value is read once per KV head, the context being
 /// spread over the whole device; with many, once per tile of rows. Views must hold rows of HeadDim numbers.
+///
+/// One kernel serves a whole batch, chosen by `max_rows`: above 32 packed rows (max_rows * heads / kv_heads) that of
+/// prefill, whose blocks each walk a sequence from end to end. A sequence of one row in such a batch is then read by
+/// one block per KV head instead of the whole device, in a tile that is mostly empty. Where long sequences decode
+/// beside a prefill, call once for the sequences of few rows and once for the others.
 ///
 /// Stream-ordered: neither allocates nor synchronises, and may be captured; the capture stays valid while lengths and
 /// block tables change, and `batch.sequences` and `max_rows` do not. Rows of a sequence of length 0 become 0. `layer`

@@ -208,10 +208,21 @@ class decode_agent {
   /// latency.
   __device__ void merge_parts(const sequence_rows& s, const row_tile& at, const item_pieces& pieces) {
     const int count = static_cast<int>(pieces.last - pieces.first) + 1, rows = rows_of(s, at);
+    constexpr decode_tuning local = tuning;  // device code has no address for the class's
+    const int rows_at_once = local.merged_rows(count, HeadDim);
+    for (int first = 0; first < rows; first += rows_at_once) {
+      if (first > 0) __syncthreads();  // the weights of the rows before are read no more
+      merge_rows(s, at, pieces, count, first, rows - first < rows_at_once ? rows - first : rows_at_once);
+    }
+  }
+
+  /// Rows [first, first + rows) of it, as many as have room for the weights of their parts.
+  __device__ void merge_rows(const sequence_rows& s, const row_tile& at, const item_pieces& pieces, int count,
+                             int first, int rows) {
     const auto place = [&](int part) { return decode_parts::place(pieces.first + part, part == 0) * warp_rows; };
     float* const weights = joined_sums();  // [row][part], where the block's own results are read no more
     for (int i = static_cast<int>(threadIdx.x); i < rows * count; i += static_cast<int>(blockDim.x))
-      weights[i] = ptx::load_once(parts_.weights + place(i % count) + i / count);
+      weights[i] = ptx::load_once(parts_.weights + place(i % count) + first + i / count);
     __syncthreads();
     for (int i = static_cast<int>(threadIdx.x); i < rows * HeadDim / 4; i += static_cast<int>(blockDim.x)) {
       const int row = i / (HeadDim / 4), channel = i % (HeadDim / 4) * 4;
@@ -221,7 +232,7 @@ class decode_agent {
       float total = 0, sum[4] = {};
 #pragma unroll 8
       for (int part = 0; part < count; ++part) {
-        const float4 x = ptx::load_once_4(parts_.sums + (place(part) + row) * HeadDim + channel);
+        const float4 x = ptx::load_once_4(parts_.sums + (place(part) + first + row) * HeadDim + channel);
         const float weight = ptx::exp2(weights[row * count + part] - base);
         total += weight;
         sum[0] += weight * x.x;
@@ -232,7 +243,7 @@ class decode_agent {
       const float inverse = total > 0 ? 1.0f / total : 0.0f;
 #pragma unroll
       for (int j = 0; j < 4; ++j)
-        write(s, at, row, channel + j, sum[j] * inverse, total > 0 ? base + log2f(total) : nothing_seen);
+        write(s, at, first + row, channel + j, sum[j] * inverse, total > 0 ? base + log2f(total) : nothing_seen);
     }
   }
 

@@ -31,6 +31,14 @@ struct decode_tuning {
   KVSHARER_HD constexpr int shared_bytes(int head_dim, int element_bytes) const {
     return tile_bytes(warp_rows, head_dim, element_bytes) + warps * stages * step_bytes(head_dim, element_bytes);
   }
+  /// Numbers of the warps' results that a block joins in the place of its tiles.
+  KVSHARER_HD constexpr int joined_floats(int head_dim) const { return warps * warp_rows * (head_dim + 2); }
+  /// Rows of an item of `parts` parts that are merged at once: their weights, a float for each row and part, stand
+  /// where results were joined, and end before the flag behind them, which other threads may still read.
+  KVSHARER_HD constexpr int merged_rows(int parts, int head_dim) const {
+    const int rows = joined_floats(head_dim) / parts;
+    return rows < warp_rows ? rows : warp_rows;
+  }
 };
 
 /// The most shared memory that a block may have on devices of a compute capability (10 x major + minor).
