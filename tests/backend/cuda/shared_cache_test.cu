@@ -281,31 +281,43 @@ TEST_CASE("a block table that leads outside is reported with layer, sequence and
   CHECK(on_host(target)[static_cast<std::size_t>(16 * 64 + 3 * 64)] == 1.0f);  // token 19, in page 1
 }
 
-/// A resource in the form of libcu++ and RMM. It can neither be copied nor made without its stream type.
+/// A stream as libraries have it, made from the runtime's.
+struct engine_stream {
+  engine_stream(cudaStream_t s) : own(s) {}
+  cudaStream_t own;
+};
+
+/// What an engine's resource counts. It can be neither copied nor moved.
 struct engine_memory {
-  struct stream {
-    stream(cudaStream_t s) : own(s) {}
-    cudaStream_t own;
-  };
   std::size_t bytes = 0;
   engine_memory() = default;
   engine_memory(const engine_memory&) = delete;
-  void* allocate(stream s, std::size_t n, std::size_t alignment) {
+
+  void* give(engine_stream s, std::size_t n, std::size_t alignment) {
     CHECK(alignment == 256);
     bytes += n;
     return cuda::pool_resource{}.allocate(s.own, n);
   }
-  void deallocate(stream s, void* p, std::size_t n, std::size_t alignment) noexcept {
+  void take(engine_stream s, void* p, std::size_t n, std::size_t alignment) noexcept {
     CHECK(alignment == 256);
     bytes -= n;
     cuda::pool_resource{}.deallocate(s.own, p, n);
   }
 };
+struct stream_first : engine_memory {
+  void* allocate(engine_stream s, std::size_t n, std::size_t alignment) { return give(s, n, alignment); }
+  void deallocate(engine_stream s, void* p, std::size_t n, std::size_t alignment) noexcept { take(s, p, n, alignment); }
+};
+struct stream_last : engine_memory {
+  void* allocate_async(std::size_t n, std::size_t alignment, engine_stream s) { return give(s, n, alignment); }
+  void deallocate_async(void* p, std::size_t n, std::size_t alignment, engine_stream s) { take(s, p, n, alignment); }
+};
 
-TEST_CASE("an engine's resource of the form with an alignment is borrowed") {
+TEST_CASE_TEMPLATE("an engine's resource of a form with an alignment is borrowed", Resource, stream_first,
+                   stream_last) {
   device on;
-  engine_memory memory;
-  using borrowed = cuda::borrowed_resource<engine_memory>;
+  Resource memory;
+  using borrowed = cuda::borrowed_resource<Resource>;
   static_assert(cuda::MemoryResource<borrowed>);
   static_assert(!cuda::AlignedResource<cuda::pool_resource>);
   {
@@ -315,6 +327,25 @@ TEST_CASE("an engine's resource of the form with an alignment is borrowed") {
     CHECK(f.keys + f.values + f.block_tables == memory.bytes);
   }
   CHECK(memory.bytes == 0);
+}
+
+TEST_CASE("an engine's own pool of the runtime is borrowed") {
+  device on;
+  cudaMemPoolProps properties{};
+  properties.allocType = cudaMemAllocationTypePinned;
+  properties.location.type = cudaMemLocationTypeDevice;
+  cudaMemPool_t pool = nullptr;
+  cuda::check(cudaMemPoolCreate(&pool, &properties), "cudaMemPoolCreate");
+  {
+    const cuda::shared_cache<float16, layout::paged<>> cache(map, shape, {.max_sequences = 3, .pages = 9}, on.stream,
+                                                             {8}, cuda::pool_resource{pool});
+    const auto f = cache.footprint();
+    std::uint64_t most = 0;
+    cuda::check(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemHigh, &most), "cudaMemPoolGetAttribute");
+    CHECK(most >= f.keys + f.values + f.block_tables);
+  }
+  on.stream.synchronize();
+  CHECK(cudaMemPoolDestroy(pool) == cudaSuccess);
 }
 
 /// A resource that tells its ledger what it gave and took back.

@@ -226,6 +226,40 @@ inline cudaError_t cudaFreeAsync(void* p, cudaStream_t s) {
   simt::of(s).push([p] { std::free(p); });
   return cudaSuccess;
 }
+namespace simt {
+struct memory_pool {
+  std::uint64_t given = 0;  // bytes, those that came back included
+};
+}  // namespace simt
+using cudaMemPool_t = simt::memory_pool*;
+inline cudaError_t cudaMallocFromPoolAsync(void** p, std::size_t bytes, cudaMemPool_t pool, cudaStream_t s) {
+  const cudaError_t outcome = cudaMallocAsync(p, bytes, s);
+  if (outcome == cudaSuccess) pool->given += bytes;
+  return outcome;
+}
+enum cudaMemAllocationType { cudaMemAllocationTypePinned = 1 };
+enum cudaMemLocationType { cudaMemLocationTypeDevice = 1 };
+struct cudaMemLocation {
+  cudaMemLocationType type;
+  int id;
+};
+struct cudaMemPoolProps {
+  cudaMemAllocationType allocType;
+  cudaMemLocation location;
+};
+enum cudaMemPoolAttr { cudaMemPoolAttrUsedMemHigh = 8 };
+inline cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps*) {
+  *pool = new simt::memory_pool;
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr, void* value) {
+  *static_cast<std::uint64_t*>(value) = pool->given;
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool) {
+  delete pool;
+  return cudaSuccess;
+}
 /// Always the same: what is allocated here does not count.
 inline cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* all) {
   *free = *all = std::size_t{1} << 30;

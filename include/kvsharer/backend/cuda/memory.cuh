@@ -27,12 +27,16 @@ concept MemoryResource = std::copyable<R> && requires(R r, stream_ref stream, vo
   r.deallocate(stream, p, bytes);
 };
 
-/// The device's own stream-ordered pool (cudaMallocAsync).
+/// A stream-ordered pool of the CUDA runtime: the device's own (cudaMallocAsync), or an engine's, which is borrowed.
 struct pool_resource {
+  cudaMemPool_t pool = nullptr;  ///< the device's current one where null
+
   /// Throws errc::device_memory when the device has no `bytes` left, which leaves it usable.
   void* allocate(stream_ref stream, std::size_t bytes) const {
     void* p = nullptr;
-    if (const cudaError_t outcome = cudaMallocAsync(&p, bytes, stream.get()); outcome != cudaSuccess) {
+    const cudaError_t outcome = pool != nullptr ? cudaMallocFromPoolAsync(&p, bytes, pool, stream.get())
+                                                : cudaMallocAsync(&p, bytes, stream.get());
+    if (outcome != cudaSuccess) {
       cudaGetLastError();  // an allocation that failed leaves the device usable
       throw error(errc::device_memory, "the device has no " + std::to_string(bytes) + " bytes left (" +
                                            cudaGetErrorName(outcome) +
@@ -45,16 +49,29 @@ struct pool_resource {
 };
 static_assert(MemoryResource<pool_resource>);
 
-/// A stream-ordered resource of an engine, in the form of libcu++ and RMM, whose streams are made from a cudaStream_t.
-///
-/// Required of `R r`:
-///   r.allocate(cudaStream_t, bytes, alignment) -> void*
-///   r.deallocate(cudaStream_t, void*, bytes, alignment)
+namespace detail {
+
 template <class R>
-concept AlignedResource = requires(R& r, cudaStream_t stream, void* p, std::size_t bytes) {
+concept stream_first_resource = requires(R& r, cudaStream_t stream, void* p, std::size_t bytes) {
   { r.allocate(stream, bytes, bytes) } -> std::same_as<void*>;
   r.deallocate(stream, p, bytes, bytes);
 };
+template <class R>
+concept stream_last_resource = requires(R& r, cudaStream_t stream, void* p, std::size_t bytes) {
+  { r.allocate_async(bytes, bytes, stream) } -> std::same_as<void*>;
+  r.deallocate_async(p, bytes, bytes, stream);
+};
+
+}  // namespace detail
+
+/// A stream-ordered resource of an engine in a form of libcu++ and RMM, whose streams are made from a cudaStream_t.
+///
+/// Required of `R r`, either
+///   r.allocate(stream, bytes, alignment) -> void*          r.deallocate(stream, void*, bytes, alignment)
+/// or, as until CCCL 3.0,
+///   r.allocate_async(bytes, alignment, stream) -> void*    r.deallocate_async(void*, bytes, alignment, stream)
+template <class R>
+concept AlignedResource = detail::stream_first_resource<R> || detail::stream_last_resource<R>;
 
 /// Such a resource as a MemoryResource. It is borrowed and must outlive all memory that came from it.
 template <AlignedResource R>
@@ -66,11 +83,17 @@ class borrowed_resource {
   explicit borrowed_resource(R& resource) noexcept : resource_(&resource) {}
   /// Throws what the resource throws.
   void* allocate(stream_ref stream, std::size_t bytes) const {
-    return resource_->allocate(stream.get(), bytes, alignment);
+    if constexpr (detail::stream_first_resource<R>)
+      return resource_->allocate(stream.get(), bytes, alignment);
+    else
+      return resource_->allocate_async(bytes, alignment, stream.get());
   }
   /// Given back in stream order.
   void deallocate(stream_ref stream, void* p, std::size_t bytes) const noexcept {
-    resource_->deallocate(stream.get(), p, bytes, alignment);
+    if constexpr (detail::stream_first_resource<R>)
+      resource_->deallocate(stream.get(), p, bytes, alignment);
+    else
+      resource_->deallocate_async(p, bytes, alignment, stream.get());
   }
 
  private:
