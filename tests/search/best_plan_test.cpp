@@ -2,10 +2,12 @@
 // What find_best_share_plan promises, on scores that are looked up.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <random>
 #include <set>
 #include <utility>
 #include <vector>
@@ -82,7 +84,7 @@ TEST_CASE("without guesses the best plan of each level comes of one or two level
     // First the search for one map; then plans, among which its maps stand.
     std::vector<std::optional<scored>> level(5);
     level[0] = scored{share_map::identity(5), 0};
-    for (std::size_t i : {2, 4}) level[i] = best_of({}, level[i - 2]->plan, {kv_part::both}, look);
+    for (std::size_t i : {2u, 4u}) level[i] = best_of({}, level[i - 2]->plan, {kv_part::both}, look);
     for (std::size_t i = 1; i < 5; ++i) {
       scored best = level[i].value_or(scored{});
       if (i >= 2) best = best_of(best, level[i - 2]->plan, {kv_part::both}, look);
@@ -95,6 +97,68 @@ TEST_CASE("without guesses the best plan of each level comes of one or two level
     CHECK(std::set(asked.begin(), asked.end()).size() == asked.size());
     CHECK(r.score >= find_best_share_map(5, look, {.share = 2, .lazy = false}).score);
   }
+}
+
+TEST_CASE("what a reader's second half costs is not guessed from what it costs alone") {
+  // Layer 3 reads values of 0 for 1. Its keys of 1 cost 5 alone and nothing after that; any other second move costs 2.
+  for (const bool swapped : {false, true}) {
+    const auto probe = [&](const share_plan& p) {
+      const share_map &keys = swapped ? p.values() : p.keys(), &values = swapped ? p.keys() : p.values();
+      double cost = 0;
+      for (layer_id l{1}; l.value < 4; ++l.value) {
+        const bool cheap = l.value == 3 && values.owner(l) == layer_id{0};
+        const double of_keys = keys.owns(l) ? 0 : 5, of_values = values.owns(l) ? 0 : cheap ? 1 : 2;
+        if (keys.owns(l) || values.owns(l)) cost += of_keys + of_values;
+        if (!keys.owns(l) && !values.owns(l)) cost += cheap && keys.owner(l) == layer_id{1} ? 1 : 4;
+      }
+      return -cost;
+    };
+    const search_report all = find_best_share_plan(4, probe, {.share = 1, .lazy = false});
+    const search_report lazy = find_best_share_plan(4, probe, {.share = 1});
+    CHECK(all.score == -1);
+    CHECK(lazy.score == -1);
+    CHECK(lazy.plan == all.plan);
+    CHECK((swapped ? lazy.plan.values() : lazy.plan.keys()).owner({3}) == layer_id{1});
+    CHECK((swapped ? lazy.plan.keys() : lazy.plan.values()).owner({3}) == layer_id{0});
+  }
+}
+
+TEST_CASE("where a reader costs what its dearer half does and readers add up, guesses change nothing") {
+  // Even layers own and odd ones read, so that nobody has to follow; whole numbers, so that sums have no rounding.
+  constexpr int layers = 8;
+  const auto even_owns = [](layer_id reader, layer_id owner) {
+    return reader == owner || (reader.value % 2 == 1 && owner.value % 2 == 0);
+  };
+  std::size_t lazy_probes = 0, all_probes = 0;
+  for (unsigned seed = 0; seed < 50; ++seed) {
+    std::mt19937 bits(seed);
+    std::vector<int> of_keys, of_values;
+    for (int i = 0; i < layers * layers; ++i) {
+      of_keys.push_back(1 + static_cast<int>(bits() % 1000));
+      of_values.push_back(1 + static_cast<int>(bits() % 1000));
+    }
+    const auto cost = [](const std::vector<int>& costs, const share_map& m, layer_id l) {
+      return m.owns(l) ? 0 : costs[static_cast<std::size_t>(l.value * layers + m.owner(l).value)];
+    };
+    const auto probe = [&](const share_plan& p) {
+      int sum = 0;
+      for (layer_id l{0}; l.value < layers; ++l.value)
+        sum += std::max(cost(of_keys, p.keys(), l), cost(of_values, p.values(), l));
+      return -1.0 * sum;
+    };
+    for (const int beam : {1, 3}) {
+      const best_first_options lazily{.share = 3, .beam = beam, .slack = 0, .shareable = even_owns};
+      best_first_options thoroughly = lazily;
+      thoroughly.lazy = false;
+      const search_report lazy = find_best_share_plan(layers, probe, lazily);
+      const search_report all = find_best_share_plan(layers, probe, thoroughly);
+      CHECK(lazy.plan == all.plan);
+      CHECK(lazy.score == all.score);
+      lazy_probes += lazy.candidates.size();
+      all_probes += all.candidates.size();
+    }
+  }
+  CHECK(lazy_probes < all_probes);
 }
 
 TEST_CASE("where values cost nothing and keys much, values alone are shared, at the cost of half as many layers") {
