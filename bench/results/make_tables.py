@@ -367,7 +367,7 @@ STALLED = "smsp__average_warps_issue_stalled_"
 def profile_section():
     """Kernels under ncu, from what `bench/gpu/run profile` left: a comment with its origin, then ncu's CSV, units second."""
     rows, origins = [], []
-    for file in sorted(HERE.glob("h100_profile-*.csv")):
+    for file in sorted(HERE.glob("profile-*.csv")):
         lines = file.read_text().splitlines()
         origins += [line[2:] for line in lines if line.startswith("# ") and line[2:] not in origins]
         records = list(csv.DictReader(line for line in lines if line.startswith('"')))
@@ -381,7 +381,7 @@ def profile_section():
             stalls = {m[len(STALLED):].split("_per_")[0]: number(m) for m in record if m.startswith(STALLED)}
             stalls = {reason: warps for reason, warps in stalls.items() if not math.isnan(warps)}
             most = sorted(stalls, key=stalls.get, reverse=True)[:3]
-            rows.append([file.stem[len("h100_profile-"):]] +
+            rows.append([file.stem[len("profile-"):]] +
                         [f"{number(m) * scale:.{digits}f}" for m, (_, scale, digits) in PROFILED.items()] +
                         [", ".join(f"{m.replace('_', ' ')} {stalls[m]:.1f}" for m in most)])
     if not rows:
@@ -401,7 +401,7 @@ TOOLS = ("memcheck", "racecheck", "initcheck", "synccheck")
 
 def tests_section():
     """How tests and sanitizers went, from the summary that bench/gpu/run keeps: one part for each of its calls."""
-    file = HERE / "h100_summary.txt"
+    file = HERE / "gpu_summary.txt"
     if not file.exists():
         return ""
     calls = []
