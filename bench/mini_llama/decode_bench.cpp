@@ -35,7 +35,9 @@ const mini_llama::model& subject() {
                                                                         .max_position = 4096,
                                                                         .norm_eps = 1e-5f,
                                                                         .rope = {},
-                                                                        .eos = {}});
+                                                                        .eos = {},
+                                                                        .windows = {},
+                                                                        .kv_owners = {}});
   return m;
 }
 

@@ -36,7 +36,9 @@ const mini_llama::model& larger() {
                                                       .max_position = 2048,
                                                       .norm_eps = 1e-5f,
                                                       .rope = {},
-                                                      .eos = {}});
+                                                      .eos = {},
+                                                      .windows = {},
+                                                      .kv_owners = {}});
   return m;
 }
 

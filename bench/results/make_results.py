@@ -12,7 +12,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import pictures  # noqa: E402
 from sweep_figures import (ORDERS, Sweep, above, alignments, compared, explained, listed, map_text, mean,  # noqa: E402
-                           percent, perplexity, signed, spearman, table, take, wrapped)
+                           percent, perplexity, signed, spearman, table, take, thorough, wrapped)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
@@ -35,11 +35,12 @@ ALIGNED = {
     "none": "not aligned",
     "full": "full",
     "shared": "shared",
-    "full-valid-30": "full, 30 samples of WikiText-2 valid",
-    "shared-valid-30": "shared, 30 of these",
-    "full-valid-400": "full, 400 of these",
-    "shared-valid-400": "shared, 400 of these",
+    "full-valid-30": "full, 30 of valid",
+    "shared-valid-30": "shared, 30 of valid",
+    "full-valid-400": "full, 400 of valid",
+    "shared-valid-400": "shared, 400 of valid",
 }
+HOW = {"exact": "without guesses", "beam 4": "with a beam of 4"}
 SHORT = {"dissimilar": "dissimilar (paper)", "best-suffix": "best-suffix", "random": "random, mean"}
 
 
@@ -363,8 +364,18 @@ perplexity).
         same = [f"{b['share']}" for a, b in pairs if b.get("layer_map") == a["layer_map"]]
         found = (f"At {listed(same)} of {n} layers, the plan that was found is the best map itself: no plan of halves "
                  "that was tried scores higher. " if same else "")
+        other = [(b["share"], a, b) for a, b in pairs if b.get("layer_map") != a["layer_map"]]
+        if other:
+            found += " ".join(f"At {s} the plan scores {b['score']:.4f} and the map {a['score']:.4f}, with a perplexity of "
+                              f"{b['perplexity']:.2f} against {a['perplexity']:.2f}." for s, a, b in other) + " "
         limits = ("This is what a greedy search found that keeps one plan of each size and leaves out moves by guesses; it "
                   "does not prove that there is no better plan.")
+        for share in t.shares():
+            lazy, more = t.one(order="best:apart", share=share), [m for m in thorough() if m["share"] == share]
+            if lazy and more:
+                limits += (f" At {share} of {n}, searched more thoroughly: " + "; ".join(
+                    f"{HOW[m['search']]} a score of {m['score']:.5f} after {m['candidates_tried']:,} plans" for m in more) +
+                    f"; as above {lazy['score']:.5f} after {lazy['candidates_tried']:,}.")
         halves = [(t.one(order="best:keys", share=s), t.one(order="best:values", share=s)) for s in t.shares()]
         halves = [(a, b) for a, b in halves if a and b and a["layers_shared"] == b["layers_shared"]]
         cheaper = sum(a["perplexity"] < b["perplexity"] for a, b in halves)
@@ -530,6 +541,7 @@ A prompt of {prompt} tokens on {r.origin['device']}; perplexity on WikiText-2.
         maps = list(dict.fromkeys((m["order"], m["share"]) for m in lines))
         n = len(lines[0]["layer_map"])
         full = lines[0]["full_perplexity"]
+        devices = list(dict.fromkeys(m["device"] for m in lines))
         of = {(m["order"], m["share"], m["alignment"]): m["perplexity"] for m in lines}
         rows = []
         for order, share in maps:
@@ -560,9 +572,9 @@ to its own, and costs nothing at run time. By what it is fitted on: {'; '.join(s
 {table(["map", *[ALIGNED[k] for k in kinds]], rows)}
 
 Perplexity over {lines[0]['tokens']:,} tokens of WikiText-2 test in windows of {lines[0]['window']}, on
-{lines[0]['device']} in {lines[0]['dtype']}; full model {full:.2f}. "Full" is fitted to what readers make in the model without
-sharing, "shared" layer by layer to what they make in the model that shares. Maps are found on 30 samples of the shipped text
-and stay the same in a row.
+{listed(devices)} in {lines[0]['dtype']}; full model {full:.2f}. "Full" is fitted to what readers make in the model without
+sharing, "shared" layer by layer to what they make in the model that shares; on 30 samples of the shipped text where no other
+is named, or on samples of WikiText-2 valid. Maps are found on the shipped text and stay the same in a row; "–" was not run.
 """
 
     def cost(self):

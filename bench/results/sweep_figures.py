@@ -73,6 +73,12 @@ def alignments():
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
+def thorough():
+    """Searches of plans without guesses or with a beam, as `search --json` says of them; none where they were not run."""
+    file = SWEEPS / "apart-thorough.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
 def ranks(values):
     order = sorted(range(len(values)), key=lambda i: values[i])
     at = [0.0] * len(values)
