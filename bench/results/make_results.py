@@ -362,12 +362,14 @@ perplexity).
         pairs = [(a, b) for a, b in pairs if a and b]
         better = sum(b["perplexity"] < a["perplexity"] for a, b in pairs)
         same = [f"{b['share']}" for a, b in pairs if b.get("layer_map") == a["layer_map"]]
-        found = (f"At {listed(same)} of {n} layers, the plan that was found is the best map itself: no plan of halves "
-                 "that was tried scores higher. " if same else "")
+        found = (f"At {listed(same)} of {n} layers, the plan that was found is the best map itself: no plan of that size "
+                 "that the search tried scores higher. " if same else "")
         other = [(b["share"], a, b) for a, b in pairs if b.get("layer_map") != a["layer_map"]]
         if other:
-            found += " ".join(f"At {s} the plan scores {b['score']:.4f} and the map {a['score']:.4f}, with a perplexity of "
-                              f"{b['perplexity']:.2f} against {a['perplexity']:.2f}." for s, a, b in other) + " "
+            found += " ".join(f"At {s} it is {'another map, reached by halves' if b.get('layer_map') else 'a plan of two maps'}, "
+                              f"which scores {b['score']:.4f} where the best map by whole layers scores {a['score']:.4f}, with "
+                              f"a perplexity of {b['perplexity']:.2f} against {a['perplexity']:.2f}."
+                              for s, a, b in other) + " "
         limits = ("This is what a greedy search found that keeps one plan of each size and leaves out moves by guesses; it "
                   "does not prove that there is no better plan.")
         for share in t.shares():
@@ -388,7 +390,8 @@ less perplexity than the best map at {better} of {len(pairs)} sizes; it shares {
 
 {table(["shared", *[f"{s} of {n} ({100 * s / n:g} %)" for s in t.shares()]], rows)}
 
-Perplexity on WikiText-2 by the size of one map that frees as many bytes; full model {t.full['perplexity']:.2f}.
+Perplexity on WikiText-2 by the size of one map that frees as many bytes; full model {t.full['perplexity']:.2f}. Computed on
+{listed(list(dict.fromkeys(m['device'] for m in t.maps)))}.
 
 """
 
