@@ -441,6 +441,21 @@ leave out: [test on a GPU machine](../how-to/test-on-a-gpu-machine.md).
 """
 
 
+def second_card_section():
+    """The same benchmark on an H200, where its files are there."""
+    if not (HERE / "h200_attention.json").exists():
+        return ""
+    ours, peers = read("h200_attention.json"), read("h200_peer_torch_attention.json")
+    return f"""
+## Decode attention on an H200
+
+In one session: {origin(ours['context'])}; PyTorch: {origin(peers['context'])}. A copy
+moved {ours['benchmarks'][0]['copy_bytes_per_s'] / 1e12:.2f} TB/s.
+
+{attention_table(ours, peers, "decode", lambda r: r["bytes_per_s"] / 1e12, "TB/s")}
+{eager_table(peers, "decode")}"""
+
+
 def page():
     ours, peers = read("h100_attention.json"), read("h100_peer_torch_attention.json")
     distances, torch_distances = read("h100_distances.json"), read("h100_peer_torch_distances.json")
@@ -516,7 +531,7 @@ the rate of a large product of the same type.
 ## Search
 
 {search_text(models, transformers)}
-{profile_section()}{tests_section()}"""
+{second_card_section()}{profile_section()}{tests_section()}"""
     return wrapped(re.sub("\n{3,}", "\n\n", text), 126)
 
 
