@@ -535,17 +535,28 @@ A prompt of {prompt} tokens on {r.origin['device']}; perplexity on WikiText-2.
         return "## What answers which figure of the paper\n\n" + table(["in the paper", "here", "absent"], rows, 3) + "\n"
 
     def alignment(self):
-        lines = alignments()
         head = "## Alignment\n\n"
-        if not lines:
+        runs = [lines for lines in map(alignments, ("alignments", "alignments-cpu")) if lines]
+        if not runs:
             return head + ("Not measured yet on this text: `bench/results/run_alignments` writes `alignments.jsonl`, from "
                            "which this section is made.\n")
+        parts = "\n".join(self.alignments_of(lines) for lines in runs)
+        return head + f"""An [alignment](reference/alignment.md) folds into a reader's weights what brings the keys and values that it reads nearer
+to its own, and costs nothing at run time. "Full" is fitted to what readers make in the model without sharing, "shared" layer
+by layer to what they make in the model that shares; on 30 samples of the shipped text where no other is named, or on samples
+of WikiText-2 valid. Maps are found on the shipped text and stay the same in a row; "–" was not run.
+
+{parts}"""
+
+    def alignments_of(self, lines):
+        """What a run of run_alignments says, with its table."""
         kinds = [k for k in ALIGNED if any(m["alignment"] == k for m in lines)]
         maps = list(dict.fromkeys((m["order"], m["share"]) for m in lines))
         n = len(lines[0]["layer_map"])
         full = lines[0]["full_perplexity"]
-        devices = list(dict.fromkeys(m["device"] for m in lines))
+        devices = ["a CPU" if d == "CPU" else d for d in dict.fromkeys(m["device"] for m in lines)]
         of = {(m["order"], m["share"], m["alignment"]): m["perplexity"] for m in lines}
+        owners = {(m["order"], m["share"]): m["layer_map"] for m in lines}
         rows = []
         for order, share in maps:
             row = [f"{NAMES[order]}, {share} of {n}"]
@@ -553,7 +564,9 @@ A prompt of {prompt} tokens on {r.origin['device']}; perplexity on WikiText-2.
             rows.append(row)
         said = []
         for k in kinds:
-            pairs = [(of[m + ("none",)], of[m + (k,)]) for m in maps if m + ("none",) in of and m + (k,) in of]
+            # Two rules may find the same map, which counts once.
+            pairs = {tuple(owners[m]): (of[m + ("none",)], of[m + (k,)])
+                     for m in maps if m + ("none",) in of and m + (k,) in of}.values()
             if k == "none" or not pairs:
                 continue
             back = [(a - b) / (a - full) for a, b in pairs if a > full]
@@ -569,15 +582,13 @@ A prompt of {prompt} tokens on {r.origin['device']}; perplexity on WikiText-2.
                 compare.append(f"{share} of {n}: {ppl:.2f} against {min(others):.2f}")
         better = (f" The best map without any alignment against the best of the other rules' maps with one: "
                   f"{'; '.join(compare)}." if compare else "")
-        return head + f"""An [alignment](reference/alignment.md) folds into a reader's weights what brings the keys and values that it reads nearer
-to its own, and costs nothing at run time. By what it is fitted on: {'; '.join(said)}.{better}
+        rules = listed(list(dict.fromkeys(f'"{NAMES[o]}"' for o, s in maps if any((o, s, k) in of for k in kinds if k != "none"))))
+        return f"""Maps of {rules}, by what the alignment is fitted on: {'; '.join(said)}.{better}
 
 {table(["map", *[ALIGNED[k] for k in kinds]], rows)}
 
 Perplexity over {lines[0]['tokens']:,} tokens of WikiText-2 test in windows of {lines[0]['window']}, on
-{listed(devices)} in {lines[0]['dtype']}; full model {full:.2f}. "Full" is fitted to what readers make in the model without
-sharing, "shared" layer by layer to what they make in the model that shares; on 30 samples of the shipped text where no other
-is named, or on samples of WikiText-2 valid. Maps are found on the shipped text and stay the same in a row; "–" was not run.
+{listed(devices)} in {lines[0]['dtype']}; full model {full:.2f}.
 """
 
     def cost(self):
