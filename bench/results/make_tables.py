@@ -17,6 +17,9 @@ L2_BYTES = 50 << 20  # an H100's
 PAGE = HERE.parent.parent / "docs" / "reference" / "measured.md"
 
 
+NOT_IN_HISTORY = {"6c753359db6a"}
+
+
 def read(name):
     return json.loads((HERE / name).read_text())
 
@@ -38,6 +41,7 @@ def origin(context):
     said = device
     if commit:
         said += f", commit {commit[:12]}" + (" with changes" if " " in commit else "")
+        said += " (not in the history: it landed in one commit with other work)" if commit[:12] in NOT_IN_HISTORY else ""
     if context.get("date"):
         said += f", {context['date'][:10]}"
     return said + ("" if commit else " (the file names no commit)")
@@ -414,11 +418,11 @@ def tests_section():
         if colon and name in ("machine", "commit", "date"):
             calls[-1]["said"][name] = value
         verdict, *rest = line.split() or [""]
-        if verdict not in ("ok", "FAILED") or not rest:
+        if verdict not in ("ok", "FAILED", "unended") or not rest:
             continue
         tool = next((t for t in TOOLS if rest[0].startswith(t + ".")), "tests" if rest[0].startswith("test_cuda.") else "")
         if tool:
-            counts = calls[-1]["counts"].setdefault(tool, {"ok": 0, "FAILED": 0})
+            counts = calls[-1]["counts"].setdefault(tool, {"ok": 0, "FAILED": 0, "unended": 0})
             counts[verdict] += 1
     rows = []
     for call in calls:
@@ -427,7 +431,8 @@ def tests_section():
             for tool in ("tests",) + TOOLS:
                 count = call["counts"].get(tool)
                 cells.append("" if not count else f"{count['ok']} ok" +
-                             (f", **{count['FAILED']} failed**" if count["FAILED"] else ""))
+                             (f", **{count['FAILED']} failed**" if count["FAILED"] else "") +
+                             (f", **{count['unended']} stopped unfinished**" if count["unended"] else ""))
             rows.append([origin(call["said"])] + cells)
     if not rows:
         return ""
