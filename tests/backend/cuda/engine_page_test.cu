@@ -10,6 +10,7 @@
 #include "backend/cuda/device.hpp"
 #include "kvsharer/backend/cuda/sequence_batch.cuh"
 #include "kvsharer/backend/cuda/shared_cache.cuh"
+#include "kvsharer/nvtx.hpp"
 #include "kvsharer/runtime/traced_cache.hpp"
 
 using namespace kvsharer;
@@ -35,11 +36,6 @@ static_assert(cuda::BatchView<engine_rows>);
 // [/foreign]
 
 // [nvtx]
-struct nvtx_range {
-  explicit nvtx_range(const char* name) { nvtxRangePushA(name); }
-  nvtx_range(const nvtx_range&) = delete;
-  ~nvtx_range() { nvtxRangePop(); }
-};
 using traced = traced_cache<cuda::shared_cache<float16, layout::paged<16>>, nvtx_range>;
 // [/nvtx]
 
@@ -137,6 +133,20 @@ TEST_CASE("the adapter of the page reads the engine's memory where it lies") {
   const auto got = on_host(out);
   CHECK(static_cast<float>(got.front()) == 1.0f);
   CHECK(static_cast<float>(got.back()) == 3.0f);
+}
+
+TEST_CASE("NVTX's range is open as long as it lives") {
+  const auto depth = [] {
+    const int before = nvtxRangePushA("depth");  // negative where no profiler counts
+    nvtxRangePop();
+    return before;
+  };
+  const int outside = depth();
+  {
+    const nvtx_range range("kvsharer test");
+    CHECK(depth() == (outside < 0 ? outside : outside + 1));
+  }
+  CHECK(depth() == outside);
 }
 
 TEST_CASE("the traced cache of the page takes what the cache takes") {
