@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -279,6 +280,37 @@ TEST_CASE("a block table that leads outside is reported with layer, sequence and
               cuda::new_rows<float>{queries.data(), queries.data()});
   CHECK_REFUSED(device_refusal, on.backend.check_status());
   CHECK(on_host(target)[static_cast<std::size_t>(16 * 64 + 3 * 64)] == 1.0f);  // token 19, in page 1
+}
+
+TEST_CASE("a sequence longer than its block table is reported, and what lies behind the table is not read") {
+  device on;
+  std::vector<float> numbers(2 * 16 * 64, 0.5f);
+  std::fill(numbers.begin() + 16 * 64, numbers.end(), std::numeric_limits<float>::quiet_NaN());  // page 1: another's
+  const auto plane = on_device(on.stream, numbers);
+  const auto tables = on_device(on.stream, std::vector<std::int32_t>{0, 1});
+  const cuda::pool_batch<const float, layout::paged<16>> view{plane.data(),   2 * 16 * 64, tables.data(), 1,
+                                                              {1, 1, 64, 16}, {}};
+  for (const std::int32_t rows : {1, 40}) {  // decode, prefill
+    const std::int32_t length = 41;
+    const auto lengths = on_device(on.stream, std::vector<std::int32_t>{length});
+    const auto begins = on_device(on.stream, std::vector<std::int32_t>{0, rows});
+    const auto queries = on_device(on.stream, std::vector<float>(static_cast<std::size_t>(rows) * 64, 1.0f));
+    auto out = poisoned<float>(on.stream, static_cast<std::size_t>(rows) * 64);
+    cuda::attend<64>(
+        on.backend, {1, 1, 64}, view, view,
+        {.sequences = 1, .rows = rows, .max_rows = rows, .lengths = lengths.data(), .row_begin = begins.data()},
+        queries.data(), out.data(), {}, {3});
+    const auto status = on_host(on.status).front();
+    CHECK(status.why == static_cast<std::int32_t>(cuda::refusal::past_capacity));
+    CHECK(status.layer == 3);
+    CHECK(status.sequence == 0);
+    CHECK(status.token >= 16);
+    CHECK(status.token < length);
+    std::size_t not_numbers = 0;
+    for (const float x : on_host(out)) not_numbers += std::isnan(x);
+    CHECK(not_numbers == 0);
+    CHECK_REFUSED(device_refusal, on.backend.check_status());
+  }
 }
 
 /// A stream as libraries have it, made from the runtime's.

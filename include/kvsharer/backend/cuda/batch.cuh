@@ -39,8 +39,8 @@ struct ragged_batch {
 /// One layer's keys or values of many sequences, as kernels read them.
 ///
 /// Required of `const B b`: b.sequence(place) -> RowContiguousView, whose rows begin at multiples of 16 bytes.
-/// A view may also have find(head, token), which is its row or null where none can be; kernels then report and leave
-/// the row out instead of reading it.
+/// A view may also have find(head, token), which is its row or null where none can be, and the batch capacity(), the
+/// tokens that a sequence can have; kernels then report and leave the row out instead of reading it.
 template <class B>
 concept BatchView = std::is_trivially_copyable_v<B> && requires(const B b, index_t place) {
   { b.sequence(place) } -> RowContiguousView;
@@ -71,6 +71,15 @@ consteval bool require_attended_views() {
   } else {
     return false;
   }
+}
+
+/// Can a sequence of this batch of views have the token? True of all where the batch knows no capacity.
+template <BatchView B>
+KVSHARER_HD bool holds_token(const B& batch, index_t token) noexcept {
+  if constexpr (requires { batch.capacity(); })
+    return token < batch.capacity();
+  else
+    return true;
 }
 
 /// The row of a token, or null where the view knows that there is none.

@@ -45,6 +45,8 @@ struct pool_batch {
   cache_shape shape{};                   ///< of the cache
   Layout layout{};                       ///< the order inside a page
 
+  /// Tokens that a block table has entries for.
+  KVSHARER_HD index_t capacity() const noexcept { return shape.capacity; }
   KVSHARER_HD auto sequence(index_t place) const noexcept {
     const auto index = layout.index(shape, tables + place * blocks);
     return pool_view<T, std::remove_const_t<decltype(index)>>{plane, elements - shape.head_dim, index};

@@ -98,8 +98,10 @@ __device__ void load_tokens(const Problem& p, const K& keys, const V& values, co
   const int token = first + lane % warp_tokens;
   const E* row = nullptr;
   if (token < end) {
-    row = lane < warp_tokens ? find_row(keys, at.head, token) : find_row(values, at.head, token);
-    if (row == nullptr) report(p.status, refusal::page_out_of_range, p.layer, at.sequence, token);
+    const bool held = lane < warp_tokens ? holds_token(p.keys, token) : holds_token(p.values, token);
+    if (held) row = lane < warp_tokens ? find_row(keys, at.head, token) : find_row(values, at.head, token);
+    if (row == nullptr)
+      report(p.status, held ? refusal::page_out_of_range : refusal::past_capacity, p.layer, at.sequence, token);
   }
   const auto address = reinterpret_cast<std::uintptr_t>(row);
 #pragma unroll
