@@ -536,17 +536,16 @@ A prompt of {prompt} tokens on {r.origin['device']}; perplexity on WikiText-2.
 
     def alignment(self):
         head = "## Alignment\n\n"
-        runs = [lines for lines in map(alignments, ("alignments", "alignments-cpu")) if lines]
-        if not runs:
+        lines = alignments()
+        if not lines:
             return head + ("Not measured yet on this text: `bench/results/run_alignments` writes `alignments.jsonl`, from "
                            "which this section is made.\n")
-        parts = "\n".join(self.alignments_of(lines) for lines in runs)
         return head + f"""An [alignment](reference/alignment.md) folds into a reader's weights what brings the keys and values that it reads nearer
 to its own, and costs nothing at run time. "Full" is fitted to what readers make in the model without sharing, "shared" layer
 by layer to what they make in the model that shares; on 30 samples of the shipped text where no other is named, or on samples
-of WikiText-2 valid. Maps are found on the shipped text and stay the same in a row; "–" was not run.
+of WikiText-2 valid. Maps are found on the shipped text and stay the same in a row.
 
-{parts}"""
+{self.alignments_of(lines)}"""
 
     def alignments_of(self, lines):
         """What a run of run_alignments says, with its table."""

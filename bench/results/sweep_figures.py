@@ -67,9 +67,9 @@ class Sweep:
         return [o for o in ORDERS if self.select(order=o)]
 
 
-def alignments(name):
+def alignments():
     """The lines of a run of run_alignments; none where it has not been run."""
-    file = SWEEPS / f"{name}.jsonl"
+    file = SWEEPS / "alignments.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 

@@ -8,6 +8,7 @@
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/search/best_first_options.hpp"
 #include "kvsharer/search/detail/best_first_search.hpp"
+#include "kvsharer/search/detail/probe_calls.hpp"
 #include "kvsharer/search/search_report.hpp"
 
 namespace kvsharer::inline v0 {
@@ -44,7 +45,7 @@ namespace kvsharer::inline v0 {
 template <class Probe>
 search_report find_best_share_map(int layers, Probe&& probe, const best_first_options& options = {}) {
   if constexpr (require_fidelity_probe<std::remove_reference_t<Probe>>()) {
-    return detail::best_first_search<share_map, std::remove_reference_t<Probe>>(layers, probe, options).run();
+    return detail::best_first_search(layers, false, detail::calls_of<share_map>(probe), options).run();
   } else {
     return {};
   }
@@ -69,7 +70,7 @@ search_report find_best_share_map(int layers, Probe&& probe, const best_first_op
 template <class Probe>
 search_report find_best_share_plan(int layers, Probe&& probe, const best_first_options& options = {}) {
   if constexpr (require_plan_probe<std::remove_reference_t<Probe>>()) {
-    return detail::best_first_search<share_plan, std::remove_reference_t<Probe>>(layers, probe, options).run();
+    return detail::best_first_search(layers, true, detail::calls_of<share_plan>(probe), options).run();
   } else {
     return {};
   }

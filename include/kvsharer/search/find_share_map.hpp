@@ -15,6 +15,7 @@
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/types.hpp"
+#include "kvsharer/search/detail/probe_calls.hpp"
 #include "kvsharer/search/detail/search_checks.hpp"
 #include "kvsharer/search/search_report.hpp"
 
@@ -56,6 +57,62 @@ inline void check_search(const distance_matrix& distances, const search_options&
                                         " is not finite; look at the calibration caches");
 }
 
+/// find_share_map with what it needs of policy and probe: the policy's order of `legal` pairs, asked for only where
+/// there is something to look for.
+inline search_report greedy_search(const distance_matrix& distances,
+                                   const std::function<std::vector<layer_pair>(std::vector<layer_pair>)>& rank_pairs,
+                                   const probe_calls& probe, const search_options& options) {
+  check_search(distances, options);
+  search_report report;
+  const bool resume = options.resume && probe.resume;
+  const int layers = distances.layers();
+  share_map map = starting_map(layers, options.start);
+  report.plan = map;
+  if (map.reader_count() >= options.share) return report;
+
+  const std::vector<layer_pair> ranked = rank_pairs(legal_pairs(layers, options));
+  report.pairs_ranked = ranked.size();
+  report.status = search_status::ranking_exhausted;
+  for (std::size_t rank = 0; rank < ranked.size(); ++rank) {
+    if (options.cancelled && options.cancelled()) {
+      report.status = search_status::cancelled;
+      break;
+    }
+    const layer_pair pair = ranked[rank];
+    share_map proposed = map.with(pair).value();
+    if (!map.owns(pair.reader) || !all_shareable(proposed, options.shareable)) {
+      ++report.pairs_skipped;
+      continue;
+    }
+
+    candidate tried{.pair = pair, .rank = rank, .distance = distances(pair)};
+    if (resume) tried.resumed_at = first_difference(map, proposed);
+    tried.score = resume ? probe.resume(proposed, tried.resumed_at) : probe.score(proposed);
+    report.layer_evaluations += layers - tried.resumed_at.value;
+    report.layer_evaluations_without_resume += layers;
+
+    tried.outcome = !std::isfinite(tried.score)       ? verdict::not_finite
+                    : tried.score > options.threshold ? verdict::accepted
+                                                      : verdict::below_threshold;
+    if (tried.outcome == verdict::accepted) {
+      if (resume) probe.accept();
+      report.plan = map = std::move(proposed);
+      report.score = tried.score;
+    }
+    report.candidates.push_back(tried);
+    if (options.progress)
+      options.progress(
+          {report.candidates.back(), report.candidates.size(), ranked.size(), report.accepted(), options.share});
+    if (report.accepted() == options.share) {
+      report.status = search_status::complete;
+      break;
+    }
+  }
+  if (options.throw_when_missed && report.status == search_status::ranking_exhausted)
+    throw_missed(report.accepted(), options.share);
+  return report;
+}
+
 }  // namespace detail
 
 /// The greedy search of KVSharer (arXiv 2410.18517, algorithm 1, in the form of its authors' code): candidates in the
@@ -73,64 +130,13 @@ inline void check_search(const distance_matrix& distances, const search_options&
 template <class Policy, class Probe>
 search_report find_share_map(const distance_matrix& distances, const Policy& policy, Probe&& probe,
                              const search_options& options = {}) {
-  search_report report;
   if constexpr (require_share_policy<Policy>() && require_fidelity_probe<std::remove_reference_t<Probe>>()) {
-    constexpr bool can_resume = ResumableProbe<std::remove_reference_t<Probe>>;
-    detail::check_search(distances, options);
-    const int layers = distances.layers();
-    share_map map = detail::starting_map(layers, options.start);
-    report.plan = map;
-    if (map.reader_count() >= options.share) return report;
-
-    const std::vector<layer_pair> ranked = policy.rank(distances, legal_pairs(layers, options));
-    report.pairs_ranked = ranked.size();
-    report.status = search_status::ranking_exhausted;
-    for (std::size_t rank = 0; rank < ranked.size(); ++rank) {
-      if (options.cancelled && options.cancelled()) {
-        report.status = search_status::cancelled;
-        break;
-      }
-      const layer_pair pair = ranked[rank];
-      share_map proposed = map.with(pair).value();
-      if (!map.owns(pair.reader) || !detail::all_shareable(proposed, options.shareable)) {
-        ++report.pairs_skipped;
-        continue;
-      }
-
-      candidate tried{.pair = pair, .rank = rank, .distance = distances(pair)};
-      if constexpr (can_resume) {
-        if (options.resume) tried.resumed_at = first_difference(map, proposed);
-      }
-      if constexpr (can_resume)
-        tried.score = static_cast<double>(options.resume ? probe.resume(proposed, tried.resumed_at) : probe(proposed));
-      else
-        tried.score = static_cast<double>(probe(proposed));
-      report.layer_evaluations += layers - tried.resumed_at.value;
-      report.layer_evaluations_without_resume += layers;
-
-      tried.outcome = !std::isfinite(tried.score)       ? verdict::not_finite
-                      : tried.score > options.threshold ? verdict::accepted
-                                                        : verdict::below_threshold;
-      if (tried.outcome == verdict::accepted) {
-        if constexpr (can_resume) {
-          if (options.resume) probe.accept();
-        }
-        report.plan = map = std::move(proposed);
-        report.score = tried.score;
-      }
-      report.candidates.push_back(tried);
-      if (options.progress)
-        options.progress(
-            {report.candidates.back(), report.candidates.size(), ranked.size(), report.accepted(), options.share});
-      if (report.accepted() == options.share) {
-        report.status = search_status::complete;
-        break;
-      }
-    }
-    if (options.throw_when_missed && report.status == search_status::ranking_exhausted)
-      detail::throw_missed(report.accepted(), options.share);
+    return detail::greedy_search(
+        distances, [&](std::vector<layer_pair> legal) { return policy.rank(distances, std::move(legal)); },
+        detail::calls_of<share_map>(probe), options);
+  } else {
+    return {};
   }
-  return report;
 }
 
 }  // namespace kvsharer::inline v0

@@ -40,7 +40,7 @@ struct ragged_batch {
 ///
 /// Required of `const B b`: b.sequence(place) -> RowContiguousView, whose rows begin at multiples of 16 bytes.
 /// A view may also have find(head, token), which is its row or null where none can be, and the batch capacity(), the
-/// tokens that a sequence can have; kernels then report and leave the row out instead of reading it.
+/// tokens that a sequence can have; kernels then report a row that is not there instead of reading it.
 template <class B>
 concept BatchView = std::is_trivially_copyable_v<B> && requires(const B b, index_t place) {
   { b.sequence(place) } -> RowContiguousView;
@@ -73,13 +73,13 @@ consteval bool require_attended_views() {
   }
 }
 
-/// Can a sequence of this batch of views have the token? True of all where the batch knows no capacity.
+/// Tokens that a sequence of this batch of views can have; `unbounded` where the batch does not say.
 template <BatchView B>
-KVSHARER_HD bool holds_token(const B& batch, index_t token) noexcept {
+KVSHARER_HD index_t capacity_of(const B& batch, index_t unbounded) noexcept {
   if constexpr (requires { batch.capacity(); })
-    return token < batch.capacity();
+    return batch.capacity();
   else
-    return true;
+    return unbounded;
 }
 
 /// The row of a token, or null where the view knows that there is none.

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <concepts>
 #include <cstddef>
 #include <limits>
 #include <map>
@@ -14,30 +13,30 @@
 #include <utility>
 #include <vector>
 
-#include "kvsharer/concepts/policies.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/search/best_first_options.hpp"
+#include "kvsharer/search/detail/probe_calls.hpp"
 #include "kvsharer/search/detail/probe_run.hpp"
 #include "kvsharer/search/detail/search_checks.hpp"
 #include "kvsharer/search/search_report.hpp"
 
 namespace kvsharer::inline v0::detail {
 
-/// One run of find_best_share_map, or, where Plan is share_plan, of find_best_share_plan; keeps their contracts.
+/// One run of find_best_share_map, or, with keys and values apart, of find_best_share_plan; keeps their contracts.
 ///
 /// Plans stand on levels by the planes that they share, so that all of one level cost the same memory. A move of both
 /// halves of a layer climbs two levels, a move of one half one.
-template <class Plan, FidelityProbe<Plan> Probe>
 class best_first_search {
  public:
-  best_first_search(int layers, Probe& probe, const best_first_options& options)
+  best_first_search(int layers, bool apart, probe_calls probe, const best_first_options& options)
       : layers_(layers),
+        apart_(apart),
         options_(options),
         start_(starting_map(layers, options.start)),
-        probe_(probe, start_, options.resume) {
+        probe_(std::move(probe), start_, options.resume) {
     check_share_count(layers, options.share);
     if (options.beam < 1)
       throw error(errc::bad_argument, "a beam of " + std::to_string(options.beam) + " keeps no map; use 1 or more");
@@ -57,12 +56,10 @@ class best_first_search {
     levels_[lowest()] = {{report_.plan, report_.score, gains(moves_known, unknown), {}}};
     state& first = levels_[lowest()].front();
     if (whole_layers()) report_.pairs_ranked = moves(first, whole).size();
-    if constexpr (apart) report_.pairs_ranked += moves(first, halves()).size();
+    if (apart_) report_.pairs_ranked += moves(first, halves()).size();
 
     if (whole_layers()) report_.status = climb(pace::layers);
-    if constexpr (apart) {
-      if (report_.status != search_status::cancelled) report_.status = climb(pace::planes);
-    }
+    if (apart_ && report_.status != search_status::cancelled) report_.status = climb(pace::planes);
 
     const state& best =
         std::find_if(levels_.rbegin(), levels_.rend(), [](const auto& level) { return !level.empty(); })->front();
@@ -78,11 +75,10 @@ class best_first_search {
   }
 
  private:
-  static constexpr bool apart = std::same_as<Plan, share_plan>;
   static constexpr std::array<kv_part, 1> whole{kv_part::both};
   static constexpr std::array<kv_part, 2> both_halves{kv_part::keys, kv_part::values};
 
-  bool whole_layers() const { return !apart || options_.halves == kv_part::both; }
+  bool whole_layers() const { return !apart_ || options_.halves == kv_part::both; }
   std::span<const kv_part> halves() const {
     const std::span<const kv_part> all = both_halves;
     return whole_layers() ? all : all.subspan(options_.halves == kv_part::keys ? 0 : 1, 1);
@@ -250,7 +246,7 @@ class best_first_search {
       if (at == pace::planes) left += parents(l - 1) * half_moves_at_most(l - 1);
     }
     // The same again in halves is still to come.
-    if (apart && at == pace::layers)
+    if (apart_ && at == pace::layers)
       for (std::size_t l = lowest() + 1; l < levels_.size(); ++l) {
         const auto most = [&](std::size_t from) { return from == lowest() ? 1 : beam(); };
         left += most(l - 1) * half_moves_at_most(l - 1);
@@ -278,9 +274,10 @@ class best_first_search {
   }
 
   int layers_;
+  bool apart_;
   const best_first_options& options_;
   share_map start_;
-  probe_run<Plan, Probe> probe_;
+  probe_run probe_;
   search_report report_;
   std::vector<std::vector<state>> levels_;     // [planes shared]: at most `beam` states, best first
   std::vector<move> best_;                     // of this step, best first, at most `beam`

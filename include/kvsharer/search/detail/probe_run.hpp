@@ -2,25 +2,21 @@
 #pragma once
 
 #include <algorithm>
-#include <concepts>
 #include <utility>
 
-#include "kvsharer/concepts/policies.hpp"
-#include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
+#include "kvsharer/search/detail/probe_calls.hpp"
 
 namespace kvsharer::inline v0::detail {
 
 /// A probe in the hands of a search that scores many plans before it keeps one, and keeps count of the layers it is
 /// asked to run. The probe must have accepted `start`, as it has the identity when it is new. A probe that cannot
-/// resume, or may not, runs every plan whole and needs no state. Plan is what the probe is given; where that is a
-/// share_map, every plan is one map.
-template <class Plan, FidelityProbe<Plan> Probe>
+/// resume, or may not, runs every plan whole and needs no state.
 class probe_run {
  public:
-  probe_run(Probe& probe, share_plan start, bool resume)
-      : probe_(probe), resume_(resume && can_resume), state_(std::move(start)), last_(state_) {}
+  probe_run(probe_calls probe, share_plan start, bool resume)
+      : probe_(std::move(probe)), resume_(resume && probe_.resume), state_(std::move(start)), last_(state_) {}
 
   /// Where a run of `plan` would start now. At the latest at the last layer, even if nothing changed.
   layer_id start(const share_plan& plan) const {
@@ -34,38 +30,24 @@ class probe_run {
 
   /// Makes `plan` the one that runs resume from. Free if it was the last one scored; else it is run once more.
   void resume_from(const share_plan& plan) {
-    if constexpr (can_resume) {
-      if (!resume_ || plan == state_) return;
-      if (!(plan == last_)) run(plan);
-      probe_.accept();
-      state_ = plan;
-    }
+    if (!resume_ || plan == state_) return;
+    if (!(plan == last_)) run(plan);
+    probe_.accept();
+    state_ = plan;
   }
 
   index_t evaluations() const noexcept { return evaluations_; }
   index_t evaluations_without_resume() const noexcept { return evaluations_without_resume_; }
 
  private:
-  static constexpr bool can_resume = ResumableProbe<Probe, Plan>;
-
-  static const Plan& given(const share_plan& plan) noexcept {
-    if constexpr (std::same_as<Plan, share_map>)
-      return plan.keys();
-    else
-      return plan;
-  }
-
   double run(const share_plan& plan) {
     const layer_id first = start(plan);
     evaluations_ += plan.layers() - first.value;
     last_ = plan;
-    if constexpr (can_resume) {
-      if (resume_) return static_cast<double>(probe_.resume(given(plan), first));
-    }
-    return static_cast<double>(probe_(given(plan)));
+    return resume_ ? probe_.resume(plan, first) : probe_.score(plan);
   }
 
-  Probe& probe_;
+  probe_calls probe_;
   bool resume_;
   share_plan state_, last_;  // what runs resume from, and what was run last
   index_t evaluations_ = 0, evaluations_without_resume_ = 0;

@@ -112,9 +112,9 @@ auto make_problem(const backend& on, const attention_shape& shape, const K& keys
 ///
 /// Stream-ordered: neither allocates nor synchronises, and may be captured; the capture stays valid while lengths and
 /// block tables change, and `batch.sequences` and `max_rows` do not. Rows of a sequence of length 0 become 0. Tokens
-/// that a block table leads out of the pool for, or that are past the views' capacity, are not read but count as zeros,
-/// and are reported in the status word, where `layer` is named. Throws errc::bad_shape, errc::bad_argument,
-/// errc::short_scratch (see attention_scratch_bytes) and errc::cuda_call. O(rows x tokens x heads x head_dim).
+/// past the views' capacity are left out, those that a block table has outside the pool count as zeros; either is
+/// reported in the status word, where `layer` is named. Throws errc::bad_shape, errc::bad_argument, errc::short_scratch
+/// (see attention_scratch_bytes) and errc::cuda_call. O(rows x tokens x heads x head_dim).
 template <int HeadDim, class K, class V>
 requires AttendedViews<K, V>
 void attend(const backend& on, const attention_shape& shape, const K& keys, const V& values, const ragged_batch& batch,

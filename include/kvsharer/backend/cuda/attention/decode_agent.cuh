@@ -97,8 +97,8 @@ class decode_agent {
     __syncthreads();  // what the item before left in the tiles is read no more
     state mine;
     mine.init();
-    stream_tokens(s, at, static_cast<int>(first) * tuning.unit_tokens(),
-                  static_cast<int>(min_of(last * tuning.unit_tokens(), s.length)), mine);
+    const auto end = static_cast<int>(min_of(last * tuning.unit_tokens(), s.length));
+    stream_tokens(s, at, static_cast<int>(first) * tuning.unit_tokens(), readable_end(p_, at.sequence, end), mine);
     mine.finish();
     join(mine);
   }

@@ -36,7 +36,8 @@ class prefill_agent {
     const index_t packed_rows = s.rows * p_.group;
     if (block.begin >= packed_rows) return;
     const index_t last = block.begin + tuning.rows() < packed_rows ? block.begin + tuning.rows() : packed_rows;
-    const int end = s.length > 0 ? static_cast<int>(s.visible((last - 1) / p_.group)) : 0;
+    const int visible = s.length > 0 ? static_cast<int>(s.visible((last - 1) / p_.group)) : 0;
+    const int end = readable_end(p_, block.sequence, visible);
 
     const auto keys = p_.keys.sequence(s.place);
     const auto values = p_.values.sequence(s.place);

@@ -87,6 +87,16 @@ __device__ void load_queries(const Problem& p, const sequence_rows& s, const row
   }
 }
 
+/// How many of a sequence's first `end` tokens the views have room for; that there are more is reported.
+template <class Problem>
+__device__ int readable_end(const Problem& p, index_t sequence, int end) {
+  const index_t of_keys = capacity_of(p.keys, end), of_values = capacity_of(p.values, end);
+  const index_t capacity = of_keys < of_values ? of_keys : of_values;
+  if (end <= capacity) return end;
+  report(p.status, refusal::past_capacity, p.layer, sequence, capacity);
+  return static_cast<int>(capacity);
+}
+
 /// Begins to copy the keys and values of 16 tokens into two tiles, zeros for those from `end` on and for rows that
 /// cannot be found, which are reported. `Reuse`: do other blocks read them too? By one warp: each lane asks for the row
 /// of one token, half of them for keys.
@@ -98,10 +108,8 @@ __device__ void load_tokens(const Problem& p, const K& keys, const V& values, co
   const int token = first + lane % warp_tokens;
   const E* row = nullptr;
   if (token < end) {
-    const bool held = lane < warp_tokens ? holds_token(p.keys, token) : holds_token(p.values, token);
-    if (held) row = lane < warp_tokens ? find_row(keys, at.head, token) : find_row(values, at.head, token);
-    if (row == nullptr)
-      report(p.status, held ? refusal::page_out_of_range : refusal::past_capacity, p.layer, at.sequence, token);
+    row = lane < warp_tokens ? find_row(keys, at.head, token) : find_row(values, at.head, token);
+    if (row == nullptr) report(p.status, refusal::page_out_of_range, p.layer, at.sequence, token);
   }
   const auto address = reinterpret_cast<std::uintptr_t>(row);
 #pragma unroll
