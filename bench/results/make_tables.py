@@ -15,7 +15,6 @@ from sweep_figures import wrapped
 HERE = pathlib.Path(__file__).resolve().parent
 L2_BYTES = 50 << 20  # an H100's
 PAGE = HERE.parent.parent / "docs" / "reference" / "measured.md"
-NOT_IN_HISTORY = {"6c753359db6a"}  # of a work tree whose commits were lost
 
 
 def read(name):
@@ -39,7 +38,6 @@ def origin(context):
     said = device
     if commit:
         said += f", commit {commit[:12]}" + (" with changes" if " " in commit else "")
-        said += " (which is not in the history)" if commit[:12] in NOT_IN_HISTORY else ""
     if context.get("date"):
         said += f", {context['date'][:10]}"
     return said + ("" if commit else " (the file names no commit)")
