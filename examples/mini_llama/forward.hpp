@@ -10,6 +10,7 @@
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
+#include "kvsharer/runtime/shared_cache.hpp"
 #include "layer.hpp"
 #include "model.hpp"
 #include "sequence_slice.hpp"
@@ -39,6 +40,11 @@ inline void keep_last_rows(std::span<const sequence_slice> slices, kvsharer::ind
     last.push_back({s.id, s.first + s.tokens - 1, 1});
   }
 }
+
+// What nearly everything runs on is compiled once, in forward.cpp.
+extern template void run_layer(const model&, kvsharer::shared_cache<>&, const kvsharer::share_plan&,
+                               std::span<const sequence_slice>, kvsharer::layer_id, layer_part, layer_options, float*,
+                               workspace&);
 
 }  // namespace detail
 
