@@ -67,6 +67,7 @@
 #include "kvsharer/search/fidelity.hpp"
 #include "kvsharer/search/find_share_map.hpp"
 #include "kvsharer/search/rank_correlation.hpp"
+#include "kvsharer/search/search_options.hpp"
 #include "kvsharer/search/search_report.hpp"
 #include "kvsharer/search/strategy.hpp"
 #include "kvsharer/version.hpp"
