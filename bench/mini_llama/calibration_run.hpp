@@ -3,9 +3,9 @@
 
 #include <vector>
 
-#include "calibration_store.hpp"
-#include "forward.hpp"
-#include "model.hpp"
+#include "network/forward.hpp"
+#include "network/model.hpp"
+#include "probe/calibration_store.hpp"
 
 namespace mini_llama_bench {
 

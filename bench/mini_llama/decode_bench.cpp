@@ -15,8 +15,8 @@
 
 #include "backend/cpu/peak_rates.hpp"
 #include "best_iteration.hpp"
-#include "forward.hpp"
 #include "kvsharer/kvsharer.hpp"
+#include "network/forward.hpp"
 #include "synthetic_model.hpp"
 
 namespace {

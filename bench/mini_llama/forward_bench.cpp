@@ -4,13 +4,13 @@
 // Floor: operations over the rate of Eigen's large product, which `of_product_rate` is the share of (goal: 0.6). The
 // shipped model needs 74 G operations (24 layers of hidden 256: short sums, and as much attention as a small layer
 // brings), the larger one 678 G.
-#include "forward.hpp"
+#include "network/forward.hpp"
 
 #include <benchmark/benchmark.h>
 
 #include "best_iteration.hpp"
 #include "calibration_run.hpp"
-#include "checkpoint.hpp"
+#include "checkpoint/checkpoint.hpp"
 #include "product_rate.hpp"
 #include "synthetic_model.hpp"
 

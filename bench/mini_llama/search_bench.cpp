@@ -12,10 +12,10 @@
 #include <limits>
 
 #include "best_iteration.hpp"
-#include "calibration.hpp"
 #include "calibration_run.hpp"
-#include "find_sharing.hpp"
-#include "session.hpp"
+#include "run/session.hpp"
+#include "search/find_sharing.hpp"
+#include "text/calibration.hpp"
 
 namespace {
 

@@ -11,7 +11,7 @@
 
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/types.hpp"
-#include "model.hpp"
+#include "network/model.hpp"
 
 namespace mini_llama_bench {
 

@@ -6,9 +6,10 @@
 #include <new>
 
 #include "commands/commands.hpp"
-#include "gpu.hpp"
-#include "interrupt.hpp"
-#include "usage_error.hpp"
+#include "device/gpu.hpp"
+#include "support/interrupt.hpp"
+#include "support/usage_error.hpp"
+#include "support/version.hpp"
 
 int main(int argc, char** argv) {
   CLI::App app{"Runs Llama-family models with a layer-shared KV cache, and finds which layers can share."};

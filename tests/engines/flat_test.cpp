@@ -11,9 +11,9 @@
 #include "engines/flat_shared/engine.hpp"
 #include "engines/flat_shared/find_sharing.hpp"
 #include "engines/flat_weights.hpp"
-#include "find_sharing.hpp"
 #include "golden/golden.hpp"
-#include "session.hpp"
+#include "run/session.hpp"
+#include "search/find_sharing.hpp"
 
 namespace {
 

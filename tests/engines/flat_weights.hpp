@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "kvsharer/core/types.hpp"
-#include "linear.hpp"
-#include "model.hpp"
+#include "network/linear.hpp"
+#include "network/model.hpp"
 
 /// The driver's model in the terms of a flat engine: Hparams, Weights and Layer are of flat:: or flat_shared::.
 template <class Hparams, class Weights, class Layer>

@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "fuzz/target.hpp"
-#include "load_error.hpp"
+#include "support/load_error.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string_view rest = fuzz::text(data, size);

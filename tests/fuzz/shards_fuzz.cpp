@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The index of a checkpoint in two shards, which lie beside it and are whole.
-#include "shards.hpp"
+#include "checkpoint/shards.hpp"
 
 #include <set>
 #include <string>

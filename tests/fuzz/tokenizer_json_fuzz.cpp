@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "fuzz/target.hpp"
-#include "tokenizer.hpp"
+#include "text/tokenizer.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const auto file = fuzz::folder().write("tokenizer.json", fuzz::text(data, size));

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "gpu.hpp"
+#include "device/gpu.hpp"
 
 /// What a GPU was asked for.
 struct gpu_calls {

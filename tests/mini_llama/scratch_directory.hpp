@@ -10,7 +10,7 @@
 #include <string>
 #include <string_view>
 
-#include "load_error.hpp"
+#include "support/load_error.hpp"
 
 /// A folder of its own for each test, gone afterwards.
 class scratch_directory {

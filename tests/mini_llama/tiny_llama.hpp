@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "kvsharer/align/layer_alignment.hpp"
-#include "model.hpp"
+#include "network/model.hpp"
 
 /// A small Llama with random weights, as the driver runs it and as a textbook would, in float64 and without a cache.
 namespace tiny_llama {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "align_readers.hpp"
+#include "commands/align_readers.hpp"
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <cstdio>
 #include <string>
 
-#include "../alignment.hpp"
-#include "../files.hpp"
-#include "../interrupt.hpp"
+#include "checkpoint/alignment.hpp"
+#include "support/files.hpp"
+#include "support/interrupt.hpp"
 
 namespace mini_llama {
 

@@ -5,10 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "../calibration.hpp"
-#include "../fit_alignment.hpp"
-#include "../model.hpp"
 #include "kvsharer/search/strategy.hpp"
+#include "network/model.hpp"
+#include "search/fit_alignment.hpp"
+#include "text/calibration.hpp"
 
 namespace CLI {
 class App;

@@ -9,14 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "../choices.hpp"
-#include "../families/own_map.hpp"
-#include "../gpu.hpp"
-#include "../interrupt.hpp"
-#include "../progress.hpp"
-#include "../shapes.hpp"
-#include "../throughput.hpp"
-#include "commands.hpp"
+#include "checkpoint/families/own_map.hpp"
+#include "checkpoint/shapes.hpp"
+#include "commands/commands.hpp"
+#include "device/gpu.hpp"
+#include "probe/choices.hpp"
+#include "run/throughput.hpp"
+#include "support/interrupt.hpp"
+#include "support/progress.hpp"
 
 namespace mini_llama {
 

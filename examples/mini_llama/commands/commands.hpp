@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <string>
-
-#include "../gpu.hpp"
+#include "device/gpu.hpp"
 
 namespace CLI {
 class App;
@@ -21,7 +19,5 @@ void add_eval(CLI::App& app, const gpu_opener& open);
 void add_logits(CLI::App& app, const gpu_opener& open);
 void add_sweep(CLI::App& app, const gpu_opener& open);
 void add_report(CLI::App& app);
-
-std::string version_text();
 
 }  // namespace mini_llama

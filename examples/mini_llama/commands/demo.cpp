@@ -10,17 +10,17 @@
 #include <utility>
 #include <vector>
 
-#include "../choices.hpp"
-#include "../draw.hpp"
-#include "../evaluation.hpp"
-#include "../families/own_map.hpp"
-#include "../files.hpp"
-#include "../find_sharing.hpp"
-#include "../generation.hpp"
-#include "../gpu.hpp"
-#include "../interrupt.hpp"
-#include "../progress.hpp"
-#include "commands.hpp"
+#include "checkpoint/families/own_map.hpp"
+#include "commands/commands.hpp"
+#include "commands/draw.hpp"
+#include "device/gpu.hpp"
+#include "probe/choices.hpp"
+#include "run/evaluation.hpp"
+#include "run/generation.hpp"
+#include "search/find_sharing.hpp"
+#include "support/files.hpp"
+#include "support/interrupt.hpp"
+#include "support/progress.hpp"
 
 namespace mini_llama {
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "../choices.hpp"
-#include "../gpu.hpp"
+#include "device/gpu.hpp"
+#include "probe/choices.hpp"
 
 namespace mini_llama {
 

@@ -6,13 +6,13 @@
 #include <optional>
 #include <string>
 
-#include "../evaluation.hpp"
-#include "../files.hpp"
-#include "../interrupt.hpp"
-#include "../layers_shared.hpp"
-#include "../progress.hpp"
-#include "commands.hpp"
-#include "device_options.hpp"
+#include "commands/commands.hpp"
+#include "commands/device_options.hpp"
+#include "run/evaluation.hpp"
+#include "search/layers_shared.hpp"
+#include "support/files.hpp"
+#include "support/interrupt.hpp"
+#include "support/progress.hpp"
 
 namespace mini_llama {
 

@@ -8,14 +8,14 @@
 #include <string>
 #include <vector>
 
-#include "../choices.hpp"
-#include "../files.hpp"
-#include "../generation.hpp"
-#include "../gpu.hpp"
-#include "../interrupt.hpp"
-#include "../standard_output.hpp"
-#include "../text_stream.hpp"
-#include "commands.hpp"
+#include "commands/commands.hpp"
+#include "device/gpu.hpp"
+#include "probe/choices.hpp"
+#include "run/generation.hpp"
+#include "support/files.hpp"
+#include "support/interrupt.hpp"
+#include "support/standard_output.hpp"
+#include "text/text_stream.hpp"
 
 namespace mini_llama {
 

@@ -10,12 +10,12 @@
 #include <string>
 #include <vector>
 
-#include "../files.hpp"
-#include "../forward.hpp"
-#include "../session.hpp"
-#include "../usage_error.hpp"
-#include "commands.hpp"
-#include "device_options.hpp"
+#include "commands/commands.hpp"
+#include "commands/device_options.hpp"
+#include "network/forward.hpp"
+#include "run/session.hpp"
+#include "support/files.hpp"
+#include "support/usage_error.hpp"
 
 namespace mini_llama {
 

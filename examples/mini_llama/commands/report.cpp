@@ -5,9 +5,9 @@
 #include <memory>
 #include <optional>
 
-#include "../files.hpp"
-#include "../report/page.hpp"
-#include "commands.hpp"
+#include "commands/commands.hpp"
+#include "report/page.hpp"
+#include "support/files.hpp"
 
 namespace mini_llama {
 

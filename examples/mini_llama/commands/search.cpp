@@ -8,19 +8,19 @@
 #include <string>
 #include <vector>
 
-#include "../choices.hpp"
-#include "../draw.hpp"
-#include "../files.hpp"
-#include "../find_sharing.hpp"
-#include "../gpu.hpp"
-#include "../interrupt.hpp"
-#include "../layers_shared.hpp"
-#include "../metered_probe.hpp"
-#include "../progress.hpp"
-#include "align_readers.hpp"
-#include "commands.hpp"
+#include "commands/align_readers.hpp"
+#include "commands/commands.hpp"
+#include "commands/draw.hpp"
+#include "commands/search_subject.hpp"
+#include "device/gpu.hpp"
 #include "kvsharer/io/python_map.hpp"
-#include "search_subject.hpp"
+#include "probe/choices.hpp"
+#include "probe/metered_probe.hpp"
+#include "search/find_sharing.hpp"
+#include "search/layers_shared.hpp"
+#include "support/files.hpp"
+#include "support/interrupt.hpp"
+#include "support/progress.hpp"
 
 namespace mini_llama {
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "search_subject.hpp"
+#include "commands/search_subject.hpp"
 
 #include <cstdio>
 
-#include "../files.hpp"
-#include "../random_samples.hpp"
-#include "../shapes.hpp"
-#include "../usage_error.hpp"
+#include "checkpoint/shapes.hpp"
+#include "search/random_samples.hpp"
+#include "support/files.hpp"
+#include "support/usage_error.hpp"
 
 namespace mini_llama {
 

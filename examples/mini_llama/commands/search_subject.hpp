@@ -6,9 +6,9 @@
 #include <optional>
 #include <string>
 
-#include "../calibration.hpp"
-#include "../probe_request.hpp"
-#include "../session.hpp"
+#include "probe/probe_request.hpp"
+#include "run/session.hpp"
+#include "text/calibration.hpp"
 
 namespace mini_llama {
 

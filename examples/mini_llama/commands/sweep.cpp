@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "../sweep/sweep.hpp"
+#include "sweep/sweep.hpp"
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "../choices.hpp"
-#include "../interrupt.hpp"
-#include "../progress.hpp"
-#include "commands.hpp"
-#include "device_options.hpp"
+#include "commands/commands.hpp"
+#include "commands/device_options.hpp"
+#include "probe/choices.hpp"
+#include "support/interrupt.hpp"
+#include "support/progress.hpp"
 
 namespace mini_llama {
 

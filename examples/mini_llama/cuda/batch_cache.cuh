@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "config.hpp"
+#include "checkpoint/config.hpp"
 #include "kvsharer/backend/cuda/sequence_batch.cuh"
 #include "kvsharer/backend/cuda/shared_cache.cuh"
 #include "kvsharer/layout/paged.hpp"

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "config.hpp"
+#include "checkpoint/config.hpp"
 #include "kvsharer/backend/cuda/status.cuh"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/types.hpp"

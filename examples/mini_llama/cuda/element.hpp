@@ -3,8 +3,8 @@
 
 #include <concepts>
 
+#include "checkpoint/safetensors.hpp"
 #include "kvsharer/core/element.hpp"
-#include "safetensors.hpp"
 
 namespace mini_llama::cuda {
 

@@ -13,7 +13,7 @@
 #include "cuda/forward.cuh"
 #include "cuda/run_context.cuh"
 #include "cuda/text_batch.cuh"
-#include "session.hpp"
+#include "run/session.hpp"
 
 namespace mini_llama::cuda {
 

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "gpu.hpp"
+#include "device/gpu.hpp"
 #include "kvsharer/backend/cuda/stream_ref.cuh"
 #include "kvsharer/core/element.hpp"
 

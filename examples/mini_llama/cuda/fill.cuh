@@ -12,7 +12,7 @@
 #include "kvsharer/config.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/types.hpp"
-#include "random_weights.hpp"
+#include "network/random_weights.hpp"
 
 /// Kernels that write many numbers by a rule: all of any grid.
 namespace mini_llama::cuda {

@@ -8,11 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/safetensors.hpp"
 #include "cuda/element.hpp"
 #include "kvsharer/backend/cuda/stream_ref.cuh"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/types.hpp"
-#include "safetensors.hpp"
 
 namespace mini_llama::cuda {
 

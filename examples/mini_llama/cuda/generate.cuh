@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "cuda/engine.cuh"
-#include "generation.hpp"
-#include "prefill_passes.hpp"
-#include "sampler.hpp"
-#include "session.hpp"
+#include "run/generation.hpp"
+#include "run/prefill_passes.hpp"
+#include "run/sampler.hpp"
+#include "run/session.hpp"
 
 namespace mini_llama::cuda {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "gpu.hpp"
+#include "device/gpu.hpp"
 
 #include <cuda_runtime.h>
 
@@ -11,7 +11,7 @@
 #include "kvsharer/backend/cuda/device.cuh"
 #include "kvsharer/backend/cuda/status.cuh"
 #include "kvsharer/backend/cuda/stream_ref.cuh"
-#include "usage_error.hpp"
+#include "support/usage_error.hpp"
 
 namespace mini_llama {
 namespace cuda {

@@ -11,8 +11,8 @@
 #include "cuda/device_rates.cuh"
 #include "cuda/engine.cuh"
 #include "cuda/moment.cuh"
-#include "prefill_passes.hpp"
-#include "throughput.hpp"
+#include "run/prefill_passes.hpp"
+#include "run/throughput.hpp"
 
 namespace mini_llama::cuda {
 

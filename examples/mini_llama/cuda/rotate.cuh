@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <string>
 
-#include "config.hpp"
+#include "checkpoint/config.hpp"
 #include "cuda/batch_rows.cuh"
 #include "cuda/chunk.cuh"
 #include "kvsharer/backend/cuda/backend.cuh"
@@ -19,7 +19,7 @@
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
-#include "rope.hpp"
+#include "network/rope.hpp"
 
 /// Rotary positions on the device, in the half-split pairing of rope.hpp.
 namespace mini_llama::cuda {

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "config.hpp"
+#include "checkpoint/config.hpp"
 #include "cuda/gemm.cuh"
 #include "cuda/rotate.cuh"
 #include "kvsharer/backend/cuda/attention/attend.cuh"

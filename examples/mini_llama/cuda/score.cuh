@@ -5,7 +5,7 @@
 
 #include "kvsharer/backend/cuda/backend.cuh"
 #include "kvsharer/core/types.hpp"
-#include "row_score.hpp"
+#include "run/row_score.hpp"
 
 namespace mini_llama::cuda {
 

@@ -11,18 +11,18 @@
 #include <utility>
 #include <vector>
 
-#include "average_distances.hpp"
 #include "cuda/fetched_average.cuh"
 #include "cuda/forward.cuh"
 #include "cuda/run_context.cuh"
 #include "cuda/search_score.cuh"
 #include "cuda/search_store.cuh"
-#include "fold_metrics.hpp"
-#include "gpu.hpp"
+#include "device/gpu.hpp"
 #include "kvsharer/backend/cuda/calibration_average.cuh"
 #include "kvsharer/backend/cuda/distances/distances.cuh"
-#include "probe_request.hpp"
-#include "stopwatch.hpp"
+#include "probe/average_distances.hpp"
+#include "probe/fold_metrics.hpp"
+#include "probe/probe_request.hpp"
+#include "support/stopwatch.hpp"
 
 namespace mini_llama::cuda {
 

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "config.hpp"
+#include "checkpoint/config.hpp"
 #include "kvsharer/backend/cuda/backend.cuh"
 #include "kvsharer/backend/cuda/memory.cuh"
 #include "kvsharer/backend/cuda/pool_view.cuh"

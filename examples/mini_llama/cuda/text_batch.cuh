@@ -14,10 +14,10 @@
 #include "cuda/run_context.cuh"
 #include "cuda/score.cuh"
 #include "cuda/weights.cuh"
-#include "evaluation.hpp"
-#include "gpu.hpp"
-#include "session.hpp"
-#include "text_windows.hpp"
+#include "device/gpu.hpp"
+#include "run/evaluation.hpp"
+#include "run/session.hpp"
+#include "text/text_windows.hpp"
 
 /// What evaluations on the device have in common.
 namespace mini_llama::cuda {

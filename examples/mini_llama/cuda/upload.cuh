@@ -13,7 +13,7 @@
 #include "kvsharer/backend/cuda/stream_ref.cuh"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/types.hpp"
-#include "linear.hpp"
+#include "network/linear.hpp"
 
 namespace mini_llama::cuda {
 

@@ -10,10 +10,10 @@
 #include "cuda/element.hpp"
 #include "cuda/fill.cuh"
 #include "cuda/upload.cuh"
-#include "gpu.hpp"
+#include "device/gpu.hpp"
 #include "kvsharer/core/error.hpp"
-#include "model.hpp"
-#include "random_weights.hpp"
+#include "network/model.hpp"
+#include "network/random_weights.hpp"
 
 namespace mini_llama::cuda {
 

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "config.hpp"
+#include "checkpoint/config.hpp"
 #include "kvsharer/backend/cuda/memory.cuh"
 #include "kvsharer/backend/cuda/stream_ref.cuh"
 #include "kvsharer/core/element.hpp"

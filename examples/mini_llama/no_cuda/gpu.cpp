@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The GPU of a program that was built without CUDA.
-#include "../gpu.hpp"
+#include "device/gpu.hpp"
 
 namespace mini_llama {
 

@@ -2,11 +2,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "chart.hpp"
-#include "markup.hpp"
-#include "naming.hpp"
-#include "sections.hpp"
-#include "table.hpp"
+#include "report/chart.hpp"
+#include "report/markup.hpp"
+#include "report/naming.hpp"
+#include "report/sections.hpp"
+#include "report/table.hpp"
 
 namespace mini_llama::report {
 namespace {

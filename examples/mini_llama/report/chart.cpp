@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "chart.hpp"
+#include "report/chart.hpp"
 
 #include <algorithm>
 #include <cmath>
 
-#include "markup.hpp"
-#include "scale.hpp"
+#include "report/markup.hpp"
+#include "report/scale.hpp"
 
 namespace mini_llama::report {
 namespace {

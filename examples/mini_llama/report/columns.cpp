@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "columns.hpp"
+#include "report/columns.hpp"
 
 namespace mini_llama::report {
 

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "chart.hpp"
-#include "naming.hpp"
-#include "table.hpp"
+#include "report/chart.hpp"
+#include "report/naming.hpp"
+#include "report/table.hpp"
 
 namespace mini_llama::report {
 

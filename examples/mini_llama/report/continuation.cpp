@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "continuation.hpp"
+#include "report/continuation.hpp"
 
 #include <algorithm>
 
-#include "chart.hpp"
-#include "markup.hpp"
-#include "naming.hpp"
-#include "sections.hpp"
-#include "table.hpp"
+#include "report/chart.hpp"
+#include "report/markup.hpp"
+#include "report/naming.hpp"
+#include "report/sections.hpp"
+#include "report/table.hpp"
 
 namespace mini_llama::report {
 namespace {

@@ -2,13 +2,13 @@
 // Sections whose pictures are curves of rules.
 #include <cmath>
 
-#include "columns.hpp"
-#include "markup.hpp"
-#include "naming.hpp"
-#include "rank_correlation.hpp"
-#include "sections.hpp"
-#include "series.hpp"
-#include "table.hpp"
+#include "report/columns.hpp"
+#include "report/markup.hpp"
+#include "report/naming.hpp"
+#include "report/rank_correlation.hpp"
+#include "report/sections.hpp"
+#include "report/series.hpp"
+#include "report/table.hpp"
 
 namespace mini_llama::report {
 namespace {

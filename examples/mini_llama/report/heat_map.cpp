@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "markup.hpp"
-#include "sections.hpp"
-#include "table.hpp"
+#include "report/markup.hpp"
+#include "report/sections.hpp"
+#include "report/table.hpp"
 
 namespace mini_llama::report {
 namespace {

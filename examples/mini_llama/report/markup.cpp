@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "markup.hpp"
+#include "report/markup.hpp"
 
 #include <algorithm>
 #include <array>

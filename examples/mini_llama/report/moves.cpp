@@ -3,12 +3,12 @@
 #include <string>
 #include <vector>
 
-#include "chart.hpp"
-#include "markup.hpp"
-#include "naming.hpp"
-#include "rank_correlation.hpp"
-#include "sections.hpp"
-#include "table.hpp"
+#include "report/chart.hpp"
+#include "report/markup.hpp"
+#include "report/naming.hpp"
+#include "report/rank_correlation.hpp"
+#include "report/sections.hpp"
+#include "report/table.hpp"
 
 namespace mini_llama::report {
 namespace {

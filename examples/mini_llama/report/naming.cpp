@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "naming.hpp"
+#include "report/naming.hpp"
 
 #include <algorithm>
 #include <array>
 #include <string_view>
 #include <vector>
 
-#include "markup.hpp"
+#include "report/markup.hpp"
 
 namespace mini_llama::report {
 

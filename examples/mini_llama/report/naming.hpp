@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "results.hpp"
+#include "report/results.hpp"
 
 /// How rules, settings and sizes are called in the report.
 namespace mini_llama::report {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "page.hpp"
+#include "report/page.hpp"
 
 #include <string>
 #include <vector>
 
-#include "markup.hpp"
-#include "naming.hpp"
-#include "sections.hpp"
-#include "style.hpp"
+#include "report/markup.hpp"
+#include "report/naming.hpp"
+#include "report/sections.hpp"
+#include "report/style.hpp"
 
 namespace mini_llama::report {
 namespace {

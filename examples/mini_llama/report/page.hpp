@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "results.hpp"
+#include "report/results.hpp"
 
 namespace mini_llama::report {
 

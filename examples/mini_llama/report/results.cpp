@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "results.hpp"
+#include "report/results.hpp"
 
 #include <algorithm>
 #include <concepts>
 #include <limits>
 #include <utility>
 
-#include "../files.hpp"
-#include "../strict_json.hpp"
-#include "../sweep/results_file.hpp"
 #include "kvsharer/core/share_map.hpp"
+#include "support/files.hpp"
+#include "support/strict_json.hpp"
+#include "sweep/results_file.hpp"
 
 namespace mini_llama::report {
 namespace {

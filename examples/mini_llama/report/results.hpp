@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "../sweep/plan.hpp"
+#include "sweep/plan.hpp"
 
 namespace mini_llama::report {
 

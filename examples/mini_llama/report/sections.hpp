@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "results.hpp"
+#include "report/results.hpp"
 
 /// The report's sections, as markup without their headings.
 namespace mini_llama::report {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "series.hpp"
+#include "report/series.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
 
-#include "markup.hpp"
-#include "naming.hpp"
+#include "report/markup.hpp"
+#include "report/naming.hpp"
 
 namespace mini_llama::report {
 

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "chart.hpp"
-#include "results.hpp"
+#include "report/chart.hpp"
+#include "report/results.hpp"
 
 namespace mini_llama::report {
 

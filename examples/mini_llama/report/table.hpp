@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "markup.hpp"
+#include "report/markup.hpp"
 
 namespace mini_llama::report {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "calibrated.hpp"
+#include "sweep/calibrated.hpp"
 
 #include <utility>
 

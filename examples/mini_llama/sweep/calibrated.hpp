@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "../find_sharing.hpp"
-#include "workplace.hpp"
+#include "search/find_sharing.hpp"
+#include "sweep/workplace.hpp"
 
 namespace mini_llama {
 

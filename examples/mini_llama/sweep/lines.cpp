@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "lines.hpp"
+#include "sweep/lines.hpp"
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "../choices.hpp"
-#include "../layers_shared.hpp"
+#include "probe/choices.hpp"
+#include "search/layers_shared.hpp"
 
 namespace mini_llama {
 namespace {

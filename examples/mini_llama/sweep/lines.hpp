@@ -5,12 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "../evaluation.hpp"
-#include "../find_sharing.hpp"
-#include "../session.hpp"
-#include "calibrated.hpp"
-#include "plan.hpp"
-#include "speed.hpp"
+#include "run/evaluation.hpp"
+#include "run/session.hpp"
+#include "search/find_sharing.hpp"
+#include "sweep/calibrated.hpp"
+#include "sweep/plan.hpp"
+#include "sweep/speed.hpp"
 
 namespace mini_llama {
 

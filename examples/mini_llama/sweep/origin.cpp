@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "origin.hpp"
+#include "sweep/origin.hpp"
 
 #include <set>
 #include <string>
 #include <string_view>
 
-#include "../commands/commands.hpp"
-#include "../hash.hpp"
+#include "support/hash.hpp"
+#include "support/version.hpp"
 
 namespace mini_llama {
 namespace {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "../session.hpp"
-#include "plan.hpp"
+#include "run/session.hpp"
+#include "sweep/plan.hpp"
 
 namespace mini_llama {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "plan.hpp"
+#include "sweep/plan.hpp"
 
 #include <algorithm>
 #include <array>
@@ -7,7 +7,7 @@
 #include <cmath>
 #include <system_error>
 
-#include "../choices.hpp"
+#include "probe/choices.hpp"
 
 namespace mini_llama {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "results_file.hpp"
+#include "sweep/results_file.hpp"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
-#include "../files.hpp"
-#include "../strict_json.hpp"
+#include "support/files.hpp"
+#include "support/strict_json.hpp"
 
 namespace mini_llama {
 

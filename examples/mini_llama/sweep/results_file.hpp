@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "../load_error.hpp"
+#include "support/load_error.hpp"
 
 namespace mini_llama {
 

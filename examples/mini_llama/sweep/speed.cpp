@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "speed.hpp"
+#include "sweep/speed.hpp"
 
 #include <algorithm>
 

@@ -4,8 +4,8 @@
 #include <functional>
 #include <vector>
 
-#include "../generation.hpp"
-#include "workplace.hpp"
+#include "run/generation.hpp"
+#include "sweep/workplace.hpp"
 
 namespace mini_llama {
 

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sweep.hpp"
+#include "sweep/sweep.hpp"
 
 #include <algorithm>
 #include <chrono>
 #include <memory>
 #include <vector>
 
-#include "../choices.hpp"
-#include "../files.hpp"
-#include "../strict_json.hpp"
-#include "../usage_error.hpp"
-#include "calibrated.hpp"
-#include "lines.hpp"
-#include "origin.hpp"
-#include "results_file.hpp"
+#include "probe/choices.hpp"
+#include "support/files.hpp"
+#include "support/strict_json.hpp"
+#include "support/usage_error.hpp"
+#include "sweep/calibrated.hpp"
+#include "sweep/lines.hpp"
+#include "sweep/origin.hpp"
+#include "sweep/results_file.hpp"
 
 namespace mini_llama {
 namespace {

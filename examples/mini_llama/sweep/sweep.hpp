@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "../gpu.hpp"
-#include "../session.hpp"
-#include "plan.hpp"
+#include "device/gpu.hpp"
+#include "run/session.hpp"
+#include "sweep/plan.hpp"
 
 namespace mini_llama {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "workplace.hpp"
+#include "sweep/workplace.hpp"
 
-#include "../choices.hpp"
+#include "probe/choices.hpp"
 
 namespace mini_llama {
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "../gpu.hpp"
-#include "../session.hpp"
+#include "device/gpu.hpp"
+#include "run/session.hpp"
 
 namespace mini_llama {
 

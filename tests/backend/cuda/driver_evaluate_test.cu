@@ -14,12 +14,12 @@
 #include "backend/cuda/device.hpp"
 #include "backend/cuda/driver_numbers.hpp"
 #include "cuda/score.cuh"
-#include "evaluation.hpp"
-#include "gpu.hpp"
+#include "device/gpu.hpp"
 #include "kvsharer/align/layer_alignment.hpp"
 #include "mini_llama/tiny_llama.hpp"
-#include "session.hpp"
-#include "usage_error.hpp"
+#include "run/evaluation.hpp"
+#include "run/session.hpp"
+#include "support/usage_error.hpp"
 
 namespace {
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Every family that the device takes, from its config.json to logits and greedy tokens, against the host's driver. That
-// one is held against transformers in tests/mini_llama/families, on heads for which the device has no attention.
+// one is held against transformers in tests/mini_llama/checkpoint/families, on heads for which the device has no
+// attention.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -13,11 +14,11 @@
 #include <vector>
 
 #include "backend/cuda/driver_families/host_logits.hpp"
-#include "config.hpp"
-#include "gpu.hpp"
+#include "checkpoint/config.hpp"
+#include "device/gpu.hpp"
 #include "kvsharer/kvsharer.hpp"
 #include "mini_llama/scratch_directory.hpp"
-#include "session.hpp"
+#include "run/session.hpp"
 
 namespace {
 

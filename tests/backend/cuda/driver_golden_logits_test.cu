@@ -7,10 +7,10 @@
 #include <span>
 #include <vector>
 
-#include "evaluation.hpp"
+#include "device/gpu.hpp"
 #include "golden/golden.hpp"
-#include "gpu.hpp"
-#include "session.hpp"
+#include "run/evaluation.hpp"
+#include "run/session.hpp"
 
 namespace {
 

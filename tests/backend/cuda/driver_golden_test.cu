@@ -5,9 +5,9 @@
 
 #include <vector>
 
+#include "device/gpu.hpp"
 #include "golden/golden.hpp"
-#include "gpu.hpp"
-#include "session.hpp"
+#include "run/session.hpp"
 
 namespace {
 

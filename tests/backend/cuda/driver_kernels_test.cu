@@ -14,7 +14,7 @@
 
 #include "backend/cuda/device.hpp"
 #include "backend/cuda/driver_numbers.hpp"
-#include "rope.hpp"
+#include "network/rope.hpp"
 
 namespace {
 

@@ -6,10 +6,10 @@
 #include <cstddef>
 #include <vector>
 
-#include "find_sharing.hpp"
+#include "device/gpu.hpp"
 #include "golden/golden.hpp"
-#include "gpu.hpp"
-#include "session.hpp"
+#include "run/session.hpp"
+#include "search/find_sharing.hpp"
 
 namespace {
 

@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "backend/cuda/driver_numbers.hpp"
-#include "find_sharing.hpp"
-#include "gpu.hpp"
+#include "device/gpu.hpp"
 #include "mini_llama/tiny_llama.hpp"
-#include "usage_error.hpp"
+#include "search/find_sharing.hpp"
+#include "support/usage_error.hpp"
 
 namespace {
 

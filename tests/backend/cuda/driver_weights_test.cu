@@ -18,8 +18,8 @@
 #include "cuda/fill.cuh"
 #include "cuda/upload.cuh"
 #include "kvsharer/align/layer_alignment.hpp"
-#include "model.hpp"
-#include "random_weights.hpp"
+#include "network/model.hpp"
+#include "network/random_weights.hpp"
 
 namespace {
 

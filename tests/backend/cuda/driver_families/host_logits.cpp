@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "forward.hpp"
+#include "network/forward.hpp"
 
 namespace mini_llama {
 

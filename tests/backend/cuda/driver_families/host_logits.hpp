@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "kvsharer/kvsharer.hpp"
-#include "session.hpp"
+#include "run/session.hpp"
 
 namespace mini_llama {
 

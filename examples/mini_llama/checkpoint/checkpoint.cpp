@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "checkpoint/checkpoint.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "checkpoint/shards.hpp"
+#include "support/hash.hpp"
+
+namespace mini_llama {
+namespace {
+
+using kvsharer::index_t;
+
+/// Up to 16 pieces of 64 bytes, evenly spread from the first to the last.
+void add_sample(hash& h, std::span<const std::byte> bytes) {
+  constexpr std::size_t pieces = 16, length = 64;
+  if (bytes.size() <= pieces * length) return h.add(bytes);
+  for (std::size_t i = 0; i < pieces; ++i) h.add(bytes.subspan((bytes.size() - length) / (pieces - 1) * i, length));
+}
+
+std::string shape_text(std::span<const index_t> shape) {
+  std::string text = "[";
+  for (const index_t extent : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(extent);
+  return text + "]";
+}
+
+/// A layer, and the part of a tensor's name behind it.
+struct layer_part_name {
+  int layer = -1;
+  std::string_view part;
+};
+
+/// The part behind "model.layers.<l>." where l is one of the model's layers in ordinary decimal digits, or nothing.
+layer_part_name within_layer(std::string_view name, int layers) {
+  constexpr std::string_view prefix = "model.layers.";
+  if (!name.starts_with(prefix)) return {};
+  name.remove_prefix(prefix.size());
+  int layer = -1;
+  const auto end = std::from_chars(name.data(), name.data() + name.size(), layer).ptr;
+  const auto digits = static_cast<std::size_t>(end - name.data());
+  if (layer < 0 || layer >= layers || std::to_string(layer).size() != digits || !name.substr(digits).starts_with('.'))
+    return {};
+  return {layer, name.substr(digits + 1)};
+}
+
+enum class use { needed, unneeded, unknown };
+
+use use_of(std::string_view name, const model_config& c) {
+  const tensor_names& n = *c.names;
+  if (name == n.head) return c.tied_embeddings ? use::unneeded : use::needed;
+  if (name == n.embedding || name == n.final_norm) return use::needed;
+  const auto [layer, part] = within_layer(name, c.layers);
+  if (layer < 0) return use::unknown;
+  // Old files store the frequencies that follow from the configuration.
+  if (part == "self_attn.rotary_emb.inv_freq" || part == "attention.rotary_emb.inv_freq") return use::unneeded;
+
+  const auto is = [&part = part](std::string_view tensor, std::string_view kind) {
+    return !tensor.empty() && part.size() == tensor.size() + kind.size() && part.starts_with(tensor) &&
+           part.ends_with(kind);
+  };
+  const auto projection = [&](const char* tensor, bool bias) {
+    return tensor != nullptr && (is(tensor, ".weight") || (bias && is(tensor, ".bias")));
+  };
+  // A layer that was trained to read another has keys and values in some files all the same.
+  if (projection(n.key, c.qkv_bias) || projection(n.value, c.qkv_bias) || (c.head_norms && is(n.key_norm, ".weight")))
+    return c.stores(layer) ? use::needed : use::unneeded;
+  if (projection(n.query, c.qkv_bias) || projection(n.fused, c.qkv_bias) || projection(n.output, c.output_bias) ||
+      (c.head_norms && is(n.query_norm, ".weight")))
+    return use::needed;
+  for (const char* tensor : {n.attention_norm, n.mlp_norm, n.gate, n.up, n.down})
+    if (is(tensor, ".weight")) return use::needed;
+  return use::unknown;
+}
+
+[[noreturn]] void refuse_unknown(const std::filesystem::path& file, const std::string& name) {
+  std::string why = "which is not part of the supported models, or belongs to a layer that config.json does not count";
+  if (name.ends_with(".bias")) why = "a bias, which config.json does not call for";
+  if (name.find("q_norm") != std::string::npos || name.find("k_norm") != std::string::npos)
+    why = "a norm of queries or keys, which its architecture does not have";
+  throw load_error(file, "holds tensor '" + name + "', " + why + ". Leaving it out would change the model's answers");
+}
+
+}  // namespace
+
+checkpoint::checkpoint(const std::filesystem::path& directory)
+    : directory_(directory), config_(read_config(directory)), files_(open_weights(directory)) {
+  for (const safetensors_file& file : files_)
+    for (const auto& [name, view] : file.tensors()) switch (use_of(name, config_)) {
+        case use::needed:
+          tensors_.emplace(name, view);
+          break;
+        case use::unneeded:
+          break;
+        case use::unknown:
+          refuse_unknown(file.path(), name);
+      }
+}
+
+const tensor_view& checkpoint::tensor(const std::string& name, std::initializer_list<index_t> shape) const {
+  const auto at = tensors_.find(name);
+  if (at == tensors_.end())
+    throw load_error(directory_, "the weights lack tensor '" + name + "', which config.json calls for. Weights and " +
+                                     "config.json are of different models, or a file is missing");
+  if (!std::equal(at->second.shape.begin(), at->second.shape.end(), shape.begin(), shape.end()))
+    throw load_error(directory_, "tensor '" + name + "' has the shape " + shape_text(at->second.shape) +
+                                     ", config.json calls for " + shape_text(std::span(shape.begin(), shape.size())) +
+                                     ". Weights and config.json are of different models");
+  return at->second;
+}
+
+std::string checkpoint::fingerprint() const {
+  hash h;
+  // What changes the model's answers; not its name, its context or its special tokens.
+  const model_config& c = config_;
+  for (const int n : {c.layers, c.hidden, c.intermediate, c.heads, c.kv_heads, c.head_dim, c.vocab})
+    h.add(static_cast<std::int64_t>(n));
+  h.add(static_cast<std::int64_t>(std::bit_cast<std::uint32_t>(c.norm_eps)));
+  h.add(static_cast<std::int64_t>(c.tied_embeddings));
+  h.add(c.rope.identity());
+  // With a tag, since the two are numbers by layer alike, and only where there are some: a model without has the
+  // fingerprint that older strategy files know.
+  const auto add_by_layer = [&](std::string_view tag, const std::vector<int>& numbers) {
+    if (numbers.empty()) return;
+    h.add(tag);
+    h.add(static_cast<std::int64_t>(numbers.size()));
+    for (const int n : numbers) h.add(static_cast<std::int64_t>(n));
+  };
+  add_by_layer("windows", c.windows);
+  add_by_layer("kv_owners", c.kv_owners);
+  for (const auto& [name, view] : tensors_) {
+    h.add(name);
+    h.add(mini_llama::name(view.type));
+    h.add(static_cast<std::int64_t>(view.shape.size()));
+    for (const index_t extent : view.shape) h.add(static_cast<std::int64_t>(extent));
+    add_sample(h, {view.data, static_cast<std::size_t>(view.bytes())});
+  }
+  return h.digits();
+}
+
+index_t checkpoint::weight_bytes() const noexcept {
+  index_t sum = 0;
+  for (const auto& [name, view] : tensors_) sum += view.bytes();
+  return sum;
+}
+
+}  // namespace mini_llama

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "kvsharer/cpu.hpp"
+#include "probe/fold_metrics.hpp"
+#include "probe/objective.hpp"
+#include "support/usage_error.hpp"
+
+/// Names on the command line and the policies they stand for: the one place where run-time words become template
+/// arguments.
+namespace mini_llama {
+
+inline constexpr std::array metric_names{"mean-row-norm", "flat", "cosine", "scaled-euclidean", "cka"};
+inline constexpr std::array order_names{"dissimilar", "similar", "suffix", "random", "best", "best-suffix", "explicit"};
+inline constexpr std::array objective_names{"cosine", "kl"};
+inline constexpr std::array similarity_names{"mean-of-cosines", "cosine-of-mean"};
+inline constexpr std::array key_names{"post-rope", "pre-rope"};
+inline constexpr std::array kv_type_names{"f32", "f16", "bf16"};
+inline constexpr std::array type_names{"auto", "f32", "f16", "bf16"};
+inline constexpr std::array backend_names{"auto", "cpu", "cuda"};
+inline constexpr std::array kv_layout_names{"contiguous", "paged"};
+
+template <class F>
+decltype(auto) with_metric(std::string_view name, F&& f) {
+  if (name == "cka") return f(kvsharer::cpu::linear_cka{});
+  return with_fold_metric(name, std::forward<F>(f));
+}
+
+/// Does this order ask the probe about every move, instead of ranking pairs by their distances?
+inline bool is_best_first(std::string_view order) { return order == "best" || order == "best-suffix"; }
+
+/// Of the orders that rank; those of is_best_first are searches of their own.
+template <class F>
+decltype(auto) with_order(std::string_view name, std::uint64_t seed, const kvsharer::share_map& map, F&& f) {
+  if (name == "dissimilar") return f(kvsharer::policy::dissimilar_first{});
+  if (name == "similar") return f(kvsharer::policy::similar_first{});
+  if (name == "suffix") return f(kvsharer::policy::suffix_first{});
+  if (name == "random") return f(kvsharer::policy::random_order{seed});
+  if (name == "explicit") return f(kvsharer::policy::explicit_map{map});
+  throw usage_error("there is no order \"" + std::string(name) +
+                    "\"; choose dissimilar, similar, suffix, random, best, best-suffix or explicit");
+}
+
+inline kvsharer::similarity similarity_named(std::string_view name) {
+  if (name == "mean-of-cosines") return kvsharer::similarity::mean_of_cosines;
+  if (name == "cosine-of-mean") return kvsharer::similarity::cosine_of_mean;
+  throw usage_error("there is no similarity \"" + std::string(name) + "\"; choose mean-of-cosines or cosine-of-mean");
+}
+
+/// What the search is to keep. `mode` is that of the cosines.
+inline objective objective_named(std::string_view name, kvsharer::similarity mode) {
+  if (name == "cosine") return cosine_objective(mode);
+  if (name == "kl") return kl_objective();
+  throw usage_error("there is no objective \"" + std::string(name) + "\"; choose cosine or kl");
+}
+inline objective objective_named(std::string_view name, std::string_view similarity) {
+  return objective_named(name, similarity_named(similarity));
+}
+
+/// A type of weights; nothing for "auto".
+inline std::optional<dtype> type_named(std::string_view name) {
+  if (name == "auto") return std::nullopt;
+  if (name == "f32") return dtype::f32;
+  if (name == "f16") return dtype::f16;
+  if (name == "bf16") return dtype::bf16;
+  throw usage_error("there is no type \"" + std::string(name) + "\"; choose auto, f32, f16 or bf16");
+}
+
+/// The score that a step must exceed unless something else is asked for: the paper's of cosines, none of divergences,
+/// which have no scale of their own.
+inline double default_threshold(std::string_view objective) {
+  return objective == "kl" ? -std::numeric_limits<double>::infinity() : 0.5;
+}
+
+/// "6" or "25%" of `layers`, as a number of layers that are to share. Throws usage_error outside 0 to layers - 1.
+int parse_share(const std::string& text, int layers);
+
+}  // namespace mini_llama

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "probe/search_probe.hpp"
+
+#include <cstddef>
+#include <span>
+#include <utility>
+
+#include "checkpoint/families/own_map.hpp"
+#include "probe/average_distances.hpp"
+
+namespace mini_llama {
+
+using kvsharer::index_t;
+using kvsharer::layer_id;
+using kvsharer::share_plan;
+
+search_probe::search_probe(const model& m, const token_batch& samples, const objective& wanted)
+    : model_(m),
+      rows_(static_cast<index_t>(samples.size() * samples.at(0).size())),
+      store_(m.config().layers, static_cast<int>(samples.size()), static_cast<index_t>(samples[0].size()),
+             m.config().kv_heads, m.config().head_dim),
+      accepted_inputs_(static_cast<std::size_t>(m.config().layers)),
+      candidate_inputs_(static_cast<std::size_t>(m.config().layers)) {
+  std::vector<int> ids;
+  for (std::size_t s = 0; s < samples.size(); ++s) {
+    slices_.push_back({{static_cast<int>(s)}, 0, static_cast<index_t>(samples[s].size())});
+    ids.insert(ids.end(), samples[s].begin(), samples[s].end());
+  }
+  accepted_inputs_[0].resize(static_cast<std::size_t>(rows_ * m.config().hidden));
+  embed(m, ids, accepted_inputs_[0].data());
+  candidate_inputs_[0] = accepted_inputs_[0];
+
+  const kvsharer::share_map own = own_map(m.config());
+  run(own, {0});
+  objective_ = wanted(m, hidden_, static_cast<index_t>(samples.size()));
+  accept();
+  for (const sequence_slice& s : slices_) average_.add(calibration_sample{store_, s.id, &own});
+}
+
+double search_probe::score(const share_plan& plan, layer_id first) {
+  run(plan, first);
+  return objective_(hidden_);
+}
+
+void search_probe::accept() {
+  store_.accept();
+  // The first layer's input is the accepted run's already; those above are the candidate's.
+  for (auto l = static_cast<std::size_t>(first_.value) + 1; l < accepted_inputs_.size(); ++l)
+    std::swap(accepted_inputs_[l], candidate_inputs_[l]);
+}
+
+kvsharer::distance_matrix search_probe::distances(const std::string& metric, const std::string& keys) {
+  return average_distances(average_, model_.config().rope, metric, keys);
+}
+
+void search_probe::run(const share_plan& plan, layer_id first) {
+  first_ = first;
+  store_.begin_candidate(first);
+  hidden_ = accepted_inputs_[static_cast<std::size_t>(first.value)];
+  for (int l = first.value; l < plan.layers(); ++l, ++layer_evaluations_) {
+    if (l > first.value) candidate_inputs_[static_cast<std::size_t>(l)] = hidden_;
+    run_layers(model_, store_, plan, slices_, l, l + 1, hidden_.data(), workspace_);
+  }
+  final_norm(model_, hidden_.data(), rows_, hidden_.data());
+}
+
+}  // namespace mini_llama

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <filesystem>
+#include <optional>
+
+#include "checkpoint/alignment.hpp"
+#include "checkpoint/checkpoint.hpp"
+#include "kvsharer/io/strategy_json.hpp"
+#include "kvsharer/kvsharer.hpp"
+#include "network/model.hpp"
+#include "text/tokenizer.hpp"
+
+namespace mini_llama {
+
+/// A model directory, opened: what every command starts from.
+struct session {
+  explicit session(const std::filesystem::path& directory);
+
+  /// Of a model that lies in no directory, and so has no words.
+  explicit session(model made);
+
+  /// The tokenizer, loaded when text is first needed, so that commands on token ids run without one.
+  const tokenizer& words();
+
+  /// The plan of a strategy file made for this model, or the identity when no file is given. With `align`, runs under
+  /// this plan are from now on those of the alignment that the strategy names, if any. Throws what read_strategy,
+  /// check_same_model and read_alignment throw, errc::maps_differ for an alignment of two maps, and errc::bad_map for a
+  /// plan that this model does not run: see require_own_readers and require_same_kinds.
+  kvsharer::share_plan follow(const std::optional<std::filesystem::path>& strategy_file, bool align = true);
+
+  /// Has runs under `map` use a model with this alignment folded in.
+  void use(const kvsharer::share_map& map, const alignment& readers);
+
+  /// What runs under `plan`: the model itself, or one with the alignment of the plan's one map.
+  const model& model_for(const kvsharer::share_plan& plan) const noexcept {
+    return aligned_ && plan.is_one_map() && aligned_->map == plan.keys() ? aligned_->llama : llama;
+  }
+
+  std::filesystem::path directory;
+  model llama;
+  kvsharer::model_identity identity;
+
+ private:
+  struct aligned_model {
+    kvsharer::share_map map;
+    model llama;
+  };
+  std::optional<tokenizer> words_;
+  std::optional<aligned_model> aligned_;
+};
+
+}  // namespace mini_llama

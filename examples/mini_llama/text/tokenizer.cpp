@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "text/tokenizer.hpp"
+
+#include <algorithm>
+
+#include "text/tokens/byte_level.hpp"
+#include "text/tokens/sentencepiece.hpp"
+
+namespace mini_llama {
+namespace {
+
+std::unique_ptr<const text_coder> open(const std::filesystem::path& file) {
+  if (file.extension() == ".json") return std::make_unique<byte_level>(read_byte_level(file));
+  return std::make_unique<sentencepiece_coder>(file);
+}
+
+/// Which of the two files there is, or an empty path.
+std::filesystem::path present(const std::filesystem::path& directory) {
+  // A tokenizer.json that was converted from a SentencePiece model lies beside it.
+  for (const char* name : {"tokenizer.model", "tokenizer.json"})
+    if (std::filesystem::exists(directory / name)) return directory / name;
+  return {};
+}
+
+}  // namespace
+
+std::filesystem::path tokenizer_file(const std::filesystem::path& directory) {
+  std::filesystem::path file = present(directory);
+  if (file.empty())
+    throw load_error(
+        directory,
+        "has neither tokenizer.model nor tokenizer.json, and so no words. Fetch the one that the checkpoint "
+        "comes with, or give token ids instead of text");
+  return file;
+}
+
+bool has_tokenizer_file(const std::filesystem::path& directory) { return !present(directory).empty(); }
+
+tokenizer::tokenizer(const std::filesystem::path& file) : coder_(open(file)) {}
+
+std::string tokenizer::decode(std::span<const int> ids) const {
+  check(ids);
+  return coder_->decode(ids);
+}
+
+std::string tokenizer::decode_next(std::span<const int> ids, std::size_t& known) const {
+  check(ids.subspan(known));
+  return coder_->decode_next(ids, known);
+}
+
+void tokenizer::check(std::span<const int> ids) const {
+  const int end = std::max(vocab(), padded_);
+  for (const int id : ids)
+    if (id < 0 || id >= end)
+      throw load_error("token id " + std::to_string(id) + " is outside the tokenizer's 0 to " +
+                       std::to_string(end - 1) + "; it belongs to another tokenizer");
+}
+
+}  // namespace mini_llama
