@@ -25,7 +25,6 @@ inline const std::map<std::string, std::set<std::string>> rooms_below{
     {"config.hpp", {}},
     {"version.hpp", {}},
     {"fwd.hpp", {}},
-    {"nvtx.hpp", {}},
     {"core", {"config.hpp"}},
     {"concepts", {"config.hpp", "core"}},
     {"layout", {"config.hpp", "core", "concepts"}},
@@ -49,7 +48,6 @@ inline const std::map<std::string, std::set<std::string>> third_parties{
     {"backend/cpu", {"Eigen/Cholesky", "Eigen/Core", "immintrin.h", "omp.h"}},
     {"backend/cuda", {"cuda_runtime.h", "nv/target"}},
     {"io", {"nlohmann/json.hpp"}},
-    {"nvtx.hpp", {"nvtx3/nvToolsExt.h"}},
 };
 
 /// The headers that ask which compiler, machine or extension it is, so that no other has to.

@@ -25,7 +25,7 @@ void put_checksum(std::string& bytes, std::size_t at) {
 
 void restore(const std::string& bytes) {
   cache_type cache(share_map::from_owners(std::vector<int>{0, 0, 2}).value(), {3, 2, 2, 6},
-                   {.max_sequences = 2, .pages = 4, .tag = "m"});
+                   {.max_sequences = 2, .pages = 4, .tag = "m", .positions = true});
   const cache_footprint before = cache.footprint();
   std::istringstream in(bytes);
   sequence_id id;

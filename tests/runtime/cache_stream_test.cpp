@@ -41,7 +41,7 @@ TEST_CASE("the bytes are those of the documented form") {
   const float k[] = {1.0f, -2.0f}, v[] = {0.5f, 0.0f};
   cache.store({0}, id, 0, 1, k, v);
   const std::string s = saved(cache, id);
-  const std::string header("KVSHARER\x02\0\0\0\x03\0\0\0\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0", 40);
+  const std::string header("KVSHARER\x03\0\0\0\x03\0\0\0\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0", 40);
   CHECK(s.substr(0, 40) == header);
   const std::string lengths("\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0ab", 26);
   CHECK(s.substr(48, 26) == lengths);
@@ -170,13 +170,57 @@ TEST_CASE("a stream whose position leaves no room to grow is refused, although i
     std::istringstream in(with_position(position));
     return refused([&] { cache.restore(in); });
   };
-  const std::uint64_t last = std::uint64_t{1} << 62;
-  for (const std::uint64_t position : {last + 1, ~std::uint64_t{0} >> 1, ~std::uint64_t{0}, std::uint64_t{2}}) {
+  // Beyond 31 bits, or before the last token; and where no positions are kept, any but the length.
+  const std::uint64_t last = static_cast<std::uint64_t>(last_position);
+  for (const std::uint64_t position :
+       {last + 1, ~std::uint64_t{0} >> 1, ~std::uint64_t{0}, std::uint64_t{2}, std::uint64_t{4}}) {
     CAPTURE(position);
     CHECK(code(position) == static_cast<int>(errc::bad_stream));
   }
-  std::istringstream in(with_position(last));
-  const auto id = cache.restore(in);
-  CHECK(cache.append(id, 1) == 3);
-  CHECK(cache.next_position(id) == (index_t{1} << 62) + 1);
+}
+
+TEST_CASE("a sequence at the last position does not grow") {
+  shared_cache<float16, layout::paged<2>> cache(map, shape, {.max_sequences = 2, .tag = "m", .positions = true});
+  const auto id = cache.create();
+  cache.append(id, 1);
+  cache.keep(id, {});  // a text that begins anywhere is made of a saved one
+  std::ostringstream out;
+  cache.save(id, out);
+  std::string bytes = out.str();
+  const auto put = [&](std::size_t at, std::uint64_t x) {
+    for (std::size_t i = 0; i < 8; ++i) bytes[at + i] = static_cast<char>((x >> (8 * i)) & 0xffu);
+  };
+  const auto sum = [&](std::size_t end) {
+    std::uint64_t h = 0xcbf29ce484222325u;
+    for (std::size_t i = 0; i < end; ++i) h = (h ^ static_cast<unsigned char>(bytes[i])) * 0x100000001b3u;
+    return h;
+  };
+  put(56, static_cast<std::uint64_t>(last_position) - 1);
+  put(73, sum(73));
+  put(bytes.size() - 8, sum(bytes.size() - 8));
+  std::istringstream in(bytes);
+  const auto late = cache.restore(in);
+  CHECK(cache.append(late, 1) == 0);
+  CHECK(cache.position(late, 0) == last_position - 1);
+  CHECK_REFUSED(capacity_exceeded, cache.append(late, 1));
+  CHECK(cache.length(late) == 1);
+}
+
+TEST_CASE("positions that do not ascend, or reach the next one, are refused") {
+  shared_cache<float, layout::paged<2>> cache(map, shape, {.max_sequences = 2, .tag = "m", .positions = true});
+  const auto id = cache.create();
+  cache.append(id, 5);
+  cache.keep(id, std::vector<index_t>{0, 2, 4});
+  std::ostringstream out;
+  cache.save(id, out);
+  const auto code = [&](std::size_t slot, std::uint32_t position) {
+    std::string bytes = out.str();
+    for (std::size_t i = 0; i < 4; ++i) bytes[81 + 4 * slot + i] = static_cast<char>((position >> (8 * i)) & 0xffu);
+    std::istringstream in(bytes);
+    return refused([&] { cache.restore(in); });
+  };
+  for (const auto& [slot, position] :
+       {std::pair{0, 2u}, {1, 0u}, {1, 4u}, {2, 5u}, {2, ~0u}, {1, 1u}})  // the last: the checksum
+    CHECK(code(static_cast<std::size_t>(slot), position) == static_cast<int>(errc::bad_stream));
+  CHECK(cache.counters().sequences == 1);
 }

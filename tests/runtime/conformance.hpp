@@ -19,8 +19,9 @@ const share_map map = map_of({0, 1, 0, 1, 4});
 const share_plan apart(map_of({0, 1, 0, 1, 4}), map_of({0, 0, 2, 2, 4}));
 
 template <class C>
-auto make_cache(index_t sequences = 4, index_t pages = 0, const share_plan& plan = map) {
-  return typename C::cache(plan, shape, {.max_sequences = sequences, .pages = pages, .tag = "model"},
+auto make_cache(index_t sequences = 4, index_t pages = 0, const share_plan& plan = map, bool positions = false) {
+  return typename C::cache(plan, shape,
+                           {.max_sequences = sequences, .pages = pages, .tag = "model", .positions = positions},
                            make_layout<typename C::layout_type>());
 }
 
@@ -124,6 +125,94 @@ TEST_CASE_TEMPLATE("a truncated sequence grows again, apart from its fork", C, C
   for (const auto page : cache.block_table(a)) CHECK(page == 0);
   feed(cache, a, 2, 3);
   CHECK(fed(cache, a, 0, 2, 3));
+}
+
+TEST_CASE_TEMPLATE("kept tokens move down and keep their positions", C, CACHES) {
+  auto cache = make_cache<C>(4, 0, map, true);
+  const auto a = cache.create();
+  for (int token = 0; token < 14; ++token) feed(cache, a, 1, token);  // each with a seed of its own
+  const auto fork = cache.fork(a);
+  const std::vector<index_t> slots{0, 1, 4, 5, 9, 12};
+  cache.keep(a, slots);
+  CHECK(cache.length(a) == 6);
+  CHECK(cache.next_position(a) == 14);
+  for (index_t i = 0; i < 6; ++i) {
+    const index_t was = slots[static_cast<std::size_t>(i)];
+    CHECK(cache.position(a, i) == was);
+    CHECK(fed(cache, a, i, 1, static_cast<int>(was)));
+  }
+  for (int token = 0; token < 14; ++token) CHECK(fed(cache, fork, token, 1, token));
+  CHECK(cache.next_position(fork) == 14);
+  CHECK(cache.position(fork, 13) == 13);
+
+  feed(cache, a, 3, 50);
+  CHECK(cache.position(a, 6) == 14);
+  CHECK(cache.next_position(a) == 17);
+  std::stringstream bytes;  // holes are saved with it
+  cache.save(a, bytes);
+  cache.truncate(a, 7);
+  CHECK(cache.next_position(a) == 15);
+  cache.truncate(a, 5);  // the next token takes the place of the first that went, which is not slot 5 nor behind slot 4
+  CHECK(cache.next_position(a) == 12);
+  feed(cache, a, 1, 60);
+  CHECK(cache.position(a, 5) == 12);
+  CHECK(fed(cache, a, 4, 1, 9));
+  CHECK(fed(cache, a, 5, 1, 60));
+
+  const auto back = cache.restore(bytes);
+  CHECK(cache.length(back) == 9);
+  CHECK(cache.next_position(back) == 17);
+  CHECK(cache.position(back, 5) == 12);
+  CHECK(cache.position(back, 8) == 16);
+  CHECK(fed(cache, back, 5, 1, 12));
+  CHECK(fed(cache, back, 6, 3, 50));
+  auto plain = make_cache<C>();
+  bytes.seekg(0);
+  CHECK_REFUSED(bad_stream, plain.restore(bytes));
+  CHECK(plain.free_pages() == plain.pages());
+
+  cache.keep(a, {});
+  CHECK(cache.length(a) == 0);
+  CHECK(cache.next_position(a) == 13);
+  cache.truncate(a, 0);
+  CHECK(cache.next_position(a) == 13);
+}
+
+TEST_CASE_TEMPLATE("tokens are kept as asked or not at all", C, CACHES) {
+  auto cache = make_cache<C>(2, 0, map, true);
+  const auto a = cache.create();
+  for (int token = 0; token < 14; ++token) feed(cache, a, 1, token);
+  const auto refused = [&](int code, std::vector<index_t> slots) {
+    const auto before = cache.footprint();
+    CHECK(cache_fixtures::refused([&] { cache.keep(a, slots); }) == code);
+    CHECK(cache.footprint() == before);
+    CHECK(cache.length(a) == 14);
+    for (int token = 0; token < 14; ++token) CHECK(fed(cache, a, token, 1, token));
+  };
+  const int out_of_range = static_cast<int>(errc::out_of_range);
+  refused(out_of_range, {14});
+  refused(out_of_range, {-1, 2});
+  refused(out_of_range, {3, 3});
+  refused(out_of_range, {5, 4});
+  CHECK_REFUSED(unknown_sequence, cache.keep({77}, std::vector<index_t>{}));
+  CHECK_REFUSED(out_of_range, cache.position(a, 14));
+  CHECK_REFUSED(out_of_range, cache.position(a, -1));
+
+  // As many pages as the sequence has, all of which a fork holds too: none is left for the copy of what changes.
+  const index_t size = cache.page_tokens(), blocks = (14 + size - 1) / size;
+  auto full = make_cache<C>(2, blocks, map, true);
+  const auto b = full.create();
+  for (int token = 0; token < 14; ++token) feed(full, b, 1, token);
+  const auto fork = full.fork(b);
+  CHECK_REFUSED(pages_exhausted, full.keep(b, std::vector<index_t>{1, 2}));
+  full.keep(b, std::vector<index_t>{0, 1});  // nothing moves, so nothing is copied
+  for (int token = 0; token < 14; ++token) CHECK(fed(full, fork, token, 1, token));
+
+  auto plain = make_cache<C>();
+  const auto c = plain.create();
+  feed(plain, c, 3, 1);
+  CHECK_REFUSED(bad_argument, plain.keep(c, std::vector<index_t>{1}));
+  CHECK(plain.position(c, 2) == 2);
 }
 
 TEST_CASE_TEMPLATE("a saved sequence comes back, whatever the layout and the capacity", C, CACHES) {

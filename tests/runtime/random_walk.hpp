@@ -27,8 +27,13 @@ constexpr std::size_t row_size = 16;
 struct token {
   std::array<float, 4 * row_size> keys{}, values{};
   bool stored = false;
+  index_t position = 0;  // in the text
 };
-using model = std::map<sequence_id, std::vector<token>>;
+/// A sequence: its tokens, slot by slot, and where the next one will stand.
+struct text : std::vector<token> {
+  index_t next = 0;
+};
+using model = std::map<sequence_id, text>;
 
 template <class Cache>
 class walk {
@@ -38,7 +43,7 @@ class walk {
   walk(Cache& cache, const share_plan& plan, unsigned seed) : cache_(cache), plan_(plan), random_(seed) {}
 
   void step() {
-    switch (below(16)) {
+    switch (below(18)) {
       case 0:
       case 1:
         create();
@@ -63,6 +68,10 @@ class walk {
         break;
       case 10:
         overwrite();
+        break;
+      case 12:
+      case 13:
+        keep();
         break;
       case 11:
         if (below(40) == 0) {
@@ -89,7 +98,9 @@ class walk {
     std::vector<bool> held(static_cast<std::size_t>(cache_.pages()));
     for (const auto& [id, tokens] : model_) {
       if (!cache_.alive(id) || cache_.length(id) != static_cast<index_t>(tokens.size())) return false;
-      if (cache_.next_position(id) != cache_.length(id)) return false;
+      if (cache_.next_position(id) != tokens.next) return false;
+      for (std::size_t t = 0; t < tokens.size(); ++t)
+        if (cache_.position(id, static_cast<index_t>(t)) != tokens[t].position) return false;
       const auto table = cache_.block_table(id);
       const index_t blocks = (cache_.length(id) + cache_.page_tokens() - 1) / cache_.page_tokens();
       for (index_t b = 0; b < blocks; ++b) held[static_cast<std::size_t>(table[static_cast<std::size_t>(b)])] = true;
@@ -164,7 +175,41 @@ class walk {
     auto& tokens = model_[id];
     const index_t length = below(static_cast<index_t>(tokens.size()) + 1);
     cache_.truncate(id, length);
+    if (length < static_cast<index_t>(tokens.size())) tokens.next = tokens[static_cast<std::size_t>(length)].position;
     tokens.resize(static_cast<std::size_t>(length));
+  }
+  /// Is a page of this sequence named by another's block table?
+  bool shared(sequence_id id, std::int32_t page) const {
+    for (const auto& [other, tokens] : model_) {
+      const auto table = cache_.block_table(other);
+      const auto end = table.begin() + (cache_.length(other) + cache_.page_tokens() - 1) / cache_.page_tokens();
+      if (other != id && std::find(table.begin(), end, page) != end) return true;
+    }
+    return false;
+  }
+  /// Takes tokens out of the middle. Pages that change and that a fork holds too need pages in their place.
+  void keep() {
+    if (model_.empty()) return;
+    const auto id = any();
+    text& tokens = model_[id];
+    std::vector<index_t> slots;
+    const index_t share = below(4) + 1;
+    for (index_t t = 0; t < static_cast<index_t>(tokens.size()); ++t)
+      if (below(share + 1) < share) slots.push_back(t);
+    const index_t size = cache_.page_tokens(), count = static_cast<index_t>(slots.size());
+    index_t moved = 0, needed = 0;
+    while (moved < count && slots[static_cast<std::size_t>(moved)] == moved) ++moved;
+    for (index_t b = moved / size; moved < count && b <= (count - 1) / size; ++b)
+      needed += shared(id, cache_.block_table(id)[static_cast<std::size_t>(b)]);
+    const bool fits = needed <= cache_.free_pages();
+    if (fits) peak_ = std::max(peak_, cache_.pages() - cache_.free_pages() + needed);  // before others are given back
+    if (fits != attempt({errc::pages_exhausted}, [&] { cache_.keep(id, slots); }))
+      FAIL_CHECK("keep refused what fits, or took what does not");
+    if (!fits) return;
+    text left;
+    for (const index_t slot : slots) left.push_back(tokens[static_cast<std::size_t>(slot)]);
+    left.next = tokens.next;
+    tokens = left;
   }
   /// From the block tables alone: new pages, and one more where another sequence names the page that is written into.
   index_t pages_needed(sequence_id id, index_t tokens) const {
@@ -190,8 +235,15 @@ class walk {
       FAIL_CHECK("append refused what fits, or took what does not");
     if (!fits) return;
     if (first != static_cast<index_t>(model_[id].size())) FAIL_CHECK("append returned another first token");
-    model_[id].resize(static_cast<std::size_t>(first + tokens));
+    extend(id, tokens);
     fill(id, first, tokens);
+  }
+  void extend(sequence_id id, index_t tokens) {
+    text& all = model_[id];
+    for (; tokens > 0; --tokens) {
+      all.emplace_back();
+      all.back().position = all.next++;
+    }
   }
   void grow_batch() {
     if (model_.empty()) return;
@@ -199,9 +251,8 @@ class walk {
     for (index_t n = below(4) + 1; n > 0; --n) batch.push_back({any(), below(5)});
     if (!attempt({errc::capacity_exceeded, errc::pages_exhausted}, [&] { cache_.append(batch); })) return;
     for (const auto& g : batch) {
-      auto& tokens = model_[g.id];
-      const auto first = static_cast<index_t>(tokens.size());
-      tokens.resize(tokens.size() + static_cast<std::size_t>(g.tokens));
+      const auto first = static_cast<index_t>(model_[g.id].size());
+      extend(g.id, g.tokens);
       fill(g.id, first, g.tokens);
     }
   }
@@ -250,8 +301,12 @@ class walk {
         t.values[row + i % row_size] = static_cast<float>(E(v[i]));
       }
     }
-    for (token& t : fresh) t.stored = true;
-    std::copy(fresh.begin(), fresh.end(), model_[id].begin() + first);
+    for (std::size_t t = 0; t < n; ++t) {
+      token& old = model_[id][static_cast<std::size_t>(first) + t];
+      fresh[t].stored = true;
+      fresh[t].position = old.position;
+      old = fresh[t];
+    }
   }
 
   Cache& cache_;
@@ -265,7 +320,7 @@ class walk {
 /// `looks` times are everything's contents compared on the way.
 template <class C>
 void wander(const share_plan& plan, index_t pages, unsigned seed, int steps = 12'000, int looks = 600) {
-  typename C::cache cache(plan, shape, {.max_sequences = max_sequences, .pages = pages, .tag = "m"},
+  typename C::cache cache(plan, shape, {.max_sequences = max_sequences, .pages = pages, .tag = "m", .positions = true},
                           make_layout<typename C::layout_type>());
   walk<typename C::cache> w(cache, plan, seed);
   for (int i = 0; i < steps; ++i) {

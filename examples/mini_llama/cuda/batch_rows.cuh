@@ -26,7 +26,7 @@ __device__ inline batch_row find_batch_row(const kvsharer::cuda::ragged_batch& b
       (batch.row_begin[middle] <= row ? b : end) = middle;
     }
   }
-  return {b, batch.length(b) - batch.rows_of(b) + (row - batch.first_row(b))};
+  return {b, batch.position(b, row - batch.first_row(b))};
 }
 
 }  // namespace mini_llama::cuda

@@ -16,12 +16,14 @@
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
+#include "kvsharer/runtime/sequence_table.hpp"
 
 /// The byte stream of one saved sequence. It knows neither layout nor page size, so any cache of the same model, map
 /// and element type restores what any other saved. All numbers are little-endian:
 ///
 ///   "KVSHARER"  u32 version  u32 element code  i64 layers, kv_heads, head_dim  u64 share_plan::hash
 ///   i64 length, next position  u64 tag size  tag  u64 checksum
+///   where next position differs from length: u32 position of every token
 ///   the keys of every layer that stores any, then the values, each [token][kv_head][channel] in the stored type
 ///   u64 checksum
 ///
@@ -30,15 +32,17 @@ namespace kvsharer::inline v0 {
 
 /// What a saved sequence says of itself before its numbers.
 struct cache_stream_header {
-  static constexpr std::string_view magic = "KVSHARER";       ///< the first bytes of a stream
-  static constexpr std::uint32_t version = 2;                 ///< of the format, behind them
-  static constexpr index_t last_position = index_t{1} << 62;  ///< beyond, a sequence that grows would leave index_t
+  static constexpr std::string_view magic = "KVSHARER";  ///< the first bytes of a stream
+  static constexpr std::uint32_t version = 3;            ///< of the format, behind them
 
   std::uint32_t element = 0;    ///< cache_stream_code
   cache_shape shape;            ///< capacity is not part of the stream
   std::uint64_t plan_hash = 0;  ///< share_plan::hash() of the cache that saved it
   index_t length = 0;           ///< tokens of the sequence
   index_t next_position = 0;    ///< where its next token stands in the text
+
+  /// Were tokens taken out of the middle, so that positions follow?
+  constexpr bool has_holes() const noexcept { return next_position != length; }
 };
 
 /// The number by which a stream names its stored type.
@@ -190,7 +194,7 @@ inline cache_stream_header read_header(cache_stream_reader& in, cache_stream_hea
   own.next_position = static_cast<index_t>(in.number<std::uint64_t>());
   agree(in.number<std::uint64_t>() == tag.size() && in.text(tag), "model (the tag differs)");
   in.checksum();
-  if (own.length < 0 || own.next_position < own.length || own.next_position > cache_stream_header::last_position)
+  if (own.length < 0 || own.next_position < own.length || own.next_position > last_position)
     throw error(errc::bad_stream, "the saved sequence names impossible lengths");
   return own;
 }

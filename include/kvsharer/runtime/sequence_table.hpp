@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,28 +14,36 @@
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/runtime/cache_counters.hpp"
+#include "kvsharer/runtime/cache_geometry.hpp"
 #include "kvsharer/runtime/page_pool.hpp"
 #include "kvsharer/runtime/sequence_id.hpp"
 
 namespace kvsharer::inline v0 {
 
-/// Which sequences live, how long they are, and which pages each of them holds: all of a cache but its numbers.
+/// Positions are counted with 31 bits, as the device's words are.
+inline constexpr index_t last_position = std::numeric_limits<std::int32_t>::max() - 1;
+
+/// Which sequences live, how long they are, which pages each of them holds, and where its tokens stand in the text.
 ///
 /// A page is held by every sequence whose block table names it. A sequence of n tokens holds ceil(n / page_tokens)
 /// pages; the other entries of its block table are 0, so that an address made from them is still inside the pool. Ids
 /// are place + generation * max_sequences, the generation counting how often a place was given back.
+///
+/// A slot is a token's number in the cache, a position its number in the text. They are equal until `keep` takes tokens
+/// out of the middle, which only a table that keeps the position of every slot allows.
 template <class Allocator>
 class sequence_table {
  public:
   /// Preconditions: those that make_geometry checks.
-  sequence_table(index_t max_sequences, index_t capacity, index_t page_tokens, index_t blocks, index_t pages,
+  sequence_table(index_t max_sequences, index_t capacity, const cache_geometry& geometry, bool positions,
                  const Allocator& allocator)
       : capacity_(capacity),
-        page_tokens_(page_tokens),
-        blocks_(blocks),
-        pool_(pages, allocator),
+        page_tokens_(geometry.page_tokens),
+        blocks_(geometry.blocks),
+        pool_(geometry.pages, allocator),
         records_(static_cast<std::size_t>(max_sequences), allocator),
-        tables_(static_cast<std::size_t>(max_sequences * blocks), allocator) {
+        tables_(static_cast<std::size_t>(geometry.table_elements), allocator),
+        positions_(static_cast<std::size_t>(positions ? max_sequences * capacity : 0), allocator) {
     for (std::size_t i = 0; i < records_.size(); ++i)
       records_[i].next_free = i + 1 < records_.size() ? static_cast<std::int32_t>(i + 1) : none;
   }
@@ -48,6 +58,17 @@ class sequence_table {
   index_t length(sequence_id id) const { return records_[place(id)].length; }
   /// Where the next token stands in the text. Throws errc::unknown_sequence.
   index_t next_position(sequence_id id) const { return records_[place(id)].position; }
+  /// Does it keep the position of every slot?
+  bool keeps_positions() const noexcept { return !positions_.empty(); }
+  /// Where the token in a slot stands in the text. Throws errc::unknown_sequence, errc::out_of_range.
+  index_t position(sequence_id id, index_t slot) const {
+    const std::size_t at = place(id);
+    if (slot < 0 || slot >= records_[at].length)
+      throw error(errc::out_of_range, "sequence " + std::to_string(id.value) + " of " +
+                                          std::to_string(records_[at].length) + " tokens has no slot " +
+                                          std::to_string(slot));
+    return position_in(at, slot);
+  }
 
   /// The place of a living sequence in [0, max_sequences()). Throws errc::unknown_sequence.
   std::size_t place(sequence_id id) const {
@@ -105,6 +126,7 @@ class sequence_table {
     records_[to].length = records_[from].length;
     records_[to].position = records_[from].position;
     for (index_t b = 0; b < blocks_of(records_[from].length); ++b) pool_.share(entry(to, b) = entry(from, b));
+    if (keeps_positions()) std::copy_n(positions_of(from), records_[from].length, positions_of(to));
     return made;
   }
 
@@ -117,7 +139,8 @@ class sequence_table {
       if (records_[at].alive) drop_place(at);
   }
 
-  /// Throws errc::out_of_range unless 0 <= length <= length(id). O(pages given back).
+  /// Takes the newest tokens away: the next one then stands where the first of them stood. Throws errc::out_of_range
+  /// unless 0 <= length <= length(id). O(pages given back).
   void truncate(sequence_id id, index_t length) {
     const std::size_t at = place(id);
     if (length < 0 || length > records_[at].length)
@@ -125,6 +148,40 @@ class sequence_table {
                                           std::to_string(records_[at].length) + " tokens cannot be truncated to " +
                                           std::to_string(length));
     shrink(at, length);
+  }
+
+  /// Keeps the tokens in `slots`, ascending, and their positions; the text goes on where it would have. Calls
+  /// copy(from page, to page, tokens) for pages that others hold and that are about to change, then once
+  /// move(slots, first): for every i >= first the rows of slot slots[i] go to slot i, in ascending order, which is safe
+  /// in place. Throws, having changed nothing, errc::unknown_sequence, errc::bad_argument where positions are not kept,
+  /// errc::out_of_range for slots that do not ascend within [0, length(id)), errc::pages_exhausted. O(length).
+  template <class Copy, class Move>
+  void keep(sequence_id id, std::span<const index_t> slots, Copy&& copy, Move&& move) {
+    check_keep(id, slots);
+    const std::size_t at = place(id);
+    const auto count = static_cast<index_t>(slots.size());
+    index_t first = 0;
+    while (first < count && slots[static_cast<std::size_t>(first)] == first) ++first;
+    const index_t begin = first / page_tokens_, end = first < count ? blocks_of(count) : begin;
+    index_t wanted = 0;
+    for (index_t b = begin; b < end; ++b) wanted += pool_.shared(entry(at, b));
+    if (wanted > pool_.free_pages())
+      throw error(errc::pages_exhausted,
+                  "keeping " + std::to_string(count) + " tokens of a sequence needs " + std::to_string(wanted) +
+                      " pages in place of those that a fork holds too, and " + std::to_string(pool_.free_pages()) +
+                      " are free; drop or truncate a sequence or construct with more");
+    record& r = records_[at];
+    for (index_t b = begin; b < end; ++b)
+      if (const std::int32_t from = entry(at, b); pool_.shared(from)) {
+        const std::int32_t to = pool_.acquire();
+        copy(from, to, std::min(page_tokens_, r.length - b * page_tokens_));
+        pool_.release(from);
+        entry(at, b) = to;
+      }
+    if (first < count) move(slots, first);
+    for (index_t i = first; i < count; ++i) positions_of(at)[i] = positions_of(at)[slots[static_cast<std::size_t>(i)]];
+    release_blocks(at, blocks_of(count));
+    r.length = count;
   }
 
   /// Throws what forbids the whole batch to grow, having changed nothing: errc::unknown_sequence, errc::bad_argument
@@ -138,7 +195,7 @@ class sequence_table {
     const sequence_growth* too_long = nullptr;
     for (const auto& g : batch) {
       record& r = records_[place(g.id)];
-      if (g.tokens > capacity_ - r.length - r.planned) {
+      if (g.tokens > std::min(capacity_ - r.length, last_position - r.position) - r.planned) {
         too_long = &g;
         break;
       }
@@ -165,10 +222,10 @@ class sequence_table {
       records_[at].let_go = false;
     }
     if (too_long)
-      throw error(errc::capacity_exceeded, "sequence " + std::to_string(too_long->id.value) + " of " +
-                                               std::to_string(length(too_long->id)) + " tokens cannot grow by " +
-                                               std::to_string(too_long->tokens) + " in a capacity of " +
-                                               std::to_string(capacity_));
+      throw error(errc::capacity_exceeded,
+                  "sequence " + std::to_string(too_long->id.value) + " of " + std::to_string(length(too_long->id)) +
+                      " tokens cannot grow by " + std::to_string(too_long->tokens) + " in a capacity of " +
+                      std::to_string(capacity_) + " and " + std::to_string(last_position) + " positions");
     if (pages > pool_.free_pages())
       throw error(errc::pages_exhausted, "growing needs " + std::to_string(pages) + " pages and " +
                                              std::to_string(pool_.free_pages()) +
@@ -190,13 +247,27 @@ class sequence_table {
       entry(at, first / page_tokens_) = to;
     }
     for (index_t b = blocks_of(first); b < blocks_of(first + g.tokens); ++b) entry(at, b) = pool_.acquire();
+    if (keeps_positions())
+      std::iota(positions_of(at) + first, positions_of(at) + first + g.tokens, static_cast<std::int32_t>(r.position));
     r.length += g.tokens;
     r.position += g.tokens;
     return first;
   }
 
-  /// The logical position of a restored sequence's next token.
-  void set_next_position(sequence_id id, index_t position) { records_[place(id)].position = position; }
+  /// Where the tokens of a restored sequence stand: read() gives slot after slot. Precondition: positions are kept.
+  /// Throws errc::bad_stream for positions that do not ascend or that reach `next_position`.
+  template <class Read>
+  void set_positions(sequence_id id, index_t next_position, Read&& read) {
+    const std::size_t at = place(id);
+    index_t before = -1;
+    for (index_t slot = 0; slot < records_[at].length; ++slot) {
+      const index_t position = read();
+      if (position <= before || position >= next_position)
+        throw error(errc::bad_stream, "the saved sequence names impossible positions");
+      positions_of(at)[slot] = static_cast<std::int32_t>(before = position);
+    }
+    records_[at].position = next_position;
+  }
 
   /// Sum of all sequences' lengths. O(max_sequences).
   index_t tokens() const noexcept {
@@ -228,7 +299,10 @@ class sequence_table {
   /// Of all block tables.
   std::size_t table_bytes() const noexcept { return tables_.capacity() * sizeof(std::int32_t); }
   /// Of everything else that is kept of sequences and pages.
-  std::size_t record_bytes() const noexcept { return records_.capacity() * sizeof(record) + pool_.allocated_bytes(); }
+  std::size_t record_bytes() const noexcept {
+    return records_.capacity() * sizeof(record) + positions_.capacity() * sizeof(std::int32_t) +
+           pool_.allocated_bytes();
+  }
 
  private:
   static constexpr std::int32_t none = -1;
@@ -244,6 +318,30 @@ class sequence_table {
   };
   template <class T>
   using array = std::vector<T, typename std::allocator_traits<Allocator>::template rebind_alloc<T>>;
+
+  void check_keep(sequence_id id, std::span<const index_t> slots) const {
+    const index_t length = this->length(id);
+    if (!keeps_positions())
+      throw error(errc::bad_argument,
+                  "this cache does not keep the positions of its tokens, so none can be taken out of the middle; "
+                  "construct it with options.positions = true");
+    index_t before = -1;
+    for (const index_t slot : slots) {
+      if (slot <= before || slot >= length)
+        throw error(errc::out_of_range, "the slots to keep must ascend and lie in sequence " +
+                                            std::to_string(id.value) + " of " + std::to_string(length) + " tokens; " +
+                                            std::to_string(slot) + " follows " + std::to_string(before));
+      before = slot;
+    }
+  }
+
+  std::int32_t* positions_of(std::size_t at) noexcept {
+    return positions_.data() + at * static_cast<std::size_t>(capacity_);
+  }
+  index_t position_in(std::size_t at, index_t slot) const noexcept {
+    return keeps_positions() ? positions_[at * static_cast<std::size_t>(capacity_) + static_cast<std::size_t>(slot)]
+                             : slot;
+  }
 
   index_t blocks_of(index_t tokens) const noexcept { return tokens > 0 ? (tokens - 1) / page_tokens_ + 1 : 0; }
   std::int32_t& entry(std::size_t at, index_t block) noexcept {
@@ -281,13 +379,18 @@ class sequence_table {
     return r.alive && r.generation == id.value / places ? id.value % places : none;
   }
 
-  void shrink(std::size_t at, index_t length) noexcept {
-    record& r = records_[at];
-    for (index_t b = blocks_of(r.length); b-- > blocks_of(length);) {
+  /// Gives back the pages behind the first `blocks`.
+  void release_blocks(std::size_t at, index_t blocks) noexcept {
+    for (index_t b = blocks_of(records_[at].length); b-- > blocks;) {
       pool_.release(entry(at, b));
       entry(at, b) = 0;
     }
-    r.position -= r.length - length;
+  }
+
+  void shrink(std::size_t at, index_t length) noexcept {
+    record& r = records_[at];
+    release_blocks(at, blocks_of(length));
+    if (length < r.length) r.position = position_in(at, length);
     r.length = length;
   }
 
@@ -306,8 +409,9 @@ class sequence_table {
   index_t page_tokens_;
   index_t blocks_;
   page_pool<Allocator> pool_;
-  array<record> records_;       // [max_sequences]
-  array<std::int32_t> tables_;  // [max_sequences][blocks]
+  array<record> records_;          // [max_sequences]
+  array<std::int32_t> tables_;     // [max_sequences][blocks]
+  array<std::int32_t> positions_;  // [max_sequences][capacity], or nothing
   std::int32_t first_free_ = 0;
 };
 

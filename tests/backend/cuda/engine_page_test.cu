@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine of docs/how-to/use-the-gpu.md, run as the page says.
 #include <doctest/doctest.h>
-#include <nvtx3/nvToolsExt.h>
 
 #include <cmath>
 #include <cstdint>
@@ -10,8 +9,6 @@
 #include "backend/cuda/device.hpp"
 #include "kvsharer/backend/cuda/sequence_batch.cuh"
 #include "kvsharer/backend/cuda/shared_cache.cuh"
-#include "kvsharer/nvtx.hpp"
-#include "kvsharer/runtime/traced_cache.hpp"
 
 using namespace kvsharer;
 using device_test::on_host;
@@ -34,10 +31,6 @@ struct engine_rows {
 };
 static_assert(cuda::BatchView<engine_rows>);
 // [/foreign]
-
-// [nvtx]
-using traced = traced_cache<cuda::shared_cache<float16, layout::paged<16>>, nvtx_range>;
-// [/nvtx]
 
 inline std::vector<float16> ones(index_t n) { return std::vector<float16>(static_cast<std::size_t>(n), float16(1.0f)); }
 
@@ -133,42 +126,4 @@ TEST_CASE("the adapter of the page reads the engine's memory where it lies") {
   const auto got = on_host(out);
   CHECK(static_cast<float>(got.front()) == 1.0f);
   CHECK(static_cast<float>(got.back()) == 3.0f);
-}
-
-TEST_CASE("NVTX's range is open as long as it lives") {
-  const auto depth = [] {
-    const int before = nvtxRangePushA("depth");  // negative where no profiler counts
-    nvtxRangePop();
-    return before;
-  };
-  const int outside = depth();
-  {
-    const nvtx_range range("kvsharer test");
-    CHECK(depth() == (outside < 0 ? outside : outside + 1));
-  }
-  CHECK(depth() == outside);
-}
-
-TEST_CASE("the traced cache of the page takes what the cache takes") {
-  device_test::device on;
-  const share_map map = share_map::from_owners(std::vector<int>{0, 1, 1}).value();
-  const cache_shape shape{.layers = 3, .kv_heads = kv_heads, .head_dim = head_dim, .capacity = 32};
-  traced cache(map, shape, shared_cache_options{.max_sequences = 2, .pages = 3}, on.stream);
-  const sequence_id a = cache.create();
-  const sequence_growth prompt[] = {{a, 17}};
-  cache.append(prompt);
-  cuda::sequence_batch<> batch(on.stream, 2);
-  batch.assign(cache, prompt);
-  const auto rows = device_test::on_device(on.stream, ones(17 * width));
-  cache.store(on.backend, layer_id{1}, batch.batch(), cuda::new_rows<float16>{rows.data(), rows.data()});
-  on.backend.check_status();
-  const sequence_id b = cache.fork(a);
-  cache.truncate(b, 16);
-  CHECK(cache.counters().pages_shared == 1);
-  CHECK_THROWS_AS(cache.append(b, 17), error);
-  cache.drop(a);
-  CHECK(cache.length(b) == 16);
-  CHECK(cache.free_pages() == 2);
-  cache.clear();
-  CHECK(cache.free_pages() == 3);
 }

@@ -51,6 +51,8 @@ class hosted_cache {
   sequence_id create() { return cache_.create(); }
   index_t append(sequence_id id, index_t tokens) { return cache_.append(id, tokens); }
   void append(std::span<const sequence_growth> batch) { cache_.append(batch); }
+  index_t position(sequence_id id, index_t slot) const { return cache_.position(id, slot); }
+  void keep(sequence_id id, std::span<const index_t> slots) { cache_.keep(id, slots); }
   void truncate(sequence_id id, index_t n) { cache_.truncate(id, n); }
   sequence_id fork(sequence_id id) { return cache_.fork(id); }
   void drop(sequence_id id) { cache_.drop(id); }

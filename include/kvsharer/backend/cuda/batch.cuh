@@ -23,11 +23,18 @@ struct ragged_batch {
   const std::int32_t* lengths = nullptr;    ///< [place]: tokens of the sequence, these rows included
   const std::int32_t* places = nullptr;     ///< [sequences]: where `lengths` and the views have a sequence; null: b
   const std::int32_t* row_begin = nullptr;  ///< [sequences + 1]: the first row of each; null: one row per sequence
+  /// [place]: where the token after the sequence's newest stands in the text; null: as many tokens as it has, which is
+  /// so until tokens are taken out of the middle.
+  const std::int32_t* positions = nullptr;
 
   /// Where `lengths` and the views have the b-th sequence of the launch.
   KVSHARER_HD index_t place(index_t b) const noexcept { return places != nullptr ? places[b] : b; }
   /// Tokens of the b-th sequence, the rows of this launch included.
   KVSHARER_HD index_t length(index_t b) const noexcept { return lengths[place(b)]; }
+  /// Where row r of the b-th sequence, of its rows in this launch, stands in the text.
+  KVSHARER_HD index_t position(index_t b, index_t r) const noexcept {
+    return (positions != nullptr ? positions : lengths)[place(b)] - rows_of(b) + r;
+  }
   /// The first row of the b-th sequence.
   KVSHARER_HD index_t first_row(index_t b) const noexcept { return row_begin != nullptr ? row_begin[b] : b; }
   /// How many rows the b-th sequence has in this launch.

@@ -32,28 +32,18 @@ class pinned_rows {
   E* data_ = nullptr;
 };
 
-template <class Cache>
-cache_stream_header stream_header(const Cache& cache) {
-  return {.element = cache_stream_code<typename Cache::element_type>,
-          .shape = cache.shape(),
-          .plan_hash = cache.plan().hash()};
-}
-
 }  // namespace detail
 
 /// Writes a sequence in the form of kvsharer::shared_cache::save, so that a cache on the host may restore it. Waits for
 /// the cache's stream, and allocates. Throws errc::file_access when the stream refuses, errc::cuda_call.
 template <class E, class Layout, class Resource>
 void save(const shared_cache<E, Layout, Resource>& cache, sequence_id id, std::ostream& out) {
-  cache_stream_header header = detail::stream_header(cache);
-  header.length = cache.length(id);
-  header.next_position = cache.next_position(id);
-  const std::size_t numbers = cache.row_numbers(header.length);
+  const std::size_t numbers = cache.row_numbers(cache.length(id));
   const detail::pinned_rows<E> rows(numbers);
   cache.copy_out(id, rows.data());
   cache.stream().synchronize();
   kvsharer::detail::cache_stream_writer writer(out);
-  kvsharer::detail::write_header(writer, header, cache.tag());
+  cache.write_header(writer, cache_stream_code<E>, id);
   writer.row(static_cast<index_t>(numbers), [&](index_t i) { return rows.data()[i]; });
   writer.checksum();
 }
@@ -63,11 +53,11 @@ void save(const shared_cache<E, Layout, Resource>& cache, sequence_id id, std::o
 template <class E, class Layout, class Resource>
 sequence_id restore(shared_cache<E, Layout, Resource>& cache, std::istream& in) {
   kvsharer::detail::cache_stream_reader reader(in);
-  const cache_stream_header header = kvsharer::detail::read_header(reader, detail::stream_header(cache), cache.tag());
+  const cache_stream_header header = cache.read_header(reader, cache_stream_code<E>);
   const sequence_id id = cache.create();
   try {
     cache.append(id, header.length);
-    cache.set_next_position(id, header.next_position);
+    cache.read_positions(reader, header, id);
     const std::size_t numbers = cache.row_numbers(header.length);
     const detail::pinned_rows<E> rows(numbers);
     reader.row<E>(static_cast<index_t>(numbers), [&](index_t i, E x) { rows.data()[i] = x; });

@@ -52,6 +52,7 @@ class sequence_batch {
     words_.set(capacity_ + count, made.rows);
     words_.flush();
     made.lengths = cache.device_lengths();
+    made.positions = cache.device_positions();
     made.places = words_.data();
     made.row_begin = words_.data() + capacity_;
     batch_ = made;

@@ -54,11 +54,11 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
   const cache_shape shape = keys.shape;
   const index_t b = blockIdx.y, r = blockIdx.x, own_rows = batch.rows_of(b);
   if (r >= own_rows) return;
-  const index_t place = batch.place(b), token = batch.length(b) - own_rows + r;
+  const index_t place = batch.place(b), token = batch.length(b) - own_rows + r, position = batch.position(b, r);
   const index_t from = (batch.first_row(b) + r) * rows.stride, half = shape.head_dim / 2;
   const auto key_view = keys.sequence(place), value_view = values.sequence(place);
   const bool turned = rope.table != nullptr;
-  if (token < 0 || token >= shape.capacity || (turned && token >= rope.positions)) {
+  if (token < 0 || token >= shape.capacity || (turned && (position < 0 || position >= rope.positions))) {
     if (threadIdx.x == 0 && blockIdx.z == 0) report(status, refusal::past_capacity, layer, b, token);
     return;
   }
@@ -76,7 +76,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
     if (rows.values != nullptr)
       low_value = wide::load(rows.values + at), high_value = wide::load(rows.values + at + half);
     if (rows.keys != nullptr) {
-      if (turned) rotate_halves(rope, token, half, c, low, high);
+      if (turned) rotate_halves(rope, position, half, c, low, high);
       put_halves(low, high, key + c, half);
     }
     if (rows.values != nullptr) put_halves(low_value, high_value, value + c, half);
@@ -87,7 +87,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
 
 /// Stores new keys and values of a ragged batch into an owner's planes, rounded to E: of each sequence the newest
 /// rows_of(b) tokens. Rows that are null leave what is stored as it is. Keys are turned on the way where `rope` is
-/// given, token t by position t.
+/// given, by the batch's positions.
 ///
 /// Stream-ordered and capturable; refused rows (a block table that leads outside, a token past the capacity or the
 /// angles) are left out and reported in the status word. Throws errc::bad_shape for heads that cannot be cut into 16

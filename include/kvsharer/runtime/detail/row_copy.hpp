@@ -67,4 +67,11 @@ void copy_tokens(cache_shape shape, const Index& from, const Index& to, index_t 
     }
 }
 
+/// One token's rows to another slot of the same sequence and plane.
+template <CacheElement E, IndexLayout Index>
+void move_token(cache_shape shape, const Index& index, index_t from, index_t to, E* plane) noexcept {
+  for (index_t h = 0; h < shape.kv_heads; ++h)
+    for (index_t c = 0; c < shape.head_dim; ++c) plane[index.offset(h, to, c)] = plane[index.offset(h, from, c)];
+}
+
 }  // namespace kvsharer::inline v0::detail

@@ -47,6 +47,38 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
   }
 }
 
+/// Slots whose tokens move, as an argument of a launch (at most 4 KB): from[i] goes to slot `first` + i.
+struct slot_list {
+  static constexpr int capacity = 900;
+  std::int32_t first = 0;
+  std::int32_t count = 0;
+  std::int32_t from[capacity];
+};
+
+/// Moves tokens of one sequence down to lower slots, in all planes. Sources ascend and none lies below its target, so a
+/// block that goes through them in order, reading as many as it holds before it writes them, is safe in place. Grid:
+/// (heads, planes).
+template <class E, class Layout>
+KVSHARER_HIDDEN __global__ void __launch_bounds__(256)
+    move_tokens_kernel(pool_pair<E> pools, cache_shape shape, Layout layout, const std::int32_t* table,
+                       const __grid_constant__ slot_list list) {
+  const auto index = layout.index(shape, table);
+  E* const plane = pools.plane(blockIdx.y);
+  const index_t head = blockIdx.x, threads = blockDim.x, thread = threadIdx.x;
+  const index_t pieces = shape.head_dim * static_cast<index_t>(sizeof(E)) / 16;
+  const index_t at_once = pieces < threads ? threads / pieces : 1;
+  for (index_t base = 0; base < list.count; base += at_once)
+    for (index_t before = 0; before < pieces; before += threads) {
+      const index_t i = base + thread / pieces, piece = before + thread % pieces;
+      const bool mine = thread / pieces < at_once && i < list.count && piece < pieces;
+      uint4 x{};
+      if (mine) x = reinterpret_cast<const uint4*>(plane + index.offset(head, list.from[i], 0))[piece];
+      __syncthreads();
+      if (mine) reinterpret_cast<uint4*>(plane + index.offset(head, list.first + i, 0))[piece] = x;
+      __syncthreads();
+    }
+}
+
 /// One sequence's rows from the pools to `rows` [plane][token][kv_head][channel], or back. Grid: (tokens, planes).
 template <bool ToPools, class E, class Layout>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "kvsharer/core/error.hpp"
+#include "kvsharer/core/share_plan.hpp"
+#include "kvsharer/core/types.hpp"
+#include "kvsharer/runtime/cache_counters.hpp"
+#include "kvsharer/runtime/cache_geometry.hpp"
+#include "kvsharer/runtime/cache_options.hpp"
+#include "kvsharer/runtime/cache_stream.hpp"
+#include "kvsharer/runtime/check_owner.hpp"
+#include "kvsharer/runtime/footprint.hpp"
+#include "kvsharer/runtime/sequence_id.hpp"
+#include "kvsharer/runtime/sequence_table.hpp"
+
+namespace kvsharer::inline v0 {
+
+/// Everything a cache knows but its numbers: the plan of sharing, which sequences live, which pages they hold, and
+/// where their tokens stand in the text. The caches of the host and of the device are this book with memory behind it.
+/// An engine that keeps its own memory may hold a book alone, and move its rows as the book says.
+///
+/// All memory comes from Allocator in the constructor. What a call refuses has changed nothing.
+template <class Allocator = std::allocator<std::byte>>
+class cache_book {
+ public:
+  /// `page_tokens` tokens of `element_bytes` bytes a number lie in a page. Throws errc::bad_shape when sizes are not
+  /// positive, disagree with the plan or overflow 64 bits, errc::bad_argument for options out of range.
+  cache_book(share_plan plan, cache_shape shape, index_t page_tokens, std::size_t element_bytes,
+             const shared_cache_options& options, const Allocator& allocator = {})
+      : plan_(std::move(plan)),
+        shape_(shape),
+        element_bytes_(element_bytes),
+        geometry_(make_geometry(plan_, shape, page_tokens, options.max_sequences, options.pages, element_bytes)),
+        sequences_(options.max_sequences, shape.capacity, geometry_,
+                   options.positions && checked_product({options.max_sequences, shape.capacity,
+                                                         static_cast<index_t>(sizeof(std::int32_t))},
+                                                        "the positions") > 0,
+                   allocator),
+        tag_(options.tag.begin(), options.tag.end(), allocator) {}
+
+  cache_book(cache_book&&) = default;  ///< what was moved from knows no sequence and makes none
+  cache_book& operator=(cache_book&&) = delete;
+
+  /// Whose keys and whose values each layer reads.
+  const share_plan& plan() const noexcept { return plan_; }
+  /// Sizes, as they were given.
+  cache_shape shape() const noexcept { return shape_; }
+  /// The sizes that storage follows from.
+  const cache_geometry& geometry() const noexcept { return geometry_; }
+  /// What streams and strategies of this cache have to agree with.
+  std::string_view tag() const noexcept { return {tag_.data(), tag_.size()}; }
+
+  /// Does layer l store anything? Throws errc::out_of_range.
+  bool owns(layer_id l) const { return plan_.owns(checked(l)); }
+  /// Does layer l store keys? Throws errc::out_of_range.
+  bool owns_keys(layer_id l) const { return plan_.owns_keys(checked(l)); }
+  /// Does layer l store values? Throws errc::out_of_range.
+  bool owns_values(layer_id l) const { return plan_.owns_values(checked(l)); }
+  /// Which of the stored planes of keys layer l reads, from 0. Throws errc::out_of_range.
+  index_t key_slot(layer_id l) const { return plan_.keys().slot(checked(l)); }
+  /// The same for values.
+  index_t value_slot(layer_id l) const { return plan_.values().slot(checked(l)); }
+
+  /// How many sequences may live at once.
+  index_t max_sequences() const noexcept { return sequences_.max_sequences(); }
+  /// Does this id name a sequence that was made and not dropped?
+  bool alive(sequence_id id) const noexcept { return sequences_.alive(id); }
+
+  // Members that take a sequence throw errc::unknown_sequence for one that does not live.
+
+  /// The place of a sequence in [0, max_sequences()), where device memory has its lengths and block table.
+  index_t place(sequence_id id) const { return static_cast<index_t>(sequences_.place(id)); }
+  /// Tokens stored now, which lie in the slots [0, length).
+  index_t length(sequence_id id) const { return sequences_.length(id); }
+  /// Where the next token stands in the text. Equal to `length` as long as nothing takes tokens out of the middle.
+  index_t next_position(sequence_id id) const { return sequences_.next_position(id); }
+  /// Where the token in a slot stands in the text. Throws errc::out_of_range.
+  index_t position(sequence_id id, index_t slot) const { return sequences_.position(id, slot); }
+  /// Are positions kept, so that slots and positions may differ?
+  bool keeps_positions() const noexcept { return sequences_.keeps_positions(); }
+
+  /// An empty sequence. Throws errc::sequences_exhausted. O(1).
+  sequence_id create() { return sequences_.create(); }
+
+  /// Makes room for a ragged batch, all or nothing; a sequence may occur more than once. Calls copy(from page, to page,
+  /// tokens) for a partly filled last page that others hold too, and grown(id, first) once the slots from `first` on
+  /// have pages. Throws errc::bad_argument (negative), errc::capacity_exceeded, errc::pages_exhausted. O(new pages) and
+  /// the copies.
+  template <class Copy, class Grown>
+  void append(std::span<const sequence_growth> batch, Copy&& copy, Grown&& grown) {
+    sequences_.check(batch);
+    for (const sequence_growth& growth : batch) {
+      const index_t first = sequences_.grow(growth, copy);
+      grown(growth.id, first);
+    }
+  }
+
+  /// Takes the newest tokens away: 0 <= length <= length(id), else errc::out_of_range. The next token then stands where
+  /// the first of them stood. Pages that no sequence holds any more are free again.
+  void truncate(sequence_id id, index_t length) { sequences_.truncate(id, length); }
+
+  /// Keeps the tokens in `slots` alone; see sequence_table::keep.
+  template <class Copy, class Move>
+  void keep(sequence_id id, std::span<const index_t> slots, Copy&& copy, Move&& move) {
+    sequences_.keep(id, slots, copy, move);
+  }
+
+  /// A sequence with the same tokens, for the price of a block table. Throws errc::sequences_exhausted.
+  sequence_id fork(sequence_id id) { return sequences_.fork(id); }
+  /// Ends a sequence; pages that no other holds are free again.
+  void drop(sequence_id id) { sequences_.drop(id); }
+  /// Drops all sequences; addresses stay.
+  void clear() noexcept { sequences_.clear(); }
+
+  /// May these tokens of a sequence be written? Throws errc::out_of_range for slots that it does not have or that lie
+  /// in pages which a fork holds too.
+  void check_store(sequence_id id, index_t first, index_t tokens) const { sequences_.check_store(id, first, tokens); }
+  /// Does a layer store what is to be written? Throws errc::out_of_range, errc::not_an_owner.
+  void check_owner(layer_id l, bool keys, bool values) const { kvsharer::check_owner(plan_, checked(l), keys, values); }
+
+  /// Tokens of a page.
+  index_t page_tokens() const noexcept { return geometry_.page_tokens; }
+  /// In the pool, used and free.
+  index_t pages() const noexcept { return sequences_.pool().pages(); }
+  /// Those that no sequence holds.
+  index_t free_pages() const noexcept { return sequences_.pool().free_pages(); }
+  /// Elements of a page in one plane: kv_heads * page_tokens * head_dim.
+  index_t page_elements() const noexcept { return geometry_.page_elements; }
+  /// The pages of a sequence, ceil(capacity / page_tokens) entries; those past its length are 0.
+  std::span<const std::int32_t> block_table(sequence_id id) const { return sequences_.table(id); }
+
+  /// How the pages are used now, and were at their fullest. Allocates nothing. O(max_sequences) unless many sequences
+  /// are forks whose last page is in common.
+  cache_counters counters() const noexcept { return sequences_.counters(kv_bytes(plan_, shape_, element_bytes_)); }
+
+  /// What a footprint says of pages and of this book's own memory; the pools' bytes are for the cache to add.
+  cache_footprint footprint() const noexcept {
+    const auto page_bytes = static_cast<std::size_t>(plan_.planes() * geometry_.page_elements) * element_bytes_;
+    return {.block_tables = sequences_.table_bytes(),
+            .bookkeeping = sequences_.record_bytes() + tag_.capacity(),
+            .held = static_cast<std::size_t>(pages() - free_pages()) * page_bytes,
+            .logical = kv_bytes(plan_, shape_, element_bytes_, sequences_.tokens())};
+  }
+
+  /// Writes what a saved stream says of a sequence before its numbers. `element` is cache_stream_code.
+  void write_header(detail::cache_stream_writer& out, std::uint32_t element, sequence_id id) const {
+    cache_stream_header header = stream_header(element);
+    header.length = length(id);
+    header.next_position = next_position(id);
+    detail::write_header(out, header, tag());
+    if (header.has_holes())
+      for (index_t slot = 0; slot < header.length; ++slot) out.number(static_cast<std::uint32_t>(position(id, slot)));
+  }
+
+  /// What a saved stream says of a sequence. Throws errc::bad_stream for bytes that are damaged or of another cache, or
+  /// that tell of holes where no positions are kept.
+  cache_stream_header read_header(detail::cache_stream_reader& in, std::uint32_t element) const {
+    const cache_stream_header header = detail::read_header(in, stream_header(element), tag());
+    if (header.has_holes() && !keeps_positions())
+      throw error(errc::bad_stream,
+                  "the saved sequence lost tokens out of its middle; construct the cache with options.positions = true "
+                  "to restore it");
+    return header;
+  }
+  /// The positions behind such a header, for a sequence that has been appended. Throws errc::bad_stream.
+  void read_positions(detail::cache_stream_reader& in, const cache_stream_header& header, sequence_id id) {
+    if (header.has_holes())
+      sequences_.set_positions(id, header.next_position, [&] { return index_t{in.number<std::uint32_t>()}; });
+  }
+
+ private:
+  layer_id checked(layer_id l) const {
+    if (l.value < 0 || l.value >= plan_.layers())
+      throw error(errc::out_of_range,
+                  "there is no layer " + std::to_string(l.value) + " in a cache of " + std::to_string(plan_.layers()));
+    return l;
+  }
+  cache_stream_header stream_header(std::uint32_t element) const noexcept {
+    return {.element = element, .shape = shape_, .plan_hash = plan_.hash()};
+  }
+
+  share_plan plan_;
+  cache_shape shape_;
+  std::size_t element_bytes_;
+  cache_geometry geometry_;
+  sequence_table<Allocator> sequences_;
+  std::vector<char, typename std::allocator_traits<Allocator>::template rebind_alloc<char>> tag_;
+};
+
+}  // namespace kvsharer::inline v0

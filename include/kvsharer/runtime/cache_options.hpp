@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0 {
+
+/// What a cache is told besides its shape.
+struct shared_cache_options {
+  index_t max_sequences = 1;  ///< that may live at once
+  index_t pages = 0;          ///< in the pool; 0: enough for every sequence at capacity
+  std::string tag = {};       ///< model fingerprint and RoPE identity; streams saved under another tag are refused
+  bool positions = false;     ///< keep every token's position, so that `keep` may take tokens out of the middle
+};
+
+}  // namespace kvsharer::inline v0
