@@ -14,6 +14,7 @@
 #include "commands/commands.hpp"
 #include "commands/draw.hpp"
 #include "device/gpu.hpp"
+#include "kvsharer/io/strategy_json.hpp"
 #include "probe/choices.hpp"
 #include "run/evaluation.hpp"
 #include "run/generation.hpp"

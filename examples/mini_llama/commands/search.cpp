@@ -14,6 +14,7 @@
 #include "commands/search_subject.hpp"
 #include "device/gpu.hpp"
 #include "kvsharer/io/python_map.hpp"
+#include "kvsharer/io/strategy_json.hpp"
 #include "probe/choices.hpp"
 #include "probe/metered_probe.hpp"
 #include "search/find_sharing.hpp"

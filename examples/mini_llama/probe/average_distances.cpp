@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "probe/average_distances.hpp"
 
-#include "probe/choices.hpp"
+#include "kvsharer/backend/cpu/distances.hpp"
+#include "probe/metric_named.hpp"
 #include "probe/pre_rope_average.hpp"
 
 namespace mini_llama {

@@ -7,15 +7,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 
-#include "kvsharer/cpu.hpp"
-#include "probe/fold_metrics.hpp"
+#include "kvsharer/search/fidelity.hpp"
 #include "probe/objective.hpp"
 #include "support/usage_error.hpp"
 
-/// Names on the command line and the policies they stand for: the one place where run-time words become template
-/// arguments.
+/// Names on the command line and the values they stand for. Those that stand for types are in metric_named.hpp and
+/// order_named.hpp.
 namespace mini_llama {
 
 inline constexpr std::array metric_names{"mean-row-norm", "flat", "cosine", "scaled-euclidean", "cka"};
@@ -28,26 +26,8 @@ inline constexpr std::array type_names{"auto", "f32", "f16", "bf16"};
 inline constexpr std::array backend_names{"auto", "cpu", "cuda"};
 inline constexpr std::array kv_layout_names{"contiguous", "paged"};
 
-template <class F>
-decltype(auto) with_metric(std::string_view name, F&& f) {
-  if (name == "cka") return f(kvsharer::cpu::linear_cka{});
-  return with_fold_metric(name, std::forward<F>(f));
-}
-
 /// Does this order ask the probe about every move, instead of ranking pairs by their distances?
 inline bool is_best_first(std::string_view order) { return order == "best" || order == "best-suffix"; }
-
-/// Of the orders that rank; those of is_best_first are searches of their own.
-template <class F>
-decltype(auto) with_order(std::string_view name, std::uint64_t seed, const kvsharer::share_map& map, F&& f) {
-  if (name == "dissimilar") return f(kvsharer::policy::dissimilar_first{});
-  if (name == "similar") return f(kvsharer::policy::similar_first{});
-  if (name == "suffix") return f(kvsharer::policy::suffix_first{});
-  if (name == "random") return f(kvsharer::policy::random_order{seed});
-  if (name == "explicit") return f(kvsharer::policy::explicit_map{map});
-  throw usage_error("there is no order \"" + std::string(name) +
-                    "\"; choose dissimilar, similar, suffix, random, best, best-suffix or explicit");
-}
 
 inline kvsharer::similarity similarity_named(std::string_view name) {
   if (name == "mean-of-cosines") return kvsharer::similarity::mean_of_cosines;

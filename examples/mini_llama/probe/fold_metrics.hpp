@@ -4,7 +4,10 @@
 #include <string>
 #include <string_view>
 
-#include "kvsharer/kvsharer.hpp"
+#include "kvsharer/metric/cosine.hpp"
+#include "kvsharer/metric/flat_euclidean.hpp"
+#include "kvsharer/metric/mean_row_norm.hpp"
+#include "kvsharer/metric/scaled_euclidean.hpp"
 #include "support/usage_error.hpp"
 
 namespace mini_llama {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "checkpoint/families/own_map.hpp"
+#include "kvsharer/io/strategy_json.hpp"
 #include "support/files.hpp"
 
 namespace mini_llama {

@@ -6,8 +6,8 @@
 
 #include "checkpoint/alignment.hpp"
 #include "checkpoint/checkpoint.hpp"
-#include "kvsharer/io/strategy_json.hpp"
-#include "kvsharer/kvsharer.hpp"
+#include "kvsharer/core/share_plan.hpp"
+#include "kvsharer/search/strategy.hpp"
 #include "network/model.hpp"
 #include "text/tokenizer.hpp"
 

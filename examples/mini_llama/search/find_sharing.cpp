@@ -5,6 +5,7 @@
 
 #include "checkpoint/families/own_map.hpp"
 #include "probe/choices.hpp"
+#include "search/order_named.hpp"
 #include "support/stopwatch.hpp"
 
 namespace mini_llama {

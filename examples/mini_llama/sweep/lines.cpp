@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "kvsharer/io/strategy_json.hpp"
 #include "probe/choices.hpp"
 #include "search/layers_shared.hpp"
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "kvsharer/io/strategy_json.hpp"
 #include "probe/choices.hpp"
 #include "support/files.hpp"
 #include "support/strict_json.hpp"

@@ -3,6 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include "probe/metric_named.hpp"
+#include "search/order_named.hpp"
+
 using namespace mini_llama;
 
 TEST_CASE("a share is a count or a percentage") {
