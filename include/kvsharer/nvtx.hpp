@@ -6,11 +6,11 @@
 namespace kvsharer::inline v0 {
 
 /// A TraceRange of NVTX, for Nsight Systems: traced_cache<shared_cache<>, nvtx_range>. No other header of the library
-/// includes this one; it wants the CUDA toolkit's nvtx3 in the include path, and where that needs it (glibc before
-/// 2.34) the program linked with libdl.
+/// includes this one. It needs the CUDA toolkit's nvtx3 in the include path, and with glibc before 2.34 a program
+/// linked with libdl.
 class nvtx_range {
  public:
-  /// Opens a range on the calling thread, which must be the one that ends it.
+  /// Opens a range on the calling thread. The same thread must end it.
   explicit nvtx_range(const char* name) { nvtxRangePushA(name); }
   nvtx_range(const nvtx_range&) = delete;
   nvtx_range& operator=(const nvtx_range&) = delete;

@@ -12,8 +12,8 @@
 
 namespace kvsharer::inline v0::adapt {
 
-/// [slot][kv_head][channel] of each layer, a ring of `ring.slots` slots with attention sinks: its tokens by age. The
-/// cache's length is `ring.length()`. Throws errc::bad_argument for a ring without a slot that wraps.
+/// [slot][kv_head][channel] of each layer, a ring of `ring.slots` slots with attention sinks. The view orders tokens by
+/// age. The cache's length is `ring.length()`. Throws errc::bad_argument unless 0 <= sinks < slots and seen >= 0.
 template <class Layers>
 auto ring_rows(Layers layers, cache_shape s, layout::sink_ring ring) {
   if (ring.sinks < 0 || ring.sinks >= ring.slots || ring.seen < 0)
