@@ -35,8 +35,8 @@ template <KVCache C>
 auto local_heads(const C& all, index_t first, index_t heads) {
   cache_shape s = all.shape();
   if (first < 0 || heads < 1 || first + heads > s.kv_heads)
-    throw error(errc::out_of_range, "a cache of " + std::to_string(s.kv_heads) + " KV heads has no " +
-                                        std::to_string(heads) + " from head " + std::to_string(first) + " on");
+    throw error(errc::out_of_range, "a cache of " + std::to_string(s.kv_heads) + " KV heads does not have " +
+                                        std::to_string(heads) + " heads from head " + std::to_string(first) + " on");
   s.kv_heads = heads;
   return cache<C::space>(s, static_cast<index_t>(all.length()), detail::sliced_planes<C, part::keys>{&all, first},
                          detail::sliced_planes<C, part::values>{&all, first});

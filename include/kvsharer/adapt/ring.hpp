@@ -20,7 +20,7 @@ auto ring_rows(Layers layers, cache_shape s, layout::sink_ring ring) {
     throw error(errc::bad_argument, "a ring of " + std::to_string(ring.slots) + " slots with " +
                                         std::to_string(ring.sinks) + " sinks that has seen " +
                                         std::to_string(ring.seen) +
-                                        " tokens cannot be; sinks must leave a slot, and nothing be negative");
+                                        " tokens is invalid; slots must be more than sinks, and no number negative");
   return planes{layers, layout::reordered_index{
                             ring, layout::strided_index{.head = s.head_dim, .token = s.kv_heads * s.head_dim}}};
 }

@@ -26,8 +26,8 @@ inline index_t query_group(const layer_alignment& a, index_t heads) {
 
 inline void check_numbers(const char* what, std::size_t has, index_t wanted) {
   if (static_cast<index_t>(has) != wanted)
-    throw error(errc::bad_shape, std::string("the ") + what + " has " + std::to_string(has) + " numbers where " +
-                                     std::to_string(wanted) + " are wanted");
+    throw error(errc::bad_shape, std::string("the ") + what + " has " + std::to_string(has) + " numbers, but needs " +
+                                     std::to_string(wanted));
 }
 
 }  // namespace detail

@@ -83,7 +83,7 @@ class pair_moments {
         const cache_shape s = cache.shape();
         if (s.kv_heads != kv_heads_ || s.head_dim != head_dim_)
           throw error(errc::bad_shape, "moments of " + std::to_string(kv_heads_) + " heads of " +
-                                           std::to_string(head_dim_) + " channels cannot take a cache of " +
+                                           std::to_string(head_dim_) + " channels cannot take a cache with " +
                                            std::to_string(s.kv_heads) + " of " + std::to_string(s.head_dim));
         check_layer(s, pair.owner);
         check_layer(s, pair.reader);

@@ -39,8 +39,7 @@ enum class errc : int {
   device_refusal = 705,       ///< a kernel that skipped part of its work
 };
 
-/// An error: its number, and a text that says what is wrong and what to do. `what()` begins with "kvsharer E<number>:
-/// ".
+/// An error: its number, and a text that says what is wrong and what to do. `what()` begins with "kvsharer E<number>:".
 class error : public std::runtime_error {
  public:
   /// `what()` becomes "kvsharer E<number>: <text>".

@@ -31,7 +31,7 @@ class share_plan {
   /// Throws errc::bad_map if the maps have different numbers of layers.
   share_plan(share_map keys, share_map values) : keys_(std::move(keys)), values_(std::move(values)) {
     if (keys_.layers() != values_.layers())
-      throw error(errc::bad_map, "the keys' map is of " + std::to_string(keys_.layers()) + " layers, the values' of " +
+      throw error(errc::bad_map, "the map of keys has " + std::to_string(keys_.layers()) + " layers, that of values " +
                                      std::to_string(values_.layers()));
   }
 

@@ -92,14 +92,14 @@ Int whole(const nlohmann::json& j, const std::string& file) {
                      : j.is_number_integer() ? std::in_range<Int>(j.get<std::int64_t>())
                                              : false;
   if (!holds)
-    throw error(errc::strategy_syntax, file + " has " + said(j) + " where a whole number of " +
+    throw error(errc::strategy_syntax, file + " has " + said(j) + " where an integer from " +
                                            std::to_string(std::numeric_limits<Int>::lowest()) + " to " +
-                                           std::to_string(std::numeric_limits<Int>::max()) + " is meant");
+                                           std::to_string(std::numeric_limits<Int>::max()) + " is expected");
   return j.get<Int>();
 }
 
 inline std::vector<int> owners_from(const nlohmann::json& j, const std::string& what, const std::string& file) {
-  if (!j.is_array()) throw error(errc::strategy_syntax, file + ": " + what + " is no list");
+  if (!j.is_array()) throw error(errc::strategy_syntax, file + ": " + what + " is not a list");
   std::vector<int> owners;
   for (const nlohmann::json& owner : j) owners.push_back(whole<int>(owner, file));
   return owners;
@@ -139,7 +139,8 @@ inline alignment_record alignment_from(const nlohmann::json& j, const std::strin
       j.at("ridge").get<double>(),     j.at("offset").get<bool>(),      j.at("keys").get<std::string>()};
   // A strategy that somebody sent must not make a program read files elsewhere.
   if (a.file.empty() || a.file.find_first_of("/\\") != std::string::npos || a.file == "." || a.file == "..")
-    throw error(errc::strategy_syntax, file + " names \"" + a.file + "\" as its alignment, which is no file beside it");
+    throw error(errc::strategy_syntax,
+                file + " names \"" + a.file + "\" as its alignment, which is not the name of a file beside it");
   return a;
 }
 
@@ -151,8 +152,9 @@ inline distance_matrix distances_from(const nlohmann::json& rows, int layers, co
                 file + ": the distance matrix does not have " + std::to_string(layers) + " rows");
   for (std::size_t r = 0; r < n; ++r) {
     if (!rows[r].is_array() || rows[r].size() != n)
-      throw error(errc::strategy_syntax, file + ": row " + std::to_string(r) + " of the distance matrix has not " +
-                                             std::to_string(layers) + " numbers");
+      throw error(errc::strategy_syntax, file + ": row " + std::to_string(r) +
+                                             " of the distance matrix does not have " + std::to_string(layers) +
+                                             " numbers");
     for (std::size_t c = 0; c < r; ++c) d.set({{static_cast<int>(r)}, {static_cast<int>(c)}}, rows[r][c].get<double>());
   }
   return d;
