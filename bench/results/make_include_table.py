@@ -18,7 +18,7 @@ def name(header):
 def table(results, compiler):
     rows = [r for r in results if r["compiler"] == compiler]
     nothing = next(r for r in rows if not r["header"])
-    lines = ["| header | lines | seconds | beyond nothing |", "| --- | ---: | ---: | ---: |"]
+    lines = ["| header | lines | seconds | more than nothing |", "| --- | ---: | ---: | ---: |"]
     for r in rows:
         beyond = "" if r is nothing else f"{r['seconds'] - nothing['seconds']:.2f}"
         lines.append(f"| {name(r['header'])} | {r['lines']:,} | {r['seconds']:.2f} | {beyond} |")
@@ -30,18 +30,18 @@ def page():
     context, results = measured["context"], measured["results"]
     sections = "\n\n".join(f"## {compiler}\n\n{version}.\n\n{table(results, compiler)}"
                            for compiler, version in context["compilers"].items())
-    return f"""# What including it costs
+    return f"""# The cost of including the headers
 
 <!-- Made by bench/results/make_include_table.py from bench/results/include_cost.json; do not edit. -->
 
-Of a file that includes one header and does nothing: the lines that the compiler reads once all is included, blank ones left
-out, and the processor seconds of compiling it without optimisation, least of {context['repeat']} runs
-({context['processor']}, {context['date']}). What a program uses of the library's templates comes on top, kernels most of
-all: [compile them once](../how-to/compile-kernels-once.md).
+The tables are for a source file that includes one header and does nothing. They have the lines that the compiler reads with all
+includes, without blank lines, and the processor seconds of compiling the file without optimisation, the least of
+{context['repeat']} runs ({context['processor']}, {context['date']}). Instantiating the library's templates takes additional time,
+most of all for kernels: [compile them once](../how-to/compile-kernels-once.md).
 
 {sections}
 
-`bench/include_cost` measures this again. Tests see to it that nothing that nvcc reads pulls in Eigen, JSON, Thrust, CUB or
+`bench/include_cost` repeats the measurement. Tests check that headers for nvcc do not include Eigen, JSON, Thrust, CUB or
 `<iostream>`.
 """
 

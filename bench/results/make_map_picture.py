@@ -106,7 +106,7 @@ def picture():
     body.append(text(right, 182, f"Cosine similarity of the model's output: {strategy['similarity']:.3f}.", "pale"))
     body += sizes(owners, head_dim, config["num_key_value_heads"], right, 236, layers * cell)
     body.append(text(right, 348, "The shipped model, by the paper's rule, at 25 %.", "pale"))
-    title = f"A layer map found on the shipped model: layer {words}, so {len(set(owners))} of {layers} layers are stored"
+    title = f"A share map found on the shipped model: layer {words}, so {len(set(owners))} of {layers} layers are stored"
     return ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 390" width="760" height="390" role="img">\n'
             f"<title>{title}</title>\n<style>{STYLE}</style>\n" + "\n".join(body) + "\n</svg>\n")
 

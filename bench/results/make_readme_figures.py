@@ -49,7 +49,7 @@ def speed():
     budgets = sorted({m["kv_budget_bytes"] for m in models if m.get("kv_budget_bytes")})
     rows = [f"| KV cache | {full['kv_bytes'] / 1e9:.2f} GB | {shared['kv_bytes'] / 1e9:.2f} GB |",
             f"| prefill | {1e3 * full['prefill_seconds']:.0f} ms | {1e3 * shared['prefill_seconds']:.0f} ms |",
-            f"| decode, a step | {1e3 * full['decode_step_seconds']:.2f} ms | {1e3 * shared['decode_step_seconds']:.2f} ms |"]
+            f"| decode, one step | {1e3 * full['decode_step_seconds']:.2f} ms | {1e3 * shared['decode_step_seconds']:.2f} ms |"]
     for budget in budgets:
         a, b = (run_of(models, "llama2-7b", 1024, None, n, budget) for n in (0, 8))
         name = f"what fits {budget / 1e9:g} GB of KV cache"
@@ -75,18 +75,18 @@ def figures():
     device = search["device"] if isinstance(search["device"], str) else "H100"
     return wrapped(f"""
 Quality: the shipped model of 24 layers on {tokens:,} tokens of WikiText-2. **On this small model the paper's rule is not the
-best one**: see what holds for yours before you share layers ([all rules and sizes](docs/results.md),
+best one**: compare the rules on your model before you share layers ([all rules and sizes](docs/results.md),
 [how to compare them](docs/how-to/compare-rules.md)).
 
 {table}
 
-Speed: Llama-2-7B's sizes in float16, random weights, on one {device.split(',')[0]}, readers at the top of the stack
-([all shapes, with floors and PyTorch beside them](docs/reference/measured.md)).
+Speed: Llama-2-7B's sizes in float16, random weights, on one {device.split(',')[0]}, with the readers at the top of the stack
+([all shapes, with floors and PyTorch for comparison](docs/reference/measured.md)).
 
 {models}
 
-A search for 8 layers there takes {search['seconds']:.2f} s. Decode attention over pages of 16 tokens runs at {percent(least, 0)} to
-{percent(most, 0)} of the speed of cuDNN's in PyTorch, and {percent(flash_least, 0)} to {percent(flash_most, 0)} of FlashAttention's.
+On this GPU a search for 8 readers takes {search['seconds']:.2f} s. Decode attention over pages of 16 tokens has {percent(least, 0)} to
+{percent(most, 0)} of the speed of cuDNN's attention in PyTorch, and {percent(flash_least, 0)} to {percent(flash_most, 0)} of that of FlashAttention.
 """.strip())
 
 

@@ -31,6 +31,7 @@ NAMES = {
     "best:values": "values alone",
 }
 MINUS = "\N{MINUS SIGN}"
+ELSEWHERE = ("found-map.svg", "folders.svg")  # pictures that this script does not make
 ALIGNED = {
     "none": "not aligned",
     "full": "full",
@@ -85,7 +86,7 @@ class Page:
         ticks = [(100 * s / n, f"{100 * s / n:g} %") for s in [0, *sweep.shares()]]
         return self.picture(
             name,
-            f"Perplexity on {where} against the share of layers without a cache of their own; the numbers are in the table",
+            f"Perplexity on {where} by the fraction of layers that are readers; the numbers are in the table",
             pictures.curves(f"Perplexity on {where}", "layers that read another's cache = KV bytes saved",
                             "perplexity, log scale", series, ticks, log=True),
         )
@@ -120,10 +121,10 @@ class Page:
         others = sweep.select(order="random", share=q)
         return (
             f"On {where} the paper's rule is worse than the mean of {len(others)} random orders at {len(worse)} of {n} "
-            f"sizes, and worse than every one of them at {len(all_seeds)}; similar first is better than it at "
-            f"{len(similar)} of {n}. At {100 * q / sweep.layers:g} % the full model's perplexity of "
-            f"{sweep.full['perplexity']:.2f} becomes {paper['perplexity']:.2f} by the paper's rule, "
-            f"{perplexity(others)} by random orders and {alike['perplexity']:.2f} by similar first."
+            f"sizes, and worse than each of them at {len(all_seeds)} sizes. Similar first is better than the paper's rule at "
+            f"{len(similar)} of {n}. At {100 * q / sweep.layers:g} % the perplexity rises from {sweep.full['perplexity']:.2f} "
+            f"(full model) to {paper['perplexity']:.2f} with the paper's rule, {perplexity(others)} with random orders and "
+            f"{alike['perplexity']:.2f} with similar first."
         )
 
     def quality(self):
@@ -139,7 +140,7 @@ class Page:
         best = min((m for m in r.select(share=q)), key=lambda m: m["perplexity"])
         return f"""## Quality against size
 
-{self.verdict(r, "WikiText-2")} The best map of that size was found by the rule "{NAMES[best['order']]}": perplexity
+{self.verdict(r, "WikiText-2")} The rule "{NAMES[best['order']]}" found the best map of that size: perplexity
 {best['perplexity']:.2f}, {above(best['perplexity'], r.full['perplexity'])} above the full model.
 
 {self.curves(r, "quality-wikitext", "WikiText-2")}
@@ -152,10 +153,11 @@ class Page:
 
 {self.quality_table(self.own)}
 
-Random: mean ± standard deviation over seeds, and their range, which is the band in the pictures.
+Random: mean ± standard deviation over the seeds, and their range (the band in the pictures).
 
-All maps of {q} of {r.layers} on WikiText-2; KL in nats per token, agreement of the most likely token, the score that the
-search saw (minus the divergence where it is by KL), what it tried, layers run over all samples, and who reads whom:
+All maps with {q} readers of {r.layers} layers, on WikiText-2. KL is in nats per token; "same top" is how often the most likely
+token is that of the full model; "score" is what the search maximised (minus the divergence for rules by KL); "tried" counts
+candidates; "layer runs" counts layers run over all samples; the last column has the readers and their owners:
 
 {table(["rule", "shared", "perplexity", "KL", "same top", "score", "tried", "layer runs", "readers→owners"], rows)}
 """
@@ -190,26 +192,27 @@ search saw (minus the divergence where it is by KL), what it tried, layers run o
         paper = t.one(order="dissimilar", threshold=strict)
         cut = statistics.median(scores)
         kept = [sum(s > cut for s in band) / len(band) for band in (far, near)]
-        return f"""## Does the ranking matter once the test is there?
+        return f"""## Does the ranking matter when there is a test?
 
-All {len(scores)} maps in which one layer alone reads another were scored. At the paper's threshold of 0.5 the test rejects
-{rejected} of them. The first tenth of the paper's ranking has a mean similarity of {statistics.mean(far):.3f}, the last one of
-{statistics.mean(near):.3f}. A test that half of all pairs pass ({cut:.3f}) would accept {percent(kept[0], 0)} of the first
-tenth and {percent(kept[1], 0)} of the last one.
+The search accepts a candidate only if its score passes a test against the threshold. All {len(scores)} maps with a single reader
+were scored. At the paper's threshold of 0.5 the test rejects {rejected} of them. The first tenth of the paper's ranking has a mean
+similarity of {statistics.mean(far):.3f}, the last tenth of {statistics.mean(near):.3f}. A threshold that half of all pairs pass
+({cut:.3f}) would accept {percent(kept[0], 0)} of the first tenth and {percent(kept[1], 0)} of the last one.
 
 {self.picture("moves-by-rank", "Similarity of the output of each single move by its rank; the table below has the means",
               svg)}
 
 {table(["ranks", "mean score", "lowest", *[f"above {m:g}" for m in marks]], rows)}
 
-Random orders without any test reach {perplexity(without)}, with the test at 0.5 {perplexity(with_test)}: the same map
-in {same} of {len(without)} seeds. With the paper's ranking and the same test it is {paper['perplexity']:.2f}. So the test at
-0.5 {"does next to nothing here, and the ranking decides" if same == len(without) else "changes some maps"}; what stricter
-tests do stands [below](#what-does-the-threshold-do).
+Random orders reach perplexity {perplexity(without)} without a test and {perplexity(with_test)} with the test at 0.5: the same
+map for {same} of {len(without)} seeds. The paper's ranking with the same test reaches {paper['perplexity']:.2f}. So the test at
+0.5 {"has almost no effect here, and the ranking decides" if same == len(without) else "changes some maps"}; for stricter tests
+see [below](#what-does-the-threshold-do).
 
-Where the damage is, by reader and owner. Which layer reads explains {percent(explained(line["score"], line["reader"]), 0)} of
-the scores' variance, which one it reads {percent(explained(line["score"], line["owner"]), 0)}: the question is who must keep
-a cache, more than whose cache is read. A ranking of pairs by distance sees both alike.
+The picture shows the damage of each single move, 1 minus its score. The reader explains
+{percent(explained(line["score"], line["reader"]), 0)} of the variance of the scores, the owner
+{percent(explained(line["score"], line["owner"]), 0)}: it matters more which layers keep a cache than whose cache a reader reads. A
+ranking of pairs by distance treats reader and owner alike.
 
 {self.picture("moves-map", "Damage of each single move by reader and owner", pictures.triangle(
     "Damage of single moves", self.rules.layers, damage,
@@ -232,14 +235,14 @@ a cache, more than whose cache is read. A ranking of pairs by distance sees both
         weak = [n for n in names if abs(rho[n]) < 0.2]
         return f"""## Which metric?
 
-Spearman's rank correlation of a pair's distance with the score of sharing it alone: +1 where more different pairs do less
-harm. The strongest is {signed(rho[strongest])} ({strongest}): {meaning}. The paper's own metric (mean-row-norm) has
-{signed(default)}.{f" {listed(weak).capitalize()} know next to nothing of the damage (below 0.2 either way)." if len(weak) > 1 else f" {weak[0].capitalize()} knows next to nothing of the damage." if weak else ""} The best map of this table is
+The table has Spearman's rank correlation between the distance of a pair and the score of sharing this pair alone: +1 means that
+sharing more different layers does less harm. The strongest is {signed(rho[strongest])} ({strongest}): {meaning}. The paper's own metric (mean-row-norm) has
+{signed(default)}.{f" {listed(weak).capitalize()} say almost nothing about the damage (below 0.2 either way)." if len(weak) > 1 else f" {weak[0].capitalize()} says almost nothing about the damage." if weak else ""} The best map of this table comes from
 {NAMES[best['order']]} by {best['metric']}.
 
 {table(["metric", "with similarity", "with minus KL", "dissimilar first, perplexity", "similar first, perplexity"], rows)}
 
-Maps of {self.quarter} of {self.rules.layers} on WikiText-2, full model {t.full['perplexity']:.2f}.
+Maps with {self.quarter} readers of {self.rules.layers} layers on WikiText-2; full model {t.full['perplexity']:.2f}.
 """
 
     def threshold(self):
@@ -267,11 +270,11 @@ Maps of {self.quarter} of {self.rules.layers} on WikiText-2, full model {t.full[
             a, b = t.select(order=order, threshold=steps[0]), t.select(order=order, threshold=complete[-1])
             gain.append(f"{NAMES[order]} {mean(a):.2f} → {mean(b):.2f}")
         beyond = ("" if complete == steps else
-                  " Beyond, searches end early: their maps share fewer layers, and are better for that alone.")
+                  " Above it, searches end early: their maps have fewer readers, and are better for that reason alone.")
         return f"""## What does the threshold do?
 
-It first changes maps of: {'; '.join(changed)}. The strictest at which every search still shares all {self.quarter} layers is
-{complete[-1]:g}; from no test to there, perplexity goes: {'; '.join(gain)}.{beyond}
+The threshold changes the maps of these rules: {'; '.join(changed)}. The highest threshold at which every search still shares all
+{self.quarter} layers is {complete[-1]:g}. From no test to this threshold, perplexity changes as follows: {'; '.join(gain)}.{beyond}
 
 {table(["threshold", *[NAMES[o] for o in orders]], rows)}
 """
@@ -286,7 +289,7 @@ It first changes maps of: {'; '.join(changed)}. The strictest at which every sea
         for length, sweep in self.lengths.items():
             variants.append((f"30 samples of {length} tokens", [sweep.one(order=o) for o in ("dissimilar", "similar")]))
         for number, sweep in self.passages.items():
-            variants.append((f"30 others of 64 tokens, set {number}", [sweep.one(order=o)
+            variants.append((f"30 other samples of 64 tokens, set {number}", [sweep.one(order=o)
                                                                        for o in ("dissimilar", "similar")]))
         rows, kinds = [], {"dissimilar": [], "similar": []}
         for name, pair in variants:
@@ -303,13 +306,13 @@ It first changes maps of: {'; '.join(changed)}. The strictest at which every sea
                         f"perplexity stays between {min(values):.2f} and {max(values):.2f}")
         return f"""## Does the calibration matter?
 
-Number and length of samples, and other passages altogether: {'; '.join(said)}.
+The calibration was varied in the number and length of the samples and in the passages: {'; '.join(said)}.
 
-{table(["calibration", "dissimilar first, perplexity", "layers other than by default", "similar first, perplexity",
-        "layers other than by default"], rows)}
+{table(["calibration", "dissimilar first, perplexity", "layers that differ from the default map", "similar first, perplexity",
+        "layers that differ from the default map"], rows)}
 
-By default: 30 samples of 64 tokens from the passages that come with the sources. The sets of others are disjoint, from
-WikiText-2 valid. Maps of {self.quarter} of {self.rules.layers}, perplexity on WikiText-2 test.
+The default is 30 samples of 64 tokens from the shipped passages. The sets of other passages are disjoint and from WikiText-2
+valid. Maps with {self.quarter} readers of {self.rules.layers} layers; perplexity on WikiText-2 test.
 """
 
     def objective(self):
@@ -331,10 +334,10 @@ WikiText-2 valid. Maps of {self.quarter} of {self.rules.layers}, perplexity on W
         within = spearman([m["score"] for m in all_maps], [-m["perplexity"] for m in all_maps])
         return f"""## Cosine or KL as the score?
 
-The paper tests the cosine of the final hidden states, after the last norm. Over all single moves, it and minus the KL
-divergence of the predictions rank alike with a correlation of {signed(rho)}.{searches} Among the {len(all_maps)} maps of {q} layers that were found by
-cosine, the score ranks perplexity with a correlation of {signed(within)} (+1: a higher score always means a lower
-perplexity).
+The paper's score is the cosine of the final hidden states, after the last norm. Another score is minus the KL divergence of the
+predictions. Over all single moves, the rank correlation of the two is {signed(rho)}.{searches} Among the {len(all_maps)} maps with {q}
+readers found by cosine, the rank correlation of the score with minus the perplexity is {signed(within)} (+1: a higher score always
+means a lower perplexity).
 
 {table(["rule", "perplexity", "KL", "same top"], rows)}
 """
@@ -362,35 +365,35 @@ perplexity).
         pairs = [(a, b) for a, b in pairs if a and b]
         better = sum(b["perplexity"] < a["perplexity"] for a, b in pairs)
         same = [f"{b['share']}" for a, b in pairs if b.get("layer_map") == a["layer_map"]]
-        found = (f"At {listed(same)} of {n} layers, the plan that was found is the best map itself: no plan of that size "
-                 "that the search tried scores higher. " if same else "")
+        found = (f"At {listed(same)} of {n} layers, the plan found is the best map itself: no plan of that size that the "
+                 "search tried scores higher. " if same else "")
         other = [(b["share"], a, b) for a, b in pairs if b.get("layer_map") != a["layer_map"]]
         if other:
-            found += " ".join(f"At {s} it is {'another map, reached by halves' if b.get('layer_map') else 'a plan of two maps'}, "
-                              f"which scores {b['score']:.4f} where the best map by whole layers scores {a['score']:.4f}, with "
-                              f"a perplexity of {b['perplexity']:.2f} against {a['perplexity']:.2f}."
+            found += " ".join(f"At {s} it is {'another map, found by sharing keys and values one at a time' if b.get('layer_map') else 'a plan of two maps'}, "
+                              f"with a score of {b['score']:.4f} and a perplexity of {b['perplexity']:.2f}; the best map by whole "
+                              f"layers has {a['score']:.4f} and {a['perplexity']:.2f}."
                               for s, a, b in other) + " "
-        limits = ("This is what a greedy search found that keeps one plan of each size and leaves out moves by guesses; it "
-                  "does not prove that there is no better plan.")
+        limits = ("A greedy search found these plans. It keeps one plan of each size and skips moves by guesses, so a better "
+                  "plan may exist.")
         for share in t.shares():
             lazy, more = t.one(order="best:apart", share=share), [m for m in thorough() if m["share"] == share]
             if lazy and more:
-                limits += (f" At {share} of {n}, searched more thoroughly: " + "; ".join(
+                limits += (f" More thorough searches at {share} of {n}: " + "; ".join(
                     f"{HOW[m['search']]} a score of {m['score']:.5f} after {m['candidates_tried']:,} plans" for m in more) +
-                    f"; as above {lazy['score']:.5f} after {lazy['candidates_tried']:,}.")
+                    f"; the search above {lazy['score']:.5f} after {lazy['candidates_tried']:,}.")
         halves = [(t.one(order="best:keys", share=s), t.one(order="best:values", share=s)) for s in t.shares()]
         halves = [(a, b) for a, b in halves if a and b and a["layers_shared"] == b["layers_shared"]]
         cheaper = sum(a["perplexity"] < b["perplexity"] for a, b in halves)
-        alone = (f" Keys alone cost less perplexity than values alone at {cheaper} of {len(halves)} sizes." if halves else "")
-        return f"""## Keys and values apart
+        alone = (f" Sharing only keys costs less perplexity than sharing only values at {cheaper} of {len(halves)} sizes." if halves else "")
+        return f"""## Separate maps for keys and values
 
-A layer may read another's keys alone, or its values alone, for half the bytes. At equal bytes the best plan of this kind has
-less perplexity than the best map at {better} of {len(pairs)} sizes; it shares {listed(planes)}.{alone}
+A layer may read only another's keys, or only its values, which saves half the bytes. At equal bytes, the best plan of this kind
+has lower perplexity than the best map at {better} of {len(pairs)} sizes. It shares {listed(planes)}.{alone}
 {found}{limits}
 
 {table(["shared", *[f"{s} of {n} ({100 * s / n:g} %)" for s in t.shares()]], rows)}
 
-Perplexity on WikiText-2 by the size of one map that frees as many bytes; full model {t.full['perplexity']:.2f}. Computed on
+The table has the perplexity on WikiText-2. Each column is the number of readers of a map that frees the same bytes; full model {t.full['perplexity']:.2f}. Computed on
 {listed(list(dict.fromkeys(m['device'] for m in t.maps)))}.
 
 """
@@ -413,13 +416,13 @@ Perplexity on WikiText-2 by the size of one map that frees as many bytes; full m
 
         ppl = [s for s in shares if r.one(order="best", share=s) and any(
             m["perplexity"] < r.one(order="best", share=s)["perplexity"] for m in r.select(share=s))]
-        but = (f" A higher score is not always a lower perplexity: at {listed([str(s) for s in ppl])} of {n} another rule's map "
+        but = (f" A higher score does not always mean a lower perplexity: at {listed([str(s) for s in ppl])} of {n} another rule's map "
                "has a lower one." if ppl else "")
-        return f"""### On the score itself
+        return f"""### The score of each map
 
-Best first optimises the similarity of the output on the calibration. Its map scores as high as the map of each other rule
-of the same size, or higher, in {wins("best", [o for o in orders if o != "best"])} comparisons over all sizes and seeds; best
-at the top does against suffix first in {wins("best-suffix", ["suffix"])}.{but}
+Best first maximises the similarity of the output on the calibration samples. In comparisons with each other rule at the same size,
+over all sizes and seeds, its map scores at least as high in {wins("best", [o for o in orders if o != "best"])}. The map of best at
+the top scores at least as high as that of suffix first in {wins("best-suffix", ["suffix"])}.{but}
 
 {table(["rule", *[f"{s} of {n}" for s in shares]], rows)}
 """
@@ -443,14 +446,14 @@ at the top does against suffix first in {wins("best-suffix", ["suffix"])}.{but}
             pairs = n * (n - 1) // 2
             every = sum((n - i) * (n - i - 1) // 2 for i in range(asked))
             forwards = best["layer_evaluations"] / n
-            said = (f" Best of all moves at {asked} of {n} costs as much as {forwards:.0f} forwards of all layers: "
-                    f"{percent(forwards / (asked * pairs))} of the plain {asked} x {pairs} = {asked * pairs:,}, and "
-                    f"{percent(forwards / every)} of the {every:,} legal moves that these steps have. It scored "
+            said = (f" Best of all moves at {asked} of {n} costs as much as {forwards:.0f} forward passes of all layers. This is "
+                    f"{percent(forwards / (asked * pairs))} of {asked} x {pairs} = {asked * pairs:,} (all pairs at every step) and "
+                    f"{percent(forwards / every)} of the {every:,} legal moves of these steps. The search scored "
                     f"{best['candidates_tried']} maps; resuming saves {percent(1 - best['layer_evaluations'] / best['layer_evaluations_without_resume'], 0)}"
-                    f" of their layers, and guessing leaves out the other moves.")
+                    f" of their layers, and guesses skip the other moves.")
         return f"""## What does a search cost?
 
-Layers that a whole search ran over all samples, with resuming at the first changed layer / without it.{said}
+The table has the number of layers that a whole search ran over all samples: with resuming at the first changed layer / without.{said}
 
 {table(["rule", *[f"{s} of {n}" for s in shares]], rows)}
 
@@ -477,11 +480,11 @@ Layers that a whole search ran over all samples, with resuming at the first chan
             moves = sum(m["seconds"]["search"] for m in at_all)
             said.append(
                 f"On {sweep.origin['device'].replace('CPU', 'the CPU')} the sweep of {sizes} sizes x {rules} rules took "
-                f"{total:.0f} seconds with {sweep.origin['tokens']:,} tokens evaluated for each map: {brief(calibration)} of "
-                f"calibration, {brief(parts['search'])} of searches, {brief(parts['evaluation'])} of evaluation, "
-                f"{brief(parts['speed'])} of measuring speed, the full model's included; scoring all single moves took another "
-                f"{brief(moves)}.")
-        return " ".join(said) + (" Loading the model and tokenising the text are not in these sums.")
+                f"{total:.0f} seconds with {sweep.origin['tokens']:,} evaluated tokens per map: {brief(calibration)} for "
+                f"calibration, {brief(parts['search'])} for searches, {brief(parts['evaluation'])} for evaluation and "
+                f"{brief(parts['speed'])} for measuring speed, including the full model. Scoring all single moves took another "
+                f"{brief(moves)} seconds.")
+        return " ".join(said) + (" These times do not include loading the model and tokenising the text.")
 
     def prefill(self):
         r, n = self.rules, self.rules.layers
@@ -508,9 +511,9 @@ Layers that a whole search ran over all samples, with resuming at the first chan
         better = sum(a["perplexity"] < b["perplexity"] for a, b in pairs)
         return f"""## Quality against prefill time
 
-Where the readers are the last layers, a prompt passes them with its last position alone, so prefill takes less time. This is
-what the suffix rules buy with their perplexity: choosing the owners by score (best at the top) keeps more quality than suffix
-first at {better} of {len(pairs)} sizes. The paper's rule saves time as far as its readers happen to be on top.
+If the last layers are readers, prefill runs them for the last position of the prompt only and takes less time. The suffix rules
+trade perplexity for this time. Choosing the owners by score (best at the top) keeps more quality than suffix first at {better} of
+{len(pairs)} sizes. The paper's rule saves time only as far as its readers happen to be at the top.
 
 {self.picture("quality-prefill", "Perplexity against prefill time saved; the numbers are in the table", svg)}
 
@@ -524,15 +527,15 @@ A prompt of {prompt} tokens on {r.origin['device']}; perplexity on WikiText-2.
         most = max(m["samples"] for m in self.sizes.maps)
         rows = [
             ["Figure 5: perplexity by share", "[Quality against size](#quality-against-size)",
-             "its curves with H2O and PyramidInfer, which need those policies"],
+             "the curves with H2O and PyramidInfer, which the library does not have"],
             ["Figure 6: dissimilar against similar first", "[Quality against size](#quality-against-size)", "–"],
             ["Table 3: another calibration text", "[Does the calibration matter?](#does-the-calibration-matter)",
-             "scores of tasks; BookCorpus, in whose place stand other passages of WikiText-2"],
+             "scores of tasks; BookCorpus, replaced by other passages of WikiText-2"],
             ["Table 4: random sharing", "[Quality against size](#quality-against-size)", "scores of tasks"],
             ["Table 8: number of samples", "[Does the calibration matter?](#does-the-calibration-matter)",
-             f"50 samples: the shipped text has {passages} passages, one a sample, so {most} is the most tried"],
+             f"50 samples: the shipped text has {passages} passages, one per sample, so at most {most} were tried"],
         ]
-        return "## What answers which figure of the paper\n\n" + table(["in the paper", "here", "absent"], rows, 3) + "\n"
+        return "## Figures and tables of the paper\n\n" + table(["in the paper", "here", "not measured here"], rows, 3) + "\n"
 
     def alignment(self):
         head = "## Alignment\n\n"
@@ -540,10 +543,11 @@ A prompt of {prompt} tokens on {r.origin['device']}; perplexity on WikiText-2.
         if not lines:
             return head + ("Not measured yet on this text: `bench/results/run_alignments` writes `alignments.jsonl`, from "
                            "which this section is made.\n")
-        return head + f"""An [alignment](reference/alignment.md) folds into a reader's weights what brings the keys and values that it reads nearer
-to its own, and costs nothing at run time. "Full" is fitted to what readers make in the model without sharing, "shared" layer
-by layer to what they make in the model that shares; on 30 samples of the shipped text where no other is named, or on samples
-of WikiText-2 valid. Maps are found on the shipped text and stay the same in a row.
+        return head + f"""An [alignment](reference/alignment.md) brings the keys and values that a reader reads nearer to its own. It is folded into the
+reader's weights and costs nothing at run time. "Full" is fitted to the keys and values that readers compute in the model without
+sharing; "shared" is fitted layer by layer to those that they compute in the model with sharing. The samples are 30 of the shipped
+text, or, where the name says so, samples of WikiText-2 valid. The maps were found on the shipped text; all figures in a row are for
+the same map.
 
 {self.alignments_of(lines)}"""
 
@@ -570,8 +574,8 @@ of WikiText-2 valid. Maps are found on the shipped text and stay the same in a r
                 continue
             back = [(a - b) / (a - full) for a, b in pairs if a > full]
             share = " to ".join(percent(x, 0).replace("-", MINUS) for x in (min(back), max(back))) if back else "nothing"
-            said.append(f"{ALIGNED[k]}: better in {sum(b < a for a, b in pairs)} of {len(pairs)} maps, and gives back {share} "
-                        "of what sharing lost")
+            said.append(f"{ALIGNED[k]}: better in {sum(b < a for a, b in pairs)} of {len(pairs)} maps, and recovers {share} "
+                        "of the loss")
         aligned = [(p, m, k) for (*m, k), p in of.items() if k != "none" and m[0] != "best"]
         best = [(share, of["best", share, "none"]) for o, share in maps if o == "best" and ("best", share, "none") in of]
         compare = []
@@ -579,10 +583,10 @@ of WikiText-2 valid. Maps are found on the shipped text and stay the same in a r
             others = [p for p, m, _ in aligned if m[1] == share]
             if others:
                 compare.append(f"{share} of {n}: {ppl:.2f} against {min(others):.2f}")
-        better = (f" The best map without any alignment against the best of the other rules' maps with one: "
+        better = (f" For comparison, perplexity of the best map without alignment against the best of the other maps with one: "
                   f"{'; '.join(compare)}." if compare else "")
         rules = listed(list(dict.fromkeys(f'"{NAMES[o]}"' for o, s in maps if any((o, s, k) in of for k in kinds if k != "none"))))
-        return f"""Maps of {rules}, by what the alignment is fitted on: {'; '.join(said)}.{better}
+        return f"""Each alignment, over the maps of {rules}: {'; '.join(said)}.{better}
 
 {table(["map", *[ALIGNED[k] for k in kinds]], rows)}
 
@@ -608,17 +612,18 @@ Perplexity over {lines[0]['tokens']:,} tokens of WikiText-2 test in windows of {
         top, paper = r.one(order="best-suffix", share=most), r.one(order="dissimilar", share=most)
         return f"""## Memory and speed
 
-KV bytes fall by the share of layers that read{", exactly, in every map" if exact else ""}. Readers read as many bytes as owners,
-so one sequence decodes at {top['decode_tokens_per_second'] / r.full['decode_tokens_per_second']:.2f} times the full model's
-speed when the last {most} of {n} layers read; prefill, which then needs only the last position above the last owner, runs
-at {top['prefill_tokens_per_second'] / r.full['prefill_tokens_per_second']:.2f} times its speed, against
-{paper['prefill_tokens_per_second'] / r.full['prefill_tokens_per_second']:.2f} with the paper's map of that size.
+KV bytes fall by the fraction of layers that are readers{", exactly, in every map" if exact else ""}. Readers read as many bytes as
+owners: if the last {most} of {n} layers are readers, one sequence decodes at
+{top['decode_tokens_per_second'] / r.full['decode_tokens_per_second']:.2f} times the full model's speed. Prefill then needs only the
+last position above the last owner, and runs at
+{top['prefill_tokens_per_second'] / r.full['prefill_tokens_per_second']:.2f} times its speed; with the paper's map of that size it is
+{paper['prefill_tokens_per_second'] / r.full['prefill_tokens_per_second']:.2f} times.
 
-{table(["map", "KV bytes a token", "saved", "prefill, tokens/s", "decode, tokens/s"], rows)}
+{table(["map", "KV bytes per token", "saved", "prefill, tokens/s", "decode, tokens/s"], rows)}
 
 One sequence of {r.origin['prompt_tokens']} prompt and {r.origin['new_tokens']} new tokens, cache in {r.origin['dtype']}, on
-{r.origin['device']}; the best of up to five runs. What sharing buys is room: for a larger
-batch or a longer context. Speeds of published sizes on a GPU are among the [measured](reference/measured.md) ones.
+{r.origin['device']}; the best of up to five runs. Sharing frees memory for a larger
+batch or a longer context. For the speed of models of published sizes on a GPU see [measured](reference/measured.md).
 """
 
     def summary(self):
@@ -632,21 +637,21 @@ batch or a longer context. Speeds of published sizes on a GPU are among the [mea
         cheaper = [m["share"] for m in r.select(order="similar") if m["perplexity"] <= least["perplexity"]]
         best = {s: min(r.select(share=s), key=lambda m: m["perplexity"]) for s in r.shares()}
         points = [
-            f"More different caches are {'not ' if rho < 0 else ''}the better ones to share here: the paper's distance of a "
-            f"pair and the score of sharing it alone have a rank correlation of {signed(rho)}.",
+            f"On this model, sharing layers with more different caches is {'worse' if rho < 0 else 'better'}: the rank correlation "
+            f"between the paper's distance of a pair and the score of sharing this pair alone is {signed(rho)}.",
             f"At {part} the paper's rule is {compared(paper['perplexity'], mean(others))} random orders "
             f"({paper['perplexity']:.2f} against {perplexity(others)}), and similar first is "
             f"{compared(alike['perplexity'], paper['perplexity'])} the paper's rule ({alike['perplexity']:.2f}; the full model: "
             f"{r.full['perplexity']:.2f}).",
         ]
         if cheaper:
-            points.append(f"Similar first shares {max(cheaper)} of {r.layers} layers for less perplexity than the paper's "
-                          f"rule costs at {least['share']}.")
+            points.append(f"Similar first with {max(cheaper)} readers of {r.layers} layers has lower perplexity than the paper's rule with "
+                          f"{least['share']}.")
         points += [
             "The best rule at each size: " + listed([f"{s} of {r.layers}: {NAMES[m['order']]} ({m['perplexity']:.2f})"
                                                     for s, m in best.items()]) + ".",
-            f"What matters is who reads ({percent(explained(line['score'], line['reader']), 0)} of the variance of single "
-            f"moves' scores), hardly whose cache it reads ({percent(explained(line['score'], line['owner']), 0)}).",
+            f"Which layers are readers matters most ({percent(explained(line['score'], line['reader']), 0)} of the variance of the "
+            f"scores of single moves); whose cache they read matters little ({percent(explained(line['score'], line['owner']), 0)}).",
             "This is one small model. Run [the same sweep on yours](how-to/compare-rules.md) before you choose.",
         ]
         return "\n".join("* " + p for p in points)
@@ -658,18 +663,18 @@ batch or a longer context. Speeds of published sizes on a GPU are among the [mea
 
 <!-- Made by bench/results/make_results.py from the figures in bench/results/sweeps; do not edit. -->
 
-Which rule finds maps that keep the model's quality, and what the parts of the method contribute, on the model that comes
-with the sources: {m['layers']} layers, {m['kv_heads']} KV heads of {m['head_dim']} channels, fingerprint
-`{m['fingerprint']}`. Every number and every sentence with one is computed from the files in
+This page shows which rule finds maps that keep the model's quality, and what each part of the method contributes, on the
+shipped model: {m['layers']} layers, {m['kv_heads']} KV heads of {m['head_dim']} channels, fingerprint
+`{m['fingerprint']}`. A script computes every number from the files in
 [bench/results/sweeps](../bench/results/sweeps).
 
 {self.summary()}
 
-Perplexity over {o['tokens']:,} tokens of WikiText-2 test, and {own['tokens']:,} of the
-[passages that come with the sources](../examples/mini_llama/calibration), in windows of {o['window']} tokens; the search is
-calibrated on the passages for WikiText-2, and on WikiText-2 valid for the passages. Computed on {o['device']} in
-{o['dtype']} by {o['program'].split(' (')[0]}. "Best of all moves" tries every pair at every step, "best at the top" those that keep the
-readers above all owners; the other rules follow a ranking and accept what keeps the output's similarity above 0.5.
+Perplexity is over {o['tokens']:,} tokens of WikiText-2 test, or over {own['tokens']:,} tokens of the
+[shipped passages](../examples/mini_llama/calibration), in windows of {o['window']} tokens. For WikiText-2 the search is
+calibrated on the passages, for the passages on WikiText-2 valid. Everything was computed on {o['device']} in {o['dtype']} by
+{o['program'].split(' (')[0]}. The rule "best of all moves" tries every pair at every step; "best at the top" tries only those that keep the
+readers above all owners. The other rules follow a ranking and accept a map if the similarity of the output stays above 0.5.
 
 {self.of_the_paper()}
 {self.quality()}
@@ -683,9 +688,9 @@ readers above all owners; the other rules follow a ranking and accept what keeps
 {self.apart()}{self.alignment()}
 {self.work()}
 {self.cost()}
-## Make them again
+## Reproduce the results
 
-The sweeps, all of which go on where they were stopped; with a GPU, add `--backend cuda --tokens 102400`:
+These commands run all sweeps, and continue them after an interruption. With a GPU, add `--backend cuda --tokens 102400`:
 
 ```console
 $ bench/results/run_sweeps build/examples/mini_llama/mini_llama ~/wikitext-2 sweeps --tokens {o['tokens']}
@@ -694,8 +699,8 @@ $ cp alignments/alignments.jsonl bench/results/sweeps/
 $ python3 bench/results/make_results.py
 ```
 
-The folder of WikiText-2 holds `wiki.test.detok.txt` and `wiki.valid.detok.txt`: the raw files with ordinary spacing instead
-of `@-@` and spaces before punctuation, since that is what the model was trained on.
+The folder of WikiText-2 has `wiki.test.detok.txt` and `wiki.valid.detok.txt`: the raw files with ordinary spacing instead
+of `@-@` and spaces before punctuation, because the model was trained on such text.
 """
 
 
@@ -709,8 +714,8 @@ def main():
     files = {DOCS / "results.md": markdown, **{DOCS / name: svg for name, svg in page.files.items()}}
     if sys.argv[1:2] == ["--check"]:
         wrong = [str(path) for path, text in files.items() if not path.exists() or path.read_text() != text]
-        # The picture of README has a script of its own.
-        wrong += [str(p) for p in (DOCS / "pictures").glob("*.svg") if p not in files and p.name != "found-map.svg"]
+        # The pictures of README and of the glossary are made elsewhere.
+        wrong += [str(p) for p in (DOCS / "pictures").glob("*.svg") if p not in files and p.name not in ELSEWHERE]
         if wrong:
             sys.exit(f"{', '.join(wrong)}: not what the figures say; run bench/results/make_results.py")
         return

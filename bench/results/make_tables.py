@@ -80,7 +80,7 @@ def eager_table(peers, kind):
     cells = [[str(n) for _, n in axes] +
              [f"{row[v]['eager_time']:.1f} us" if v in row else "" for v in ("cudnn", "flash")]
              for axes, row in rows.items()]
-    return ("\nThe same calls of PyTorch, launched one by one by Python in place of a captured graph:\n\n" +
+    return ("\nThe same calls of eager PyTorch, launched one by one from Python instead of from a captured graph:\n\n" +
             table(names + ["cuDNN, eager", "FlashAttention, eager"], cells) + "\n")
 
 
@@ -93,8 +93,8 @@ def fitting(inputs):
         return ", ".join(f"{name} ({inputs[name] / 2**20:.0f} MiB)" for name in names)
 
     if not others:
-        return f"all are larger, {listed(larger)}"
-    return (f"larger are {listed(larger)}; " if larger else "") + f"not larger are {listed(others)}"
+        return f"larger in all cases, {listed(larger)}"
+    return (f"larger for {listed(larger)}; " if larger else "") + f"not larger for {listed(others)}"
 
 
 def prefill_inputs(ours):
@@ -166,7 +166,7 @@ def decode_table(models, peers):
                      f"{1e3 * run['decode_step_floor_seconds']:.2f}", f"{100 * run['decode_of_floor']:.0f} %",
                      f"{run['decode_tokens_per_second']:.0f}",
                      f"{1e3 * peer['decode_step_seconds']:.1f}" if peer else ""])
-    return table(["shape", "batch", "context", "sharing", "KV GB", "ms a step", "floor, ms", "of floor", "tokens/s",
+    return table(["shape", "batch", "context", "sharing", "KV GB", "ms per step", "floor, ms", "of floor", "tokens/s",
                   "transformers, ms"], rows)
 
 
@@ -200,12 +200,12 @@ def search_text(models, peers):
     search, rate, peer, spent, floor = search_figures(models, peers)
     tried = search["candidates_tried"]
     return f"""Llama-2-7B's sizes in float16, 30 samples of 64 tokens, random weights, {search['accepted']} layers to share:
-{tried} candidates, {search['accepted']} accepted, {search['seconds']:.2f} s in all, of which calibration took
-{search['calibration_seconds']:.2f} s and distances {1e3 * search['distance_seconds']:.0f} ms; loading
-{search['weights_seconds']:.2f} s before it. A candidate took {1e3 * spent / tried:.1f} ms, {spent / floor:.2f} times the
+{tried} candidates, {search['accepted']} accepted, {search['seconds']:.2f} s in total, of which calibration took
+{search['calibration_seconds']:.2f} s and distances {1e3 * search['distance_seconds']:.0f} ms. Loading
+took {search['weights_seconds']:.2f} s before that. A candidate took {1e3 * spent / tried:.1f} ms, {spent / floor:.2f} times the
 time of its operations ({search['teraflop'] / tried:.1f} TFLOP on average, since candidates resume) at the rate of a large product
-({rate / 1e12:.0f} TFLOP/s). The published procedure, two forwards of every sample by transformers, takes {peer:.2f} s a candidate
-on a card of the same kind."""
+({rate / 1e12:.0f} TFLOP/s). The published procedure, two forwards of every sample by transformers, takes {peer:.2f} s per candidate
+on a GPU of the same kind."""
 
 
 def sharing_gains(models):
@@ -350,7 +350,7 @@ def model_goals(models, transformers):
 def goals_table(ours, peers, distances, torch_distances, models, transformers):
     rows = (attention_goals(ours, peers) + distance_goals(distances, torch_distances) +
             model_goals(models, transformers))
-    return table(["what", "goal", "measured", "so it is"], rows).replace("| ---:", "| ---", 1)
+    return table(["what", "goal", "measured", "result"], rows).replace("| ---:", "| ---", 1)
 
 
 PROFILED = {
@@ -386,11 +386,11 @@ def profile_section():
                         [", ".join(f"{m.replace('_', ' ')} {stalls[m]:.1f}" for m in most)])
     if not rows:
         return ""
-    head = ["kernel and shape"] + [name for name, _, _ in PROFILED.values()] + ["what warps wait for, warps an issue"]
+    head = ["kernel and shape"] + [name for name, _, _ in PROFILED.values()] + ["what warps wait for, warps per issue"]
     return f"""
 ## Profiles
 
-One launch each under ncu, with cold caches and the clocks left alone. {'; '.join(origins)}.
+One launch each under ncu, with cold caches and without fixed clocks. {'; '.join(origins)}.
 
 {table(head, rows)}
 """
@@ -435,8 +435,8 @@ def tests_section():
     return f"""
 ## Tests
 
-Programs of device tests, alone and under compute-sanitizer; a row for each call of `run` on a GPU machine. What the sanitizers
-leave out: [test on a GPU machine](../how-to/test-on-a-gpu-machine.md).
+Device test programs, alone and under compute-sanitizer; one row for each call of `run` on a GPU machine. For the tests that the
+sanitizers skip, see [test on a GPU machine](../how-to/test-on-a-gpu-machine.md).
 
 {table(["where"] + ["tests"] + list(TOOLS), rows).replace("| ---:", "| ---", 1)}
 """
@@ -450,7 +450,7 @@ def second_card_section():
     return f"""
 ## Decode attention on an H200
 
-In one session: {origin(ours['context'])}; PyTorch: {origin(peers['context'])}. A copy
+Measured in one session: {origin(ours['context'])}; PyTorch: {origin(peers['context'])}. A copy
 moved {ours['benchmarks'][0]['copy_bytes_per_s'] / 1e12:.2f} TB/s.
 
 {attention_table(ours, peers, "decode", lambda r: r["bytes_per_s"] / 1e12, "TB/s")}
@@ -467,8 +467,8 @@ def page():
 
 <!-- Made by bench/results/make_tables.py from the files in bench/results; do not edit. -->
 
-Attention: medians over 25 replays of one captured pass, bfloat16, 32 query heads of 128 channels, timed by the device's
-clock; PyTorch {peers['context']['torch']} captured likewise. Where each was measured, as far as its file says:
+Attention: medians over 25 replays of one captured pass, in bfloat16, with 32 query heads of 128 channels, timed on the
+device. PyTorch {peers['context']['torch']} was captured in the same way. Each table was measured here:
 
 * attention: {origin(context)}
 * PyTorch's attention: {origin(peers['context'])}
@@ -477,55 +477,56 @@ clock; PyTorch {peers['context']['torch']} captured likewise. Where each was mea
 * whole models and search: {"; ".join(dict.fromkeys(origin(m) for m in models))}
 * transformers: {origin(transformers['context'])}
 
-A device-to-device copy (cudaMemcpyAsync, 1 GiB, read and written bytes) moved
+A device-to-device copy (cudaMemcpyAsync, 1 GiB, counting bytes read and written) moved
 {ours['benchmarks'][0]['copy_bytes_per_s'] / 1e12:.2f} TB/s.
 
 ## Goals
 
-What was asked of the backend, and what the tables below give. Ours is the contiguous layout where none is named. Why goals
-were missed and what was tried: [attention](../decisions/0015-decode-work-stands-in-line.md),
+The goals of the backend, and the values from the tables below. "Ours" is the contiguous layout unless another is named. For
+the reasons of missed goals and for what was tried, see [attention](../decisions/0015-decode-work-stands-in-line.md),
 [distances](../decisions/0009-floats-in-rows-doubles-across.md).
 
 {goals_table(ours, peers, distances, torch_distances, models, transformers)}
 
 ## Decode attention, one layer
 
-Bytes of keys and values, read once, over the time. Keys and values rotate: a pass takes as many sets of them as 512 MiB
-hold, {(512 << 20) / L2_BYTES:.0f} times what the L2 does, and at least one.
+The bandwidth is the bytes of keys and values, each counted once, over the time. To avoid hits in the L2 cache, a pass uses as
+many sets of keys and values as fit in 512 MiB, {(512 << 20) / L2_BYTES:.0f} times the size of the L2, and at least one.
 
 {attention_table(ours, peers, "decode", lambda r: r["bytes_per_s"] / 1e12, "TB/s")}
 {eager_table(peers, "decode")}
 ## Prefill attention, one layer
 
-Causal; 4 x head_dim operations for every query head and token it sees, over the time. Inputs do not rotate. Queries, keys
-and values beside the L2's {L2_BYTES >> 20} MiB: {fitting(prefill_inputs(ours))}.
+Causal attention. The rate is 4 x head_dim operations for every query head and token that it sees, over the time. All passes
+use the same inputs. Compared with the L2 cache of {L2_BYTES >> 20} MiB, queries, keys and values are: {fitting(prefill_inputs(ours))}.
 
 {attention_table(ours, peers, "prefill", lambda r: r["operations_per_s"] / 1e12, "TFLOP/s")}
 {eager_table(peers, "prefill")}
 ## Distances of all pairs of layers
 
-Keys and values in float32; medians over 25 calls that are not captured, from the call to the numbers on the host. Inputs do
-not rotate; beside the L2's {L2_BYTES >> 20} MiB: {fitting(distance_inputs(distances))}. Beside each time: the share of the floor, which is the
-longer of reading everything once at the bandwidth of a copy and folding every pair at one instruction a lane and clock.
-`batched`: a reader against all earlier layers at once; `by pair`: as the published notebook has it.
+Keys and values are in float32. The times are medians over 25 calls without capture, from the call to the numbers on the host.
+All calls use the same inputs. Compared with the L2 cache of {L2_BYTES >> 20} MiB, the inputs are: {fitting(distance_inputs(distances))}.
+The percentage beside each time is the floor over the time. The floor is the longer of two times: reading everything once at the
+bandwidth of a copy, and folding every pair at one instruction per lane and clock. `batched` computes a reader against all earlier
+layers at once; `by pair` is the method of the published notebook.
 
 {distances_table(distances, torch_distances)}
 
 ## Whole models
 
-`mini_llama bench`, random weights; floors from the same runs. Decode: the bytes of weights, keys and values over the
-bandwidth of a copy. Where a budget is named, the batch is what fits into it. transformers {transformers['context']['transformers']}
+Measured with `mini_llama bench` and random weights; floors are from the same runs. The floor of decode is the bytes of weights,
+keys and values over the bandwidth of a copy. If a memory budget is named, the batch is the largest that fits. transformers {transformers['context']['transformers']}
 (SDPA, its default cache) ran the unshared Llama-2-7B.
 
 {decode_table(models, transformers)}
 
-What sharing gains: at a fixed budget of keys and values more sequences fit, at a fixed batch a step reads fewer weights, and
-no less of keys and values. Beside the throughput's ratio stands the one that both would have at their floors.
+The gain of sharing: with a fixed memory budget for keys and values, more sequences fit; with a fixed batch, a step reads fewer
+weights but as many bytes of keys and values. The last column is the ratio of throughputs if both ran at their floors.
 
 {gains_table(models)}
 
-Prefill, whole prompts to the last position's logits; readers at the top of the stack shorten it. Floor: its operations at
-the rate of a large product of the same type.
+Prefill of whole prompts up to the logits of the last position. Readers at the top of the stack shorten it. The floor is its
+operations at the rate of a large product of the same type.
 
 {prefill_table(models, transformers)}
 

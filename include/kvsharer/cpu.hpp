@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/// All of the library that runs on the host, the Eigen parts included.
+/// All of the library that runs on the host, including the parts that need Eigen.
 #include "kvsharer/backend/cpu/attention.hpp"
 #include "kvsharer/backend/cpu/backend.hpp"
 #include "kvsharer/backend/cpu/cka_distances.hpp"

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-/// Names for an engine's own headers, which then need not include the library.
+/// Forward declarations, so that an engine's own headers need not include the library.
 namespace kvsharer::inline v0 {
 
 enum class errc : int;

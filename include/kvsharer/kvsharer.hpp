@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/// All of the library that a plain C++20 compiler takes: no backend, and no files (kvsharer/io), which need a JSON
-/// library.
+/// All of the library that needs only a C++20 compiler: without the backends and without strategy files (kvsharer/io),
+/// which need a JSON library.
 #include "kvsharer/adapt/batches.hpp"
 #include "kvsharer/adapt/cache.hpp"
 #include "kvsharer/adapt/channels.hpp"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kvsharer for Conan 2, from the sources that this recipe lies in: `conan create packaging/conan`."""
+"""kvsharer for Conan 2, from the sources around this recipe: `conan create packaging/conan`."""
 import os
 import re
 

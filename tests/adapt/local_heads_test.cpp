@@ -74,7 +74,8 @@ TEST_CASE("heads that a cache does not have are refused") {
   const float none = 0;
   const auto all = adapt::cache(shape, 0, adapt::flat(&none, shape), adapt::flat(&none, shape));
   CHECK_NOTHROW(adapt::local_heads(all, 1, 1));
-  CHECK_THROWS_WITH_AS(adapt::local_heads(all, 1, 2), doctest::Contains("2 KV heads has no 2 from head 1 on"), error);
+  CHECK_THROWS_WITH_AS(adapt::local_heads(all, 1, 2),
+                       doctest::Contains("2 KV heads does not have 2 heads from head 1 on"), error);
   CHECK_THROWS_AS(adapt::local_heads(all, -1, 1), error);
   CHECK_THROWS_AS(adapt::local_heads(all, 0, 0), error);
 }

@@ -67,5 +67,5 @@ TEST_CASE("where there is one map a plan is that map, and its hash; where not, w
                        "from layer 1 on",
                        error);
   CHECK_THROWS_WITH_AS(share_plan(map, share_map::identity(2)),
-                       "kvsharer E301: the keys' map is of 3 layers, the values' of 2", error);
+                       "kvsharer E301: the map of keys has 3 layers, that of values 2", error);
 }

@@ -74,8 +74,8 @@ void keep_unless_given(std::unique_ptr<gpu>& card, const std::string& backend,
   std::string names;
   for (const std::string& option : host_options) names += (names.empty() ? "" : ", ") + option;
   if (backend == "cuda")
-    throw usage_error("the GPU does not follow " + names + "; leave it out, or choose --backend cpu");
-  say("runs on the CPU, since the GPU does not follow " + names);
+    throw usage_error("the GPU does not support " + names + "; leave it out, or choose --backend cpu");
+  say("runs on the CPU, since the GPU does not support " + names);
   card.reset();
 }
 

@@ -91,7 +91,7 @@ std::span<const float> forward(const model& m, Store& store, std::span<const seq
   for (const sequence_slice& s : slices)
     if (s.tokens < 1 || s.first < 0 || s.first + s.tokens > c.max_position)
       refuse("tokens [" + std::to_string(s.first) + ", " + std::to_string(s.first + s.tokens) +
-             ") of a sequence are none, or outside the model's context of " + std::to_string(c.max_position));
+             ") of a sequence are empty or outside the model's context of " + std::to_string(c.max_position));
 
   float* x = workspace::at_least(w.residual, rows * hidden);
   embed(m, ids, x);

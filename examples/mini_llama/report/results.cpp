@@ -29,8 +29,8 @@ Int whole(const json& value) {
                                                  : false;
   if (!holds)
     throw invalid_json("has " + (value.is_structured() ? std::string("a list or an object") : value.dump()) +
-                       " where a whole number of " + std::to_string(std::numeric_limits<Int>::lowest()) + " to " +
-                       std::to_string(std::numeric_limits<Int>::max()) + " is meant");
+                       " where a whole number from " + std::to_string(std::numeric_limits<Int>::lowest()) + " to " +
+                       std::to_string(std::numeric_limits<Int>::max()) + " is expected");
   return value.get<Int>();
 }
 
@@ -51,7 +51,7 @@ int layer_from(const json& value, int layers) {
 std::string metric_from(const json& value) {
   const auto name = value.get<std::string>();
   if (name.find('/') != std::string::npos || name.find('\0') != std::string::npos)
-    throw invalid_json("has a metric whose name is no part of a file's");
+    throw invalid_json("has a metric name that cannot be part of a file name");
   return name;
 }
 
@@ -63,7 +63,7 @@ void check_origin(const json& o) {
   for (const char* path : {"/model/layers", "/model/heads", "/model/kv_heads", "/model/head_dim", "/sample_tokens",
                            "/tokens", "/window", "/prompt_tokens", "/new_tokens"})
     if (whole<std::int32_t>(o.at(json::json_pointer(path))) < 0)
-      throw invalid_json(std::string("has less than none at ") + path);
+      throw invalid_json(std::string("has a negative number at ") + path);
 }
 
 /// Owners that a map of this many layers can have.

@@ -17,10 +17,10 @@ sampler::sampler(float temperature, float top_p, std::uint64_t seed)
     : temperature_(temperature), top_p_(top_p), random_(seed) {
   if (!(temperature >= 0) || !std::isfinite(temperature))
     throw error(errc::bad_argument, "a temperature of " + std::to_string(temperature) +
-                                        " means nothing; use 0 for greedy, or a positive number");
+                                        " is invalid; use 0 for greedy, or a positive number");
   if (!(top_p > 0) || !(top_p <= 1))
     throw error(errc::bad_argument,
-                "top-p of " + std::to_string(top_p) + " is not a share of probability; use a number in (0, 1]");
+                "top-p of " + std::to_string(top_p) + " is not a probability; use a number in (0, 1]");
 }
 
 int sampler::operator()(std::span<const float> logits) {

@@ -132,7 +132,7 @@ alignment_outcome fit_alignment(const model& m, const token_batch& samples, cons
     throw usage_error("there are no \"" + request.activations + "\" activations to align on; choose full or shared");
   if (m.config().head_norms || !m.config().kv_owners.empty())
     throw usage_error("layers of " + m.config().architecture +
-                      " whose heads are normed, or of models that share already, cannot be aligned; leave --align out");
+                      " cannot be aligned if heads have norms or layers share a cache already; leave --align out");
   fitter fit(m, request);
   if (map.reader_count() > 0 && !samples.empty())
     request.activations == "full" ? fit_on_full(m, samples, map, request, fit)

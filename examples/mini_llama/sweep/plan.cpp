@@ -38,7 +38,7 @@ std::vector<seeded_order> parse_order(const std::string& text) {
     throw usage_error(
         "--order " + text + " is no rule that a sweep can follow; choose from " + known +
         ", with random:5 for five seeds, best:kl for the divergence as the score, and best:apart, best:keys and "
-        "best:values for halves of layers");
+        "best:values to share only keys or only values");
   }
   if (colon == std::string::npos) return {{name, 0}};
   int seeds = 0;

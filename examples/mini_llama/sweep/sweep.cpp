@@ -106,7 +106,8 @@ class running_sweep {
         throw load_error(origin, e.what());
       }
     } else if (!results->lines().empty()) {
-      throw load_error(origin, "is missing, so nobody knows what the results beside it are of; take another folder");
+      throw load_error(origin,
+                       "is missing; it says which model and text the results beside it belong to. Take another folder");
     } else {
       write_file_atomically(origin, here.dump(2) + "\n");
     }
@@ -275,8 +276,8 @@ class running_sweep {
 sweep_summary run_sweep(session& s, const sweep_request& request, gpu* card, const gpu_choice& choice) {
   const model_config& c = s.llama.config();
   if (!c.windows.empty() || !c.kv_owners.empty())
-    throw usage_error("sweep compares rules for models whose layers may all read each other; layers of this one " +
-                      std::string(c.windows.empty() ? "share already" : "have windows of their own") +
+    throw usage_error("sweep only supports models in which any layer may read any earlier one; layers of this one " +
+                      std::string(c.windows.empty() ? "share a cache already" : "have sliding windows") +
                       ". Use search instead");
   return running_sweep(s, request, card, choice).run();
 }

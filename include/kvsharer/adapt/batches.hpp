@@ -11,12 +11,12 @@
 #include "kvsharer/layout/reordered_index.hpp"
 #include "kvsharer/layout/sink_ring.hpp"
 
-/// One layer's views of many sequences, as the device's attention takes them (cuda::BatchView): made of the view of
-/// one.
+/// One layer's views of many sequences, for attention on the device (cuda::BatchView), made from the view of one
+/// sequence.
 namespace kvsharer::inline v0::adapt {
 
-/// Sequences one behind the other: that of place p begins p * distance elements after `first`. With any distance, a
-/// single one at place 0.
+/// Sequences one after the other: that of place p begins p * distance elements after `first`. For a single sequence, at
+/// place 0, the distance may be any number.
 template <class E, IndexLayout Index>
 struct side_by_side {
   layer_view<E, Index> first{};  ///< the view of place 0
@@ -29,8 +29,8 @@ struct side_by_side {
 template <class E, class Index>
 side_by_side(layer_view<E, Index>, index_t) -> side_by_side<E, Index>;
 
-/// Sequences in the pages of one pool: `first` has the block table of place 0, and those of the others follow it,
-/// `blocks` entries each, in the memory of the pool.
+/// Sequences in the pages of one pool: `first` has the block table of place 0. The tables of the other places follow it
+/// in the same memory, `blocks` entries each.
 template <class E>
 struct table_by_table {
   layer_view<E, layout::paged_index> first{};  ///< the view of place 0, with its block table
@@ -45,8 +45,9 @@ struct table_by_table {
 template <class E>
 table_by_table(layer_view<E, layout::paged_index>, index_t) -> table_by_table<E>;
 
-/// Rings one behind the other, like `side_by_side`. How many tokens each has seen lies in the memory of the rings, so
-/// that a captured graph follows it; a batch's lengths must be `layout::sink_ring::length()` of the same numbers.
+/// Rings one after the other, like `side_by_side`. The number of tokens that each has seen is in the memory of the
+/// rings, so that a captured graph follows it. The lengths of the batch must be `layout::sink_ring::length()` of the
+/// same numbers.
 template <class E, IndexLayout Index>
 struct ring_by_ring {
   layer_view<E, layout::reordered_index<layout::sink_ring, Index>> first{};  ///< the view of place 0

@@ -10,14 +10,14 @@
 
 namespace kvsharer::inline v0::adapt {
 
-/// The KVCache of one sequence whose keys and values are what two callables make of a layer: `planes`, or anything else
-/// that returns a LayerView. Of one moment: made anew when the engine's length or block tables change.
+/// The KVCache of one sequence, made of two callables that return the LayerView of a layer's keys and of its values:
+/// `planes`, or any other. Make it again when the engine's length or block tables have changed.
 template <memory_space Space, class Keys, class Values>
 class borrowed_cache {
  public:
   static constexpr memory_space space = Space;
 
-  /// Takes the views of all layers by value; what they point at stays the engine's. Checks nothing.
+  /// Takes the views of all layers by value; the engine keeps the memory. Checks nothing.
   constexpr borrowed_cache(cache_shape shape, index_t length, Keys keys, Values values)
       : shape_(shape), length_(length), keys_(std::move(keys)), values_(std::move(values)) {}
 
@@ -33,8 +33,8 @@ class borrowed_cache {
   Values values_;
 };
 
-/// Such a cache of the first `length` tokens. `Space` is where the views' numbers lie. Throws errc::bad_argument for a
-/// length that the shape has no room for.
+/// Returns such a cache of the first `length` tokens. `Space` is the memory of the views' numbers. Throws
+/// errc::bad_argument if the length is negative or above the capacity.
 template <memory_space Space = memory_space::host, class Keys, class Values>
 borrowed_cache<Space, Keys, Values> cache(cache_shape shape, index_t length, Keys keys, Values values) {
   if (length < 0 || length > shape.capacity)

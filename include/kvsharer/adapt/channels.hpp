@@ -10,8 +10,9 @@
 #include "kvsharer/layout/reordered_index.hpp"
 #include "kvsharer/layout/tiled_index.hpp"
 
-/// Memory whose rows are in pieces. Their views have no rows and are read number by number: by the CPU backend, and by
-/// the device's distances and average. The device's attention refuses them when compiling (E212).
+/// Adapters for memory in which the numbers of a row are not neighbours. Their views have no rows; the CPU backend, and
+/// distances and averages on the device, read them number by number. Attention on the device does not compile for them
+/// (E212).
 namespace kvsharer::inline v0::adapt {
 namespace detail {
 

@@ -28,15 +28,15 @@ struct sliced_planes {
 
 }  // namespace detail
 
-/// The KV heads [first, first + heads) of a cache, as a cache: what one of several devices has where heads are divided
-/// between them. `all` is borrowed. (A device whose memory holds its own heads only needs no slice: its shape says how
-/// many these are.) Throws errc::out_of_range for heads that `all` does not have.
+/// The KV heads [first, first + heads) of a cache, as a cache: the part of one device when heads are divided between
+/// devices. `all` is borrowed. (If a device's memory has only its own heads, no slice is needed: kv_heads of the shape
+/// is their number.) Throws errc::out_of_range for heads that `all` does not have.
 template <KVCache C>
 auto local_heads(const C& all, index_t first, index_t heads) {
   cache_shape s = all.shape();
   if (first < 0 || heads < 1 || first + heads > s.kv_heads)
-    throw error(errc::out_of_range, "a cache of " + std::to_string(s.kv_heads) + " KV heads has no " +
-                                        std::to_string(heads) + " from head " + std::to_string(first) + " on");
+    throw error(errc::out_of_range, "a cache of " + std::to_string(s.kv_heads) + " KV heads does not have " +
+                                        std::to_string(heads) + " heads from head " + std::to_string(first) + " on");
   s.kv_heads = heads;
   return cache<C::space>(s, static_cast<index_t>(all.length()), detail::sliced_planes<C, part::keys>{&all, first},
                          detail::sliced_planes<C, part::values>{&all, first});

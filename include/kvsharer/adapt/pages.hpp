@@ -6,8 +6,8 @@
 #include "kvsharer/layout/page_table.hpp"
 #include "kvsharer/layout/paged_index.hpp"
 
-/// Pools of pages, found through a sequence's block table. `table.page` is the distance of pages in elements; 0 stands
-/// for pages that hold one plane and follow one another. Keys and values may have pools, and distances, of their own.
+/// Adapters for pools of pages with a block table per sequence. `table.page` is the distance from page to page in
+/// elements; 0 means pages of one plane without gaps. Keys and values may have separate pools with different distances.
 namespace kvsharer::inline v0::adapt {
 namespace detail {
 

@@ -6,8 +6,8 @@
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/layer_view.hpp"
 
-/// Ready adapters over memory that is borrowed and never copied: functions that are named by an engine's memory order
-/// and make the views of all its layers, its keys and its values apart. `adapt::cache` makes a KVCache of two.
+/// Ready adapters. They borrow memory and never copy it. Each is a function named after a memory order, and returns the
+/// views of all layers' keys or of all layers' values. `adapt::cache` makes a KVCache of two.
 namespace kvsharer::inline v0::adapt {
 
 /// Layers in one allocation, `distance` elements from each to the next.
@@ -22,7 +22,7 @@ struct stacked {
 template <class E>
 stacked(const E*, index_t) -> stacked<E>;
 
-/// An allocation for each layer. The list of them lies in host memory, is borrowed, and is asked when a view is made.
+/// One allocation per layer. The list of them is in host memory and borrowed; it is read when a view is made.
 template <class E>
 struct separate {
   const E* const* layers = nullptr;  ///< [layer]: where each begins
@@ -35,7 +35,8 @@ separate(const E* const*) -> separate<E>;
 template <class E>
 separate(E* const*) -> separate<E>;
 
-/// The keys, or the values, of all layers: where each begins, and the order inside, which is the same in all.
+/// The keys, or the values, of all layers: where each layer begins, and the order of numbers inside, the same in all
+/// layers.
 ///
 /// planes(l) -> layer_view
 template <class Layers, IndexLayout Index>
@@ -49,7 +50,7 @@ struct planes {
 template <class Layers, class Index>
 planes(Layers, Index) -> planes<Layers, Index>;
 
-/// Which part of memory that holds keys and values side by side, keys first.
+/// The keys or the values, in memory with both side by side, keys first.
 enum class part : unsigned char { keys, values };
 
 }  // namespace kvsharer::inline v0::adapt

@@ -29,10 +29,10 @@ struct mapped_planes {
 
 }  // namespace detail
 
-/// A cache in which only owners store, as all layers read it: layer l reads layer map.slot(l) of `stored`. Both are
-/// borrowed. The rows are the owner's, and are what its attention reads: keys that an engine rotates in place are
-/// rotated already, and a reader rotates its queries alone. Throws errc::bad_map where `stored` does not have one layer
-/// for each owner.
+/// A view for all layers of a cache that stores only owners: layer l reads layer map.slot(l) of `stored`. Both are
+/// borrowed. A reader gets its owner's rows as attention reads them: if the engine rotates keys in place, they are
+/// rotated already, and the reader rotates only its queries. Throws errc::bad_map unless `stored` has one layer for
+/// each owner.
 template <KVCache C>
 auto read_through(const share_map& map, const C& stored) {
   cache_shape s = stored.shape();
@@ -45,8 +45,8 @@ auto read_through(const share_map& map, const C& stored) {
                          detail::mapped_planes<C, part::values>{&map, &stored});
 }
 template <KVCache C>
-void read_through(const share_map&& map, const C& stored) = delete;  // the map would be gone
+void read_through(const share_map&& map, const C& stored) = delete;  // the map would not live long enough
 template <KVCache C>
-void read_through(const share_map& map, const C&& stored) = delete;  // and here the cache
+void read_through(const share_map& map, const C&& stored) = delete;  // nor would the cache
 
 }  // namespace kvsharer::inline v0::adapt

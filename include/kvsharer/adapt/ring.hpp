@@ -12,15 +12,15 @@
 
 namespace kvsharer::inline v0::adapt {
 
-/// [slot][kv_head][channel] of each layer, a ring of `ring.slots` slots with attention sinks: its tokens by age. The
-/// cache's length is `ring.length()`. Throws errc::bad_argument for a ring without a slot that wraps.
+/// [slot][kv_head][channel] of each layer, a ring of `ring.slots` slots with attention sinks. The view orders tokens by
+/// age. The cache's length is `ring.length()`. Throws errc::bad_argument unless 0 <= sinks < slots and seen >= 0.
 template <class Layers>
 auto ring_rows(Layers layers, cache_shape s, layout::sink_ring ring) {
   if (ring.sinks < 0 || ring.sinks >= ring.slots || ring.seen < 0)
     throw error(errc::bad_argument, "a ring of " + std::to_string(ring.slots) + " slots with " +
                                         std::to_string(ring.sinks) + " sinks that has seen " +
                                         std::to_string(ring.seen) +
-                                        " tokens cannot be; sinks must leave a slot, and nothing be negative");
+                                        " tokens is invalid; slots must be more than sinks, and no number negative");
   return planes{layers, layout::reordered_index{
                             ring, layout::strided_index{.head = s.head_dim, .token = s.kv_heads * s.head_dim}}};
 }

@@ -6,7 +6,7 @@
 
 namespace kvsharer::inline v0::adapt {
 
-/// Planes of keys from before rotation, read as attention reads them. See rotated_view.
+/// Planes of keys stored before rotation, rotated when they are read. See rotated_view.
 template <class Planes>
 struct rotated_planes {
   Planes stored;                              ///< planes of keys from before rotation
@@ -18,8 +18,8 @@ struct rotated_planes {
   constexpr auto operator()(layer_id l) const noexcept { return rotated_view{stored(l), angles, half, pairs}; }
 };
 
-/// `stored` turned by `angles`, [position][cosines, sines][head_dim / 2] in the memory of the keys, of as many
-/// positions as there are tokens.
+/// `stored`, rotated by `angles`: [position][cosines, sines][head_dim / 2], in the memory of the keys, with at least as
+/// many positions as tokens.
 template <class Planes>
 constexpr rotated_planes<Planes> rotated(Planes stored, cache_shape s, const float* angles, rotary_pairs pairs) {
   return {stored, angles, s.head_dim / 2, pairs};

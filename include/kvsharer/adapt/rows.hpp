@@ -5,7 +5,7 @@
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/strided_index.hpp"
 
-/// Memory in one piece whose rows are contiguous.
+/// Adapters for memory in one piece with contiguous rows.
 namespace kvsharer::inline v0::adapt {
 
 /// [token][kv_head][channel] of each layer; `capacity` tokens.
@@ -20,8 +20,8 @@ constexpr auto flat(const E* data, cache_shape s) {
   return token_rows(stacked{data, s.capacity * s.kv_heads * s.head_dim}, s);
 }
 
-/// [batch][kv_head][token][channel] of each layer, as HuggingFace's caches are: one sequence of the batch. `capacity`
-/// is the third extent, which in a cache that grows is its length.
+/// [batch][kv_head][token][channel] of each layer, as in HuggingFace's caches: one sequence of the batch. `capacity` is
+/// the third extent; in a cache that grows by concatenation it is the length.
 template <class Layers>
 constexpr auto batched(Layers layers, cache_shape s, index_t sequence) {
   const index_t head = s.capacity * s.head_dim;

@@ -6,13 +6,13 @@
 
 namespace kvsharer::inline v0::adapt {
 
-/// The scales of stored codes: a number means its code times these. Either may be null, which stands for ones.
+/// The scales of stored codes: a number is its code times both. Either may be null, which means 1.
 struct scales {
   const float* tensor = nullptr;  ///< [layer], in host memory, asked when a view is made
   const float* heads = nullptr;   ///< [layer][kv_head], in the memory of the codes
 };
 
-/// Planes of codes, read as what they mean. See scaled_view.
+/// Planes of codes, multiplied by their scales when they are read. See scaled_view.
 template <class Planes>
 struct scaled_planes {
   Planes codes;          ///< planes of what is stored

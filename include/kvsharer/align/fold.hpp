@@ -10,8 +10,8 @@
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
 
-/// An alignment as weights, so that running it costs nothing. Weights are [out][in], row-major, as checkpoints store
-/// them; query head h reads KV head h / (heads / kv_heads).
+/// Folds an alignment into weights, so that it costs nothing at run time. Weights are [out][in], row-major, as
+/// checkpoints store them; query head h reads KV head h / (heads / kv_heads).
 namespace kvsharer::inline v0 {
 
 namespace detail {
@@ -26,8 +26,8 @@ inline index_t query_group(const layer_alignment& a, index_t heads) {
 
 inline void check_numbers(const char* what, std::size_t has, index_t wanted) {
   if (static_cast<index_t>(has) != wanted)
-    throw error(errc::bad_shape, std::string("the ") + what + " has " + std::to_string(has) + " numbers where " +
-                                     std::to_string(wanted) + " are wanted");
+    throw error(errc::bad_shape, std::string("the ") + what + " has " + std::to_string(has) + " numbers, but needs " +
+                                     std::to_string(wanted));
 }
 
 }  // namespace detail
@@ -53,9 +53,9 @@ inline void fold_into_queries(const layer_alignment& a, index_t heads, index_t i
     }
 }
 
-/// Multiplies an output projection [out][heads * head_dim] by B of each query head's KV head, in place, and adds what
-/// the offset becomes to `bias` [out]: attention's weights sum to 1, so that what it makes of B v + offset is B times
-/// what it makes of v, plus offset. Throws errc::bad_shape. O(out * heads * head_dim^2).
+/// Multiplies an output projection [out][heads * head_dim] by B of each query head's KV head, in place, and adds the
+/// projection of the offset to `bias` [out]. This is correct because attention's weights sum to 1: attention of B v +
+/// offset is B times attention of v, plus offset. Throws errc::bad_shape. O(out * heads * head_dim^2).
 inline void fold_into_output(const layer_alignment& a, index_t heads, index_t out, std::span<float> output,
                              std::span<float> bias) {
   const index_t group = detail::query_group(a, heads), d = a.head_dim;

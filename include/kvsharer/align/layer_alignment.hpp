@@ -10,8 +10,7 @@
 
 namespace kvsharer::inline v0 {
 
-/// Which two channels of a head turn together under rotary position embeddings, as real and imaginary part of one
-/// complex number.
+/// Which two channels of a head RoPE rotates together, as real and imaginary part of one complex number.
 enum class rope_pairing {
   half_split,  ///< i with i + head_dim / 2, as HuggingFace's Llama and GPT-NeoX do
   interleaved  ///< 2 i with 2 i + 1, as Meta's Llama and GPT-J do
@@ -23,17 +22,17 @@ struct channel_pair {
   index_t imaginary = 0;  ///< the channel that holds the imaginary part
 };
 
-/// Those of frequency `i`, in [0, head_dim / 2).
+/// The channels of frequency `i`, in [0, head_dim / 2).
 constexpr channel_pair channels_of(rope_pairing pairing, index_t head_dim, index_t i) noexcept {
   return pairing == rope_pairing::half_split ? channel_pair{i, i + head_dim / 2} : channel_pair{2 * i, 2 * i + 1};
 }
 
-/// How a reader layer's own keys and values follow from those of the layer that it reads, per KV head:
+/// How to approximate a reader's own keys and values from those of the layer that it reads, per KV head:
 ///
 ///   value = B v + offset        key = g k, as complex numbers, one g per frequency
 ///
-/// A rotation multiplies by a complex number of length 1, so g may be applied before or after it. Numbers are float, as
-/// weights are; `fold_into_queries` and `fold_into_output` put them there.
+/// A rotation multiplies by a complex number of length 1, so g may be applied before or after it. The numbers are
+/// floats, as weights are; `fold_into_queries` and `fold_into_output` fold them into weights.
 struct layer_alignment {
   index_t kv_heads = 0;                             ///< of a layer; every head has a map of its own
   index_t head_dim = 0;                             ///< channels of a head, an even number
@@ -44,7 +43,8 @@ struct layer_alignment {
 
   friend bool operator==(const layer_alignment&, const layer_alignment&) = default;
 
-  /// That which changes nothing. Throws errc::bad_shape unless there is a head and head_dim is even and positive.
+  /// The alignment that changes nothing. Throws errc::bad_shape unless there is a head and head_dim is even and
+  /// positive.
   static layer_alignment identity(index_t kv_heads, index_t head_dim, rope_pairing pairing = rope_pairing::half_split) {
     if (kv_heads < 1 || head_dim < 2 || head_dim % 2 != 0)
       throw error(errc::bad_shape, "an alignment needs a KV head and an even number of channels; got " +
@@ -61,7 +61,7 @@ struct layer_alignment {
     return a;
   }
 
-  /// Throws errc::bad_shape unless the numbers are as many as the sizes ask for.
+  /// Throws errc::bad_shape unless the vectors have the lengths that follow from kv_heads and head_dim.
   void check() const {
     const layer_alignment wanted = identity(kv_heads, head_dim, pairing);
     if (values.size() != wanted.values.size() || offset.size() != wanted.offset.size() ||
@@ -72,7 +72,7 @@ struct layer_alignment {
                                        std::to_string(key_gain.size()) + " for keys");
   }
 
-  /// Does it add anything to values? If not, its fold needs no bias.
+  /// Is any offset not 0? If not, folding needs no bias.
   bool has_offset() const noexcept {
     for (const float x : offset)
       if (x != 0) return true;

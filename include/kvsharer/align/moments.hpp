@@ -12,8 +12,8 @@
 
 namespace kvsharer::inline v0 {
 
-/// Running sums over tokens of what one head's vectors of two layers, x of the owner and y of the reader, have in
-/// common. All in double: sums of any number of tokens, and nothing else is kept.
+/// Running sums over tokens of products of one head's vectors in two layers, x of the owner and y of the reader, in
+/// double. The tokens themselves are not kept.
 struct second_moments {
   index_t width = 0;       ///< channels of a vector
   double tokens = 0;       ///< added so far
@@ -46,9 +46,9 @@ struct second_moments {
   }
 };
 
-/// What fitting an alignment of a reader layer to an owner needs to know of a calibration, gathered sample by sample:
-/// second moments of the keys and of the values, per KV head. Memory: 4 * kv_heads * head_dim^2 doubles, however many
-/// tokens were added.
+/// The statistics from which an alignment of a reader and its owner is fitted, collected sample by sample: second
+/// moments of the keys and of the values, per KV head. Memory: 4 * kv_heads * head_dim^2 doubles for any number of
+/// tokens.
 class pair_moments {
  public:
   /// Caches in host memory.
@@ -68,13 +68,13 @@ class pair_moments {
   index_t kv_heads() const noexcept { return kv_heads_; }
   /// Channels of a head.
   index_t head_dim() const noexcept { return head_dim_; }
-  /// Of a KV head in [0, kv_heads()), the keys' sums.
+  /// The sums of keys of a KV head in [0, kv_heads()).
   const second_moments& keys(index_t head) const noexcept { return keys_[static_cast<std::size_t>(head)]; }
-  /// The same of values.
+  /// The sums of values.
   const second_moments& values(index_t head) const noexcept { return values_[static_cast<std::size_t>(head)]; }
 
-  /// All tokens of one sequence: y what the cache has of pair.reader (the reader's own), x of pair.owner. Throws
-  /// errc::bad_shape when the cache has other heads or channels, errc::out_of_range for a layer that it has not.
+  /// Adds all tokens of one sequence: y from pair.reader (the reader's own keys and values), x from pair.owner. Throws
+  /// errc::bad_shape if the cache has other heads or channels, errc::out_of_range for a layer that does not exist.
   /// O(tokens * kv_heads * head_dim^2).
   template <class C>
   void add(const C& cache, layer_pair pair) {
@@ -83,7 +83,7 @@ class pair_moments {
         const cache_shape s = cache.shape();
         if (s.kv_heads != kv_heads_ || s.head_dim != head_dim_)
           throw error(errc::bad_shape, "moments of " + std::to_string(kv_heads_) + " heads of " +
-                                           std::to_string(head_dim_) + " channels cannot take a cache of " +
+                                           std::to_string(head_dim_) + " channels cannot take a cache with " +
                                            std::to_string(s.kv_heads) + " of " + std::to_string(s.head_dim));
         check_layer(s, pair.owner);
         check_layer(s, pair.reader);

@@ -8,7 +8,7 @@
 
 namespace kvsharer::inline v0 {
 
-/// One layer's keys or values of one sequence, read number by number and passed by value.
+/// A view of one layer's keys or values of one sequence. It reads number by number and is passed by value.
 ///
 /// Required of `const V v`:
 ///   V::value_type                          the stored type
@@ -19,10 +19,10 @@ concept LayerView = std::is_trivially_copyable_v<V> && requires(const V v, index
   { v.at(i, i, i) } -> std::convertible_to<float>;
 };
 
-/// A view whose rows are head_dim neighbours in memory, so that loops may vectorise and Eigen may map.
+/// A view in which the head_dim numbers of a row are neighbours in memory, so that loops can vectorise.
 ///
 /// Required besides:
-///   V::value_type                            converts to float, as `at` does it; packed codes make no rows
+///   V::value_type converts to float, to the same number as `at`; packed codes have no rows
 ///   v.row(head, token) -> const value_type*
 template <class V>
 concept RowContiguousView = LayerView<V> && std::convertible_to<typename V::value_type, float> &&
@@ -30,7 +30,7 @@ concept RowContiguousView = LayerView<V> && std::convertible_to<typename V::valu
   { v.row(i, i) } -> std::same_as<const typename V::value_type*>;
 };
 
-/// A row-contiguous view that also tells for how many tokens rows lie a constant distance apart (see TokenRunLayout).
+/// A row-contiguous view that also says for how many tokens the distance between rows is constant (see TokenRunLayout).
 ///
 /// Required besides: v.token_stride() -> index_t, v.run(token, tokens) -> index_t
 template <class V>
@@ -39,7 +39,7 @@ concept TokenRunView = RowContiguousView<V> && requires(const V v, index_t i) {
   { v.run(i, i) } -> std::same_as<index_t>;
 };
 
-/// All that measuring needs from an engine's cache of one sequence. None of it changes the cache.
+/// An engine's cache of one sequence, for reading. No member changes the cache.
 ///
 /// Required of `const C c` and `layer_id l`:
 ///   C::space -> memory_space                     where the views' bytes lie

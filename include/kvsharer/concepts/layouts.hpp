@@ -9,8 +9,8 @@
 
 namespace kvsharer::inline v0 {
 
-/// Where one number of a layer's keys or values lies, in elements from the start of its plane. Arithmetic only: an
-/// index layout owns nothing and is copied into kernels.
+/// Computes the offset of one number of a layer's keys or values, in elements from the start of its plane. An index
+/// layout owns nothing and is copied into kernels.
 ///
 /// Required of `const L l`:
 ///   l.offset(head, token, channel) -> index_t
@@ -21,8 +21,8 @@ concept IndexLayout = std::is_trivially_copyable_v<L> && requires(const L l, ind
   {std::bool_constant<L::rows_contiguous>{}};
 };
 
-/// An index layout with contiguous rows whose tokens, too, lie a constant distance apart for a while, so that loops
-/// over tokens need no division.
+/// An index layout with contiguous rows, in which runs of tokens have a constant distance, so that loops over tokens
+/// need no division.
 ///
 /// Required besides:
 ///   l.token_stride() -> index_t          elements from a token to the next within a run
@@ -33,14 +33,14 @@ concept TokenRunLayout = IndexLayout<L> && L::rows_contiguous && requires(const 
   { l.run(i, i) } -> std::same_as<index_t>;
 };
 
-/// Where a token lies: `token` is its number within a piece of memory that begins `base` elements further on.
+/// The place of a token in memory: it is token number `token` of the piece of memory that begins `base` elements later.
 struct token_place {
   index_t base = 0;   ///< in elements
   index_t token = 0;  ///< in tokens, from there
 };
 
-/// Which tokens of memory a sequence's tokens are, in the order of their age: a block table, or a ring. Together with
-/// an IndexLayout for the piece (`layout::reordered_index`) it makes another.
+/// Maps the tokens of a sequence, ordered by age, to tokens in memory: a block table, or a ring. Combined with an
+/// IndexLayout of the memory it is another IndexLayout (`layout::reordered_index`).
 ///
 /// Required of `const O o`:
 ///   o.place(token) -> token_place
@@ -51,8 +51,8 @@ concept TokenOrder = std::is_trivially_copyable_v<O> && requires(const O o, inde
   { o.run(i, i) } -> std::same_as<index_t>;
 };
 
-/// How `shared_cache` lays out the pool that holds one layer's keys (or values): fixed-size pages, and inside each an
-/// order of heads and tokens. A contiguous layout is one page per sequence.
+/// The layout of a pool of `shared_cache` with one layer's keys (or values): the size of pages, and the order of heads
+/// and tokens in a page. In a contiguous layout a sequence is one page.
 ///
 /// Required of `const L l`, with `shape` the cache's shape and `pages` a sequence's block table:
 ///   l.page_tokens(shape) -> index_t           tokens a page holds; at least 1

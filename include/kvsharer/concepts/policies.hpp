@@ -12,12 +12,12 @@
 
 namespace kvsharer::inline v0 {
 
-/// What one value of a metric is computed over: one row (head_dim numbers of one head at one position; the distance is
-/// the mean over rows), or a layer's whole plane of keys or values at once.
+/// The numbers over which a metric computes one value: a row (head_dim numbers of one head at one position; the
+/// distance is the mean over rows), or a layer's whole plane of keys or values.
 enum class fold_scope : std::uint8_t { row, plane };
 
-/// The distance of two equally long lists of numbers as a fold, so that one definition serves a scalar loop, SIMD lanes
-/// and a warp. The distance of two layers is the mean of that of their keys and that of their values.
+/// The distance of two lists of equal length as a fold, so that one definition works in a scalar loop, in SIMD lanes
+/// and in a warp. The distance of two layers is the mean of the distances of their keys and of their values.
 ///
 /// Required of `const M m`:
 ///   M::partial                       the running state; value-initialised it is the empty fold
@@ -34,17 +34,18 @@ concept DistanceMetric = std::is_trivially_copyable_v<M> &&
   { m.finish(p, count) } -> std::convertible_to<double>;
 };
 
-/// Orders the candidates of the greedy search. It sees numbers, never a tensor, and so is tested without a model.
+/// The order of the candidates of the greedy search. It sees only distances, so it can be tested without a model.
 ///
 /// Required of `const P p`: p.rank(distances, pairs) -> std::vector<layer_pair>, some or all of `pairs` (the legal
-/// ones, by reader and then owner ascending) in the order in which they are to be tried.
+/// ones, sorted by reader and then by owner, ascending) in the order in which the search tries them.
 template <class P>
 concept SharePolicy = requires(const P& p, const distance_matrix& d, std::vector<layer_pair> pairs) {
   { p.rank(d, pairs) } -> std::same_as<std::vector<layer_pair>>;
 };
 
-/// The engine's verdict on a map: runs the calibration samples under it and scores the outcome, 1 being the full model.
-/// A probe that takes a share_plan can judge keys and values apart, and takes every map as well.
+/// Scores a map: the engine runs the calibration samples under it and returns how similar the output is to that of the
+/// full model, which scores 1. A probe that takes a share_plan can score separate maps for keys and values, and also
+/// every single map.
 ///
 /// Required of `F f`, with `Plan plan` a share_map or a share_plan: f(plan) -> double
 template <class F, class Plan = share_map>
@@ -52,8 +53,8 @@ concept FidelityProbe = requires(F& f, const Plan& plan) {
   { f(plan) } -> std::convertible_to<double>;
 };
 
-/// A probe of an engine that kept, for the last accepted plan, what every layer was given and what the owners stored,
-/// and so can leave out the layers below the first change.
+/// A probe that can skip the layers below the first change, because the engine keeps the inputs of all layers and the
+/// owners' keys and values of the last accepted plan.
 ///
 /// Required besides:
 ///   f.resume(plan, first) -> double   scores `plan`, which below `first` equals the last accepted one

@@ -16,9 +16,9 @@
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 
-/// What a user reads whose type does not fit: one numbered sentence that names the member to write. The numbers are
-/// headings of docs/troubleshooting.md. Entry points ask `if constexpr (require_…<T>())`, so that nothing else is said;
-/// authors of a type may write `static_assert(require_…<my_type>())` below it.
+/// Compile-time messages for types that do not satisfy a concept: one numbered sentence that names the missing member.
+/// The numbers are headings of docs/troubleshooting.md. Entry points test `if constexpr (require_…<T>())`, so that the
+/// compiler prints nothing else. Authors of a type may write `static_assert(require_…<my_type>())` below it.
 namespace kvsharer::inline v0 {
 
 /// Is V a LayerView? If not, says which part is missing.
@@ -147,7 +147,7 @@ consteval bool require_fidelity_probe() {
   return FidelityProbe<F>;
 }
 
-/// Is F a FidelityProbe of plans, in which keys and values are apart? If not, says so.
+/// Is F a FidelityProbe that takes a share_plan? If not, says so.
 template <class F>
 consteval bool require_plan_probe() {
   static_assert(FidelityProbe<F, share_plan>,
@@ -156,7 +156,7 @@ consteval bool require_plan_probe() {
   return FidelityProbe<F, share_plan>;
 }
 
-/// Is E a type that caches store? If not, says which are.
+/// Is E a type that caches can store? If not, says which types are.
 template <class E>
 consteval bool require_cache_element() {
   static_assert(CacheElement<E>, "kvsharer E161: a cache stores float, kvsharer::float16 or kvsharer::bfloat16");

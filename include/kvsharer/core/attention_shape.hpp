@@ -10,7 +10,7 @@
 namespace kvsharer::inline v0 {
 
 /// The heads of an attention layer. Query heads [h * heads / kv_heads, (h + 1) * heads / kv_heads) read KV head h: MHA
-/// where the two counts agree, GQA in between, MQA with one KV head.
+/// if both counts are equal, MQA with one KV head, GQA in between.
 struct attention_shape {
   index_t heads = 0;     ///< of queries
   index_t kv_heads = 0;  ///< divides `heads`
@@ -19,11 +19,11 @@ struct attention_shape {
 
   /// Query heads that read one KV head.
   constexpr index_t group() const noexcept { return heads / kv_heads; }
-  /// What scores are multiplied by before the softmax.
+  /// The factor of the scores before the softmax.
   float score_scale() const noexcept { return scale != 0 ? scale : 1.0f / std::sqrt(static_cast<float>(head_dim)); }
 };
 
-/// Throws errc::bad_shape for heads that cannot be.
+/// Throws errc::bad_shape unless all sizes are positive and heads is a multiple of kv_heads.
 inline void check_shape(const attention_shape& s) {
   if (s.heads <= 0 || s.kv_heads <= 0 || s.head_dim <= 0 || s.heads % s.kv_heads != 0)
     throw error(errc::bad_shape, "attention of " + std::to_string(s.heads) + " heads over " +

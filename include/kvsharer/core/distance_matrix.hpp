@@ -11,7 +11,8 @@
 
 namespace kvsharer::inline v0 {
 
-/// How different every two layers' caches are: symmetric, zero on the diagonal, of which the lower triangle is kept.
+/// The distance between the caches of every two layers. The matrix is symmetric, with zeros on the diagonal; it stores
+/// the lower triangle.
 class distance_matrix {
  public:
   distance_matrix() = default;
@@ -26,7 +27,7 @@ class distance_matrix {
   /// Rows, and columns.
   int layers() const noexcept { return layers_; }
 
-  /// The distance of two layers, in either order. Precondition: both are in [0, layers()).
+  /// The distance of two layers, in any order. Precondition: both are in [0, layers()).
   double operator()(layer_id a, layer_id b) const noexcept { return a == b ? 0.0 : lower_[index(a, b)]; }
   /// The same for a pair.
   double operator()(layer_pair p) const noexcept { return (*this)(p.reader, p.owner); }

@@ -6,7 +6,7 @@
 
 #include "kvsharer/config.hpp"
 
-/// Sixteen-bit storage types. They hold bits; all arithmetic is done in float.
+/// Sixteen-bit storage types. They only hold bits; all arithmetic is in float.
 namespace kvsharer::inline v0 {
 namespace detail {
 
@@ -69,7 +69,7 @@ struct float16 {
   }
 };
 
-/// What a cache may store: a type that converts to float without loss and back with rounding.
+/// A type that a cache can store: it converts to float without loss, and back with rounding.
 template <class E>
 concept CacheElement = std::same_as<E, float> || std::same_as<E, float16> || std::same_as<E, bfloat16>;
 

@@ -6,27 +6,27 @@
 #include <utility>
 #include <variant>
 
-/// How the library refuses. Every refusal has a number, and the number is a heading in docs/troubleshooting.md.
+/// The library's errors. Every error has a number, and the number is a heading in docs/troubleshooting.md.
 namespace kvsharer::inline v0 {
 
-/// Numbers of refusals at run time. E1xx and E2xx are said by the compiler (concepts/require.hpp); these start at E300.
+/// Numbers of errors at run time, from 301 on. E1xx and E2xx are compile-time messages (concepts/require.hpp).
 enum class errc : int {
-  bad_map = 301,              ///< a layer map that names a later layer, a negative one, or has the wrong length
+  bad_map = 301,              ///< a share map that names a later layer, a negative one, or has the wrong length
   bad_shape = 302,            ///< sizes that do not agree or are not positive
   bad_argument = 303,         ///< an option outside its range
-  maps_differ = 304,          ///< a plan of two maps where only one is known
+  maps_differ = 304,          ///< a plan with different maps for keys and values where only one map is supported
   mismatched_samples = 401,   ///< calibration samples of different lengths
   short_samples = 402,        ///< calibration samples of fewer than two tokens
-  bad_share_count = 404,      ///< more layers asked to share than layers that can
-  share_count_missed = 405,   ///< fewer layers found than asked for, where the caller chose to have that thrown
+  bad_share_count = 404,      ///< more readers asked for than layers allow
+  share_count_missed = 405,   ///< fewer readers found than asked for, if the caller asked for an exception
   not_finite = 406,           ///< NaN or infinity in calibration data
   pages_exhausted = 501,      ///< the page pool has no free page
   sequences_exhausted = 502,  ///< every sequence slot is in use
   capacity_exceeded = 503,    ///< a sequence would grow past the capacity
-  unknown_sequence = 504,     ///< a sequence id that is not alive
+  unknown_sequence = 504,     ///< a sequence id without a sequence
   not_an_owner = 505,         ///< a write to a layer that reads another layer's cache
   out_of_range = 506,         ///< a layer or token index outside the cache
-  bad_stream = 507,           ///< saved cache bytes that are cut short, damaged or of another cache
+  bad_stream = 507,           ///< a saved sequence that is incomplete, damaged or of another cache
   strategy_syntax = 601,      ///< a strategy file that is not the JSON it should be
   strategy_version = 602,     ///< a strategy file of an unknown schema version
   strategy_model = 603,       ///< a strategy file made for another model
@@ -34,26 +34,26 @@ enum class errc : int {
   alignment_file = 605,       ///< an alignment file that is missing or not the one that the strategy names
   no_device = 701,            ///< no CUDA device, or one that is too old
   cuda_call = 702,            ///< a call of the CUDA runtime that failed
-  device_memory = 703,        ///< device memory that could not be had
+  device_memory = 703,        ///< device memory that could not be allocated
   short_scratch = 704,        ///< less scratch memory on the device than a call needs
-  device_refusal = 705,       ///< a kernel that refused part of its work
+  device_refusal = 705,       ///< a kernel that skipped part of its work
 };
 
-/// What was refused, and in words what to do about it. `what()` begins with "kvsharer E<number>: ".
+/// An error: its number, and a text that says what is wrong and what to do. `what()` begins with "kvsharer E<number>:".
 class error : public std::runtime_error {
  public:
   /// `what()` becomes "kvsharer E<number>: <text>".
   error(errc code, const std::string& text)
       : std::runtime_error("kvsharer E" + std::to_string(static_cast<int>(code)) + ": " + text), code_(code) {}
 
-  /// The number, to decide by.
+  /// The number.
   errc code() const noexcept { return code_; }
 
  private:
   errc code_;
 };
 
-/// A value or the error that stood in its way: for parsing and editing, where refusal is an expected answer.
+/// A value, or the error that explains why there is none. For parsing and editing, where failure is an expected result.
 template <class T>
 class result {
  public:
@@ -72,13 +72,13 @@ class result {
     if (!has_value()) throw std::get<1>(state_);
     return std::get<0>(state_);
   }
-  /// Moved out of the result. Throws the failure where there is no value.
+  /// The value, moved out of the result. Throws the stored error if there is none.
   T&& value() && {
     if (!has_value()) throw std::get<1>(state_);
     return std::get<0>(std::move(state_));
   }
 
-  /// Why there is no value. Precondition: `!has_value()`.
+  /// The error. Precondition: `!has_value()`.
   const error& failure() const { return std::get<1>(state_); }
 
  private:

@@ -6,7 +6,7 @@
 #include "kvsharer/config.hpp"
 #include "kvsharer/core/element.hpp"
 
-/// Eight-bit floating point as engines store it beside a scale. It is read only: a number's meaning is its value times
+/// Eight-bit floating point as engines store it with a scale. The library only reads it: a number is its value times
 /// the scale (see scaled_view). The formats are those of the OCP 8-bit Floating Point Specification, revision 1.0.
 namespace kvsharer::inline v0 {
 

@@ -13,12 +13,12 @@
 
 namespace kvsharer::inline v0 {
 
-/// Which layer's cache each layer reads. Keys and values may follow maps of their own: see share_plan.
+/// Which layer's cache each layer reads. For separate maps of keys and values see share_plan.
 ///
-/// A value that is valid whenever it exists: owner(0) = 0, owner(l) <= l, owner(owner(l)) = owner(l). A layer that is
-/// its own owner stores what the map is of; any other ("reader") stores none and computes none. Owners are numbered
-/// densely in layer order (`slot`), so that storage is an array with one entry per owner. Source: KVSharer (arXiv
-/// 2410.18517), algorithm 1; re-mapping of chains as in its released code.
+/// A map is valid whenever it exists: owner(0) = 0, owner(l) <= l, owner(owner(l)) = owner(l). A layer that is its own
+/// owner stores keys and values; any other layer (a reader) computes and stores none. Owners are numbered densely in
+/// layer order (`slot`), so that storage is an array with one entry per owner. Source: KVSharer (arXiv 2410.18517),
+/// algorithm 1; re-mapping of chains as in its released code.
 class share_map {
  public:
   /// The map of no layers.
@@ -32,8 +32,8 @@ class share_map {
     return share_map(std::move(owners));
   }
 
-  /// From `owners[l]`, the layer that layer l reads; chains are followed to their root. Refused with errc::bad_map if
-  /// an entry is negative or names a later layer. O(layers).
+  /// From `owners[l]`, the layer that layer l reads; follows chains to their root. Returns errc::bad_map if an entry is
+  /// negative or names a later layer. O(layers).
   static result<share_map> from_owners(std::span<const int> owners) {
     std::vector<int> flat(owners.begin(), owners.end());
     for (std::size_t l = 0; l < flat.size(); ++l) {
@@ -46,8 +46,8 @@ class share_map {
     return share_map(std::move(flat));
   }
 
-  /// This map with one more reader, whose own readers follow it to the new owner. Refused with errc::bad_map unless
-  /// 0 <= pair.owner < pair.reader < layers(). O(layers).
+  /// This map with one more reader; the readers of that layer then read the new owner. Returns errc::bad_map unless 0
+  /// <= pair.owner < pair.reader < layers(). O(layers).
   result<share_map> with(layer_pair pair) const {
     if (pair.owner.value < 0 || pair.owner >= pair.reader || pair.reader.value >= layers())
       return error(errc::bad_map, "layer " + std::to_string(pair.reader.value) + " cannot read layer " +
@@ -60,21 +60,21 @@ class share_map {
 
   /// Of the model, owners and readers.
   int layers() const noexcept { return static_cast<int>(owners_.size()); }
-  /// Layers that store a cache of their own, at least 1 where there are layers.
+  /// Number of layers that store a cache, at least 1 if there are layers.
   int owner_count() const noexcept { return owner_count_; }
-  /// Layers that read another's.
+  /// Number of layers that read another layer's cache.
   int reader_count() const noexcept { return layers() - owner_count_; }
 
-  /// Whose cache layer l reads. Precondition of all members that take a layer: 0 <= l < layers().
+  /// The layer whose cache layer l reads. Precondition of all members that take a layer: 0 <= l < layers().
   layer_id owner(layer_id l) const noexcept { return {owners_[index(l)]}; }
 
-  /// Does layer l store anything? The one question the forward pass asks before projecting keys and values.
+  /// Does layer l store keys and values? The forward pass checks this before it projects them.
   bool owns(layer_id l) const noexcept { return owners_[index(l)] == l.value; }
 
   /// The storage slot that layer l reads, in [0, owner_count()).
   int slot(layer_id l) const noexcept { return slots_[index(l)]; }
 
-  /// The last layer that stores anything: above it, a prefill needs the last position only. Precondition: layers() > 0.
+  /// The last layer that stores anything. Above it, a prefill needs only the last position. Precondition: layers() > 0.
   layer_id last_owner() const noexcept {
     layer_id l{layers() - 1};
     while (!owns(l)) --l.value;
@@ -84,8 +84,8 @@ class share_map {
   /// owners()[l] is owner(l): the form in which maps are written to files.
   std::span<const int> owners() const noexcept { return owners_; }
 
-  /// FNV-1a over the owners: belongs in every prefix-cache key, since the map changes all hidden states above the first
-  /// reader. Stable across platforms and versions.
+  /// FNV-1a over the owners, the same on all platforms and in all versions. Include it in every prefix-cache key, since
+  /// the map changes all hidden states above the first reader.
   std::uint64_t hash() const noexcept {
     std::uint64_t h = 0xcbf29ce484222325u;
     for (int o : owners_)
@@ -112,8 +112,7 @@ class share_map {
   int owner_count_ = 0;
 };
 
-/// The first layer in which two maps of equal length differ, or layers() if they do not: where a changed run may
-/// resume.
+/// The first layer in which two maps of equal length differ, at which a run may resume; layers() if they are equal.
 inline layer_id first_difference(const share_map& a, const share_map& b) noexcept {
   layer_id l{0};
   while (l.value < a.layers() && a.owner(l) == b.owner(l)) ++l.value;

@@ -12,40 +12,41 @@
 
 namespace kvsharer::inline v0 {
 
-/// Which half of a layer's cache is meant.
+/// Keys, values, or both.
 enum class kv_part : std::uint8_t { both, keys, values };
 
-/// Which layer's keys and which layer's values each layer reads: two maps of the same layers, which are one and the
-/// same unless they are given apart. To share only a layer's keys, or only its values, frees half of its cache.
+/// Which layer's keys and which layer's values each layer reads: two maps of the same layers, which are equal unless
+/// two are given. Sharing only a layer's keys, or only its values, frees half of its cache.
 ///
-/// A value that is valid whenever it exists, as its maps are. A share_map is a plan wherever one is asked for. The
-/// unit of storage is a plane: one layer's keys, or one layer's values.
+/// A plan is valid whenever it exists, as its maps are. A share_map converts to a plan. The unit of storage is a plane:
+/// one layer's keys, or one layer's values.
 class share_plan {
  public:
   /// The plan of no layers.
   share_plan() = default;
 
-  /// Keys and values are shared together.
+  /// The same map for keys and values.
   share_plan(share_map both) : keys_(both), values_(std::move(both)) {}
 
-  /// Throws errc::bad_map when the maps are of different numbers of layers.
+  /// Throws errc::bad_map if the maps have different numbers of layers.
   share_plan(share_map keys, share_map values) : keys_(std::move(keys)), values_(std::move(values)) {
     if (keys_.layers() != values_.layers())
-      throw error(errc::bad_map, "the keys' map is of " + std::to_string(keys_.layers()) + " layers, the values' of " +
+      throw error(errc::bad_map, "the map of keys has " + std::to_string(keys_.layers()) + " layers, that of values " +
                                      std::to_string(values_.layers()));
   }
 
-  /// Whose keys each layer reads.
+  /// The map of keys.
   const share_map& keys() const noexcept { return keys_; }
-  /// Whose values each layer reads.
+  /// The map of values.
   const share_map& values() const noexcept { return values_; }
   /// Of the model, owners and readers.
   int layers() const noexcept { return keys_.layers(); }
 
-  /// Do keys and values follow the same map?
+  /// Are the maps of keys and values equal?
   bool is_one_map() const noexcept { return keys_ == values_; }
 
-  /// That map, for `what` (it stands in the error's text) that knows of no other kind. Throws errc::maps_differ.
+  /// The map of keys and values, for code that supports only one map. Throws errc::maps_differ if there are two; `what`
+  /// names that code in the error text.
   const share_map& one_map(const std::string& what) const {
     if (!is_one_map())
       throw error(errc::maps_differ, what +
@@ -62,22 +63,22 @@ class share_plan {
   /// The layer whose values layer l reads.
   layer_id value_owner(layer_id l) const noexcept { return values_.owner(l); }
 
-  /// Does layer l store keys? What the forward pass asks before projecting them.
+  /// Does layer l store keys? The forward pass checks this before it projects them.
   bool owns_keys(layer_id l) const noexcept { return keys_.owns(l); }
-  /// Does layer l store values? What the forward pass asks before projecting them.
+  /// Does layer l store values? The forward pass checks this before it projects them.
   bool owns_values(layer_id l) const noexcept { return values_.owns(l); }
   /// Does layer l store anything?
   bool owns(layer_id l) const noexcept { return owns_keys(l) || owns_values(l); }
 
-  /// Planes that are stored: half layers.
+  /// Number of planes that are stored.
   int planes() const noexcept { return keys_.owner_count() + values_.owner_count(); }
-  /// Planes that are not, since another layer's are read.
+  /// Number of planes that are not stored, because their layers read another layer's plane.
   int shared_planes() const noexcept { return keys_.reader_count() + values_.reader_count(); }
 
-  /// The last layer that stores anything: above it, a prefill needs the last position only. Precondition: layers() > 0.
+  /// The last layer that stores anything. Above it, a prefill needs only the last position. Precondition: layers() > 0.
   layer_id last_owner() const noexcept { return std::max(keys_.last_owner(), values_.last_owner()); }
 
-  /// This plan with one more reader of keys, of values or of both; see share_map::with, whose refusals are its own.
+  /// This plan with one more reader of keys, of values or of both. Errors as share_map::with.
   result<share_plan> with(layer_pair pair, kv_part part) const {
     result<share_map> keys = part == kv_part::values ? result(keys_) : keys_.with(pair);
     if (!keys) return keys.failure();
@@ -86,7 +87,7 @@ class share_plan {
     return share_plan(std::move(keys).value(), std::move(values).value());
   }
 
-  /// That of the map where there is one; else of both. Stable across platforms and versions.
+  /// The map's hash if the maps are equal, else a hash of both. The same on all platforms and in all versions.
   std::uint64_t hash() const noexcept {
     return is_one_map() ? keys_.hash() : (keys_.hash() * 0x100000001b3u) ^ values_.hash();
   }

@@ -5,25 +5,25 @@
 #include <cstddef>
 #include <cstdint>
 
-/// The vocabulary every room shares: indices, layers, and the shape of a cache. Equality is spelled out beside the
+/// Types that all folders use: indices, layers, and the shape of a cache. Equality is defined explicitly beside the
 /// ordering that implies it, since nvcc 13 loses the implied one between its passes.
 namespace kvsharer::inline v0 {
 
-/// Signed, as Eigen's and mdspan's signed indices: differences of positions are as common as positions.
+/// Signed, as indices of Eigen, because differences of positions are as common as positions.
 using index_t = std::ptrdiff_t;
 
-/// Where the bytes behind a pointer can be read.
+/// Which memory a pointer points to.
 enum class memory_space : std::uint8_t { host, device };
 
-/// A decoder layer, 0 being the one nearest the input. Its own type, so that it is never swapped with a head or a
+/// A decoder layer; 0 is nearest the input. It has its own type, so that the compiler finds it swapped with a head or
 /// token.
 struct layer_id {
-  int value = 0;  ///< from 0, in the order in which a token passes
+  int value = 0;  ///< from 0, in the order of the forward pass
   friend constexpr auto operator<=>(layer_id, layer_id) = default;
   friend constexpr bool operator==(layer_id, layer_id) = default;
 };
 
-/// One step of sharing: `reader` (the later layer) is to read what `owner` (the earlier one) stores.
+/// A pair of layers that a search may share: `reader` (the later layer) reads what `owner` (the earlier one) stores.
 struct layer_pair {
   layer_id reader;  ///< the later layer
   layer_id owner;   ///< the earlier layer
@@ -31,8 +31,8 @@ struct layer_pair {
   friend constexpr bool operator==(layer_pair, layer_pair) = default;
 };
 
-/// What an engine's cache holds: `capacity` tokens of `kv_heads` heads of `head_dim` numbers, for keys and for values,
-/// in each of `layers` layers.
+/// The size of a cache: for keys and for values, in each of `layers` layers, `capacity` tokens with `kv_heads` heads of
+/// `head_dim` numbers.
 struct cache_shape {
   index_t layers = 0;    ///< of the model
   index_t kv_heads = 0;  ///< of a layer

@@ -8,9 +8,8 @@
 
 namespace kvsharer::inline v0 {
 
-/// The map as the dictionary literal that the Python tools of KVSharer take, one `layer: source` entry per layer:
-/// "{0: 0, 1: 1, 2: 0}". Throws errc::maps_differ where keys and values follow maps of their own, which they do not
-/// know.
+/// The map as the dictionary literal of KVSharer's Python tools, one `layer: source` entry per layer: "{0: 0, 1: 1, 2:
+/// 0}". Throws errc::maps_differ if keys and values have different maps, which these tools do not support.
 inline std::string python_map(const share_plan& plan) {
   const share_map& map = plan.one_map("the Python dictionary {layer: source}");
   std::string text = "{";

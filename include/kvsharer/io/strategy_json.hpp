@@ -25,9 +25,10 @@
 /// this.
 namespace kvsharer::inline v0 {
 
-/// The version of the file's form, written where keys and values follow one map.
+/// The schema version of a file with one map for keys and values.
 inline constexpr int strategy_schema = 1;
-/// That where they have maps of their own: what knows of one map alone refuses the file instead of reading half of it.
+/// The schema version of a file with separate maps, so that programs which support only one map refuse the file instead
+/// of reading half of it.
 inline constexpr int strategy_schema_apart = 2;
 
 namespace detail {
@@ -81,30 +82,30 @@ inline nlohmann::json map_json(const share_map& map) {
   return std::vector<int>(map.owners().begin(), map.owners().end());
 }
 
-/// A value as a message shows it: of what may nest, the kind alone.
+/// A value as a message shows it: for arrays and objects, only the type.
 inline std::string said(const nlohmann::json& j) { return j.is_structured() ? j.type_name() : j.dump(); }
 
-/// A whole number that an Int can hold. Throws errc::strategy_syntax for fractions and all that is outside.
+/// An integer in the range of Int. Throws errc::strategy_syntax for anything else.
 template <std::integral Int>
 Int whole(const nlohmann::json& j, const std::string& file) {
   const bool holds = j.is_number_unsigned()  ? std::in_range<Int>(j.get<std::uint64_t>())
                      : j.is_number_integer() ? std::in_range<Int>(j.get<std::int64_t>())
                                              : false;
   if (!holds)
-    throw error(errc::strategy_syntax, file + " has " + said(j) + " where a whole number of " +
+    throw error(errc::strategy_syntax, file + " has " + said(j) + " where an integer from " +
                                            std::to_string(std::numeric_limits<Int>::lowest()) + " to " +
-                                           std::to_string(std::numeric_limits<Int>::max()) + " is meant");
+                                           std::to_string(std::numeric_limits<Int>::max()) + " is expected");
   return j.get<Int>();
 }
 
 inline std::vector<int> owners_from(const nlohmann::json& j, const std::string& what, const std::string& file) {
-  if (!j.is_array()) throw error(errc::strategy_syntax, file + ": " + what + " is no list");
+  if (!j.is_array()) throw error(errc::strategy_syntax, file + ": " + what + " is not a list");
   std::vector<int> owners;
   for (const nlohmann::json& owner : j) owners.push_back(whole<int>(owner, file));
   return owners;
 }
 
-/// A map of `layers` layers; `what` it is stands in errors.
+/// A map of `layers` layers; errors call it `what`.
 inline share_map map_from(const nlohmann::json& owners, int layers, const std::string& what, const std::string& file) {
   const std::vector<int> list = owners_from(owners, what, file);
   result<share_map> map = share_map::from_owners(list);
@@ -138,7 +139,8 @@ inline alignment_record alignment_from(const nlohmann::json& j, const std::strin
       j.at("ridge").get<double>(),     j.at("offset").get<bool>(),      j.at("keys").get<std::string>()};
   // A strategy that somebody sent must not make a program read files elsewhere.
   if (a.file.empty() || a.file.find_first_of("/\\") != std::string::npos || a.file == "." || a.file == "..")
-    throw error(errc::strategy_syntax, file + " names \"" + a.file + "\" as its alignment, which is no file beside it");
+    throw error(errc::strategy_syntax,
+                file + " names \"" + a.file + "\" as its alignment, which is not the name of a file beside it");
   return a;
 }
 
@@ -150,8 +152,9 @@ inline distance_matrix distances_from(const nlohmann::json& rows, int layers, co
                 file + ": the distance matrix does not have " + std::to_string(layers) + " rows");
   for (std::size_t r = 0; r < n; ++r) {
     if (!rows[r].is_array() || rows[r].size() != n)
-      throw error(errc::strategy_syntax, file + ": row " + std::to_string(r) + " of the distance matrix has not " +
-                                             std::to_string(layers) + " numbers");
+      throw error(errc::strategy_syntax, file + ": row " + std::to_string(r) +
+                                             " of the distance matrix does not have " + std::to_string(layers) +
+                                             " numbers");
     for (std::size_t c = 0; c < r; ++c) d.set({{static_cast<int>(r)}, {static_cast<int>(c)}}, rows[r][c].get<double>());
   }
   return d;
@@ -170,9 +173,9 @@ inline nlohmann::json distance_matrix_json(const distance_matrix& d) {
   return rows;
 }
 
-/// The strategy as readable JSON text, schema `strategy_schema`, or `strategy_schema_apart` where its maps differ. Of a
-/// threshold of minus infinity it says null; beam, exact and apart stand in it for best-first searches alone, alignment
-/// where there is one. O(layers^2).
+/// The strategy as readable JSON text, with schema version `strategy_schema`, or `strategy_schema_apart` if its maps
+/// differ. A threshold of minus infinity is written as null. Only best-first searches have beam, exact and apart, and
+/// only strategies with an alignment have alignment. O(layers^2).
 inline std::string write_strategy(const strategy& s) {
   using nlohmann::json;
   const search_report& r = s.report;
@@ -210,7 +213,7 @@ inline std::string write_strategy(const strategy& s) {
          ",\n  \"distance_matrix\": " + detail::lines(distance_matrix_json(s.distances)) + "\n}\n";
 }
 
-/// The strategy in `text`, whose origin `name` (a file's path) appears in errors. Throws errc::strategy_syntax,
+/// Reads the strategy in `text`; errors contain its `name` (the file's path). Throws errc::strategy_syntax,
 /// errc::strategy_version, errc::bad_map. Does not check the model: see check_same_model.
 inline strategy read_strategy(std::string_view text, const std::string& name = "strategy") {
   using nlohmann::json;

@@ -10,7 +10,7 @@
 
 namespace kvsharer::inline v0::layout {
 
-/// One block per sequence, [kv_head][token][channel]: what attention reads best.
+/// One block per sequence, [kv_head][token][channel]: the fastest order for attention.
 struct head_major {
   KVSHARER_HD constexpr index_t page_tokens(cache_shape s) const noexcept { return s.capacity; }
   KVSHARER_HD constexpr strided_index index(cache_shape s, const std::int32_t* pages) const noexcept {
@@ -21,7 +21,7 @@ struct head_major {
 };
 static_assert(CacheLayout<head_major>);
 
-/// One block per sequence, [token][kv_head][channel]: a token's row is one piece, as many engines write it.
+/// One block per sequence, [token][kv_head][channel]: all heads of a token are together, as in many engines.
 struct token_major {
   KVSHARER_HD constexpr index_t page_tokens(cache_shape s) const noexcept { return s.capacity; }
   KVSHARER_HD constexpr strided_index index(cache_shape s, const std::int32_t* pages) const noexcept {

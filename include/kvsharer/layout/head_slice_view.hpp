@@ -7,8 +7,8 @@
 
 namespace kvsharer::inline v0 {
 
-/// A view from KV head `first` on: what one of several devices, between which heads are divided, has of a plane. It has
-/// the rows that the view has.
+/// A view of the KV heads from `first` on: the part of one device when heads are divided between devices. It has rows
+/// if `view` has.
 template <LayerView View>
 struct head_slice_view {
   using value_type = typename View::value_type;
@@ -29,7 +29,7 @@ struct head_slice_view {
   KVSHARER_HD constexpr index_t run(index_t token, index_t tokens) const noexcept requires TokenRunView<View> {
     return view.run(token, tokens);
   }
-  /// The row, or null where the view knows that there is none.
+  /// The row, or null if the view has no such row.
   KVSHARER_HD constexpr auto find(index_t head, index_t token) const noexcept requires requires(const View& v) {
     v.find(head, token);
   }

@@ -9,8 +9,8 @@
 
 namespace kvsharer::inline v0 {
 
-/// A borrowed pointer and the arithmetic that finds numbers behind it: the LayerView of anything that lies in memory.
-/// `layer_view{pointer, layout::strided_index{.head = ..., .token = ...}}` is all an adapter writes.
+/// A LayerView of numbers in memory: a borrowed pointer, and a layout that computes offsets from it. An adapter returns
+/// for example `layer_view{pointer, layout::strided_index{.head = ..., .token = ...}}`.
 template <class E, IndexLayout Layout>
 struct layer_view {
   using value_type = E;

@@ -13,8 +13,8 @@ namespace kvsharer::inline v0::layout {
 /// The page size is a member of `paged`, chosen at run time.
 inline constexpr index_t dynamic_page = 0;
 
-/// Pages of [kv_head][slot][channel], found through block tables. `paged<16>{}` fixes the page size when compiling,
-/// which turns the index division into a shift; `paged<>{n}` takes it at run time.
+/// Pages of [kv_head][slot][channel], found through block tables. `paged<16>{}` fixes the page size at compile time, so
+/// that a shift replaces the division of the index; `paged<>{n}` takes it at run time.
 template <index_t PageTokens = dynamic_page>
 struct paged {
   static_assert(PageTokens > 0, "a page holds at least one token");
@@ -29,7 +29,7 @@ struct paged {
   constexpr const char* name() const noexcept { return "paged"; }
 };
 
-/// The form whose page size is a member, 16 tokens unless told.
+/// The form with the page size as a member, by default 16 tokens.
 template <>
 struct paged<dynamic_page> {
   index_t tokens = 16;  ///< of a page, at least 1

@@ -7,12 +7,12 @@
 
 namespace kvsharer::inline v0::layout {
 
-/// An order of tokens over an index layout: where `index` has the tokens of one piece of memory, this has those of a
-/// sequence whose tokens `order` finds in it. `reordered_index<page_table, strided_index>` is a `paged_index`.
+/// A token order combined with an index layout: `order` finds a sequence's token in memory, and `index` finds the
+/// token's numbers. `reordered_index<page_table, strided_index>` is equivalent to `paged_index`.
 template <TokenOrder Order, IndexLayout Index>
 struct reordered_index {
-  Order order{};  ///< which token of memory a sequence's token is
-  Index index{};  ///< where memory has that token's numbers
+  Order order{};  ///< finds the token in memory
+  Index index{};  ///< finds the token's numbers
 
   static constexpr bool rows_contiguous = Index::rows_contiguous;
 

@@ -7,14 +7,14 @@
 
 namespace kvsharer::inline v0 {
 
-/// Which two channels of a row rotary embedding turns together.
+/// Which two channels of a row RoPE rotates together.
 enum class rotary_pairs : unsigned char {
   halves,      ///< c and c + head_dim / 2
   neighbours,  ///< 2 c and 2 c + 1
 };
 
-/// Keys that are stored before rotation, turned as they are read: the t-th token by the angles of position t, which in
-/// a ring is its age. It has no rows, since what is stored is not what is meant.
+/// A view of keys stored before rotation, which rotates them when it reads: the t-th token by the angles of position t,
+/// which in a ring is its age. It has no rows, since the stored numbers are not the rotated ones.
 template <LayerView View>
 struct rotated_view {
   using value_type = typename View::value_type;

@@ -7,8 +7,8 @@
 
 namespace kvsharer::inline v0 {
 
-/// A view's numbers times a scale: one for all, times one of each KV head where there are such. It has no rows, since
-/// what is stored is not what is meant.
+/// A view that multiplies numbers by a scale for all, and by one for each KV head if there are such. It has no rows,
+/// since the stored numbers are not the scaled ones.
 template <LayerView View>
 struct scaled_view {
   using value_type = typename View::value_type;

@@ -12,7 +12,7 @@ namespace kvsharer::inline v0::layout {
 /// `sinks` tokens stay and each newer one takes the place of the oldest other. Tokens are numbered by age: first the
 /// sinks, then what is left of the rest. A token's number is neither its slot nor its position.
 ///
-/// Of one moment: made anew from `seen`, the tokens written so far, whenever that has grown. 0 <= sinks < slots.
+/// Make it again whenever `seen`, the number of tokens written so far, has grown. 0 <= sinks < slots.
 struct sink_ring {
   index_t sinks = 0;  ///< tokens at the beginning that are never overwritten
   index_t slots = 1;  ///< tokens that the ring holds, sinks included
@@ -25,7 +25,7 @@ struct sink_ring {
   /// The position that the t-th token had when it was written.
   KVSHARER_HD constexpr index_t position(index_t t) const noexcept { return t < sinks ? t : t + lost(); }
 
-  /// Where in the ring the t-th token by age lies.
+  /// The slot of the t-th token by age.
   KVSHARER_HD constexpr index_t slot(index_t t) const noexcept {
     return t < sinks ? t : sinks + (position(t) - sinks) % (slots - sinks);
   }

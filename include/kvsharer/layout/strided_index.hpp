@@ -7,7 +7,7 @@
 
 namespace kvsharer::inline v0::layout {
 
-/// Rows of `head_dim` neighbouring numbers, a constant distance apart from head to head and from token to token. Covers
+/// Rows of `head_dim` neighbouring numbers, with a constant distance from head to head and from token to token. Covers
 /// [head][token][channel], [token][head][channel] and any slice of them. All distances are in elements.
 struct strided_index {
   index_t head = 0;   ///< from head to head

@@ -9,8 +9,9 @@
 
 namespace kvsharer::inline v0::metric {
 
-/// One minus the cosine of two rows, averaged over heads and positions: blind to the norms that dominate Euclidean
-/// rankings. Ours, not the paper's. In [0, 2]; two zero rows are 0 apart, a zero row and another 1.
+/// One minus the cosine of two rows, averaged over heads and positions. It does not depend on the norms, which dominate
+/// Euclidean rankings. Ours, not the paper's. In [0, 2]; two zero rows have distance 0, a zero row has distance 1 from
+/// any other.
 struct cosine {
   /// Sums over the pairs seen so far.
   struct partial {

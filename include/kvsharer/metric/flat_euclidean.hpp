@@ -9,8 +9,8 @@
 
 namespace kvsharer::inline v0::metric {
 
-/// The distance as the KVSharer paper's text reads (section 3): a layer's keys (or values) flattened to one vector, and
-/// the Euclidean distance of two of those. Not monotone in `mean_row_norm`, so it can lead to another map.
+/// The distance in the text of the KVSharer paper (section 3): the Euclidean distance of two layers' keys (or values),
+/// each flattened to one vector. Its ranking may differ from that of `mean_row_norm`, and so may the map.
 struct flat_euclidean {
   using partial = float;  ///< sum of squared differences
   static constexpr fold_scope scope = fold_scope::plane;

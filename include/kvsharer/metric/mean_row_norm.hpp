@@ -9,8 +9,8 @@
 
 namespace kvsharer::inline v0::metric {
 
-/// KVSharer's distance as its authors' code computes it, and the default: the L2 norm over head_dim of the difference
-/// of two rows, averaged over heads and positions.
+/// KVSharer's distance in the code of its authors, and the default: the L2 norm over head_dim of the difference of two
+/// rows, averaged over heads and positions.
 struct mean_row_norm {
   using partial = float;  ///< sum of squared differences
   static constexpr fold_scope scope = fold_scope::row;

@@ -10,10 +10,11 @@
 namespace kvsharer::inline v0::metric {
 
 /// The Euclidean distance of two rows over the root of the sum of their squared norms, |a - b| / sqrt(|a|^2 + |b|^2),
-/// averaged over heads and positions. Ours, not the paper's. Rows that have nothing to do with each other are 1 apart
-/// whatever their norms, where |a - b| grows with the norms and |a - b| / sqrt(|a| |b|) with their ratio, so that both
-/// would mostly rank norms. Unlike the cosine it sees a difference in length: rows of one direction are apart by
-/// |1 - r| / sqrt(1 + r^2), r being the ratio. In [0, sqrt 2]; two zero rows are 0 apart, a zero row and another 1.
+/// averaged over heads and positions. Ours, not the paper's. Orthogonal rows have distance 1 whatever their norms. (|a
+/// - b| grows with the norms and |a - b| / sqrt(|a| |b|) with their ratio, so both would mostly rank norms.) Unlike the
+/// cosine it depends on a difference in length: rows of the same direction, with r the ratio of their norms, have
+/// distance |1 - r| / sqrt(1 + r^2). In [0, sqrt 2]; two zero rows have distance 0, a zero row has distance 1 from any
+/// other.
 struct scaled_euclidean {
   /// Sums of squares over the pairs seen so far.
   struct partial {

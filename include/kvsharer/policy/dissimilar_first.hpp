@@ -10,8 +10,8 @@
 
 namespace kvsharer::inline v0::policy {
 
-/// KVSharer's rule (section 3 of the paper) and the default: the most dissimilar pair is tried first. Equal distances
-/// go by reader, then by owner, ascending.
+/// KVSharer's rule (section 3 of the paper) and the default: the most dissimilar pair is tried first. Pairs with equal
+/// distances are sorted by reader, then by owner, ascending.
 struct dissimilar_first {
   std::vector<layer_pair> rank(const distance_matrix& distances, std::vector<layer_pair> pairs) const {
     std::stable_sort(pairs.begin(), pairs.end(),

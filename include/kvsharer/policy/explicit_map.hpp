@@ -11,10 +11,10 @@
 
 namespace kvsharer::inline v0::policy {
 
-/// A map somebody wrote or trained, put through the same test as any other: its readers are tried in layer order, each
-/// with the owner the map gives it. Pairs that the host declared not shareable are left out.
+/// Puts a given map through the same test as any other: its readers are tried in layer order, each with its owner in
+/// the map. Pairs that the engine declared not shareable are left out.
 struct explicit_map {
-  share_map map;  ///< the map to arrive at
+  share_map map;  ///< the map to test
 
   std::vector<layer_pair> rank(const distance_matrix&, std::vector<layer_pair> pairs) const {
     std::erase_if(pairs, [&](layer_pair p) {

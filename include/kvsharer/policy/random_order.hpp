@@ -13,7 +13,7 @@
 
 namespace kvsharer::inline v0::policy {
 
-/// The control of the paper's table 4: pairs in a random order that the seed fixes, on every platform alike.
+/// The control of the paper's table 4: pairs in a random order. A seed gives the same order on every platform.
 struct random_order {
   std::uint64_t seed = 0;  ///< the same seed gives the same order everywhere
 

@@ -10,8 +10,8 @@
 
 namespace kvsharer::inline v0::policy {
 
-/// The control of the paper's figure 6: the most similar pair is tried first. Equal distances go by reader, then by
-/// owner, ascending.
+/// The control of the paper's figure 6: the most similar pair is tried first. Pairs with equal distances are sorted by
+/// reader, then by owner, ascending.
 struct similar_first {
   std::vector<layer_pair> rank(const distance_matrix& distances, std::vector<layer_pair> pairs) const {
     std::stable_sort(pairs.begin(), pairs.end(),

@@ -10,9 +10,9 @@
 
 namespace kvsharer::inline v0::policy {
 
-/// Readers from the top of the stack downwards, each with its most dissimilar owner first. When the readers form a
-/// suffix, a prefill that wants the last position's logits skips all but that position above the last owner. Ours, not
-/// the paper's.
+/// Readers from the top of the stack downwards, each with its most dissimilar owner first. If the readers form a
+/// suffix, a prefill that needs only the last position's logits runs the layers above the last owner for that position
+/// alone. Ours, not the paper's.
 struct suffix_first {
   std::vector<layer_pair> rank(const distance_matrix& distances, std::vector<layer_pair> pairs) const {
     std::stable_sort(pairs.begin(), pairs.end(), [&](layer_pair a, layer_pair b) {

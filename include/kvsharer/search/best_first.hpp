@@ -13,31 +13,34 @@
 
 namespace kvsharer::inline v0 {
 
-/// Tries every move at every step and keeps the best: what to do when no ranking can be trusted. Ours, not the paper's.
+/// Tries every move at every step and keeps the best, for models on which no ranking is reliable. Ours, not the
+/// paper's.
 ///
-/// A move makes one more layer a reader of one that still owns; its own readers follow it. (To read a reader is to read
-/// its owner, so moves that lead to one map are one move.) At each step the moves from the map found so far are scored
-/// by the probe, and the one with the highest score is taken if that is above the threshold; equal scores go to the
-/// lowest reader, then to the lowest owner. The score is the probe's business: any number of which more is better.
+/// A move makes one more layer a reader of an owner; the readers of that layer then read the same owner. (Reading a
+/// reader means reading its owner, so moves that lead to the same map count as one.) At each step the probe scores the
+/// moves from the current map. The move with the highest score is taken if it is above the threshold; among equal
+/// scores, the one with the lowest reader, then the lowest owner. The score may be any number for which higher is
+/// better.
 ///
-/// With `lazy`, a step does not score all of them. What a move last added to the score (as a rule it costs: less than
-/// nothing) is kept, and the guess is that it adds the same now, or `slack` of its amount more. Moves are scored in the
-/// order of their guesses until the best score found is no worse than every guess left. So the result is that of
-/// `lazy = false` whenever no move has become cheaper by more than that since it was last scored, as where a reader
-/// costs the more the more others there are. Scores of networks only tend to that; where they break it, a lazy search
-/// may take a move that is not the best. It never takes one that it has not scored on the map at hand, and gives up
-/// only when every move was scored on it.
+/// With `lazy`, a step does not score all moves. The search remembers by how much a move last changed the score
+/// (usually a decrease), and guesses that it now changes it by the same amount, or better by the fraction `slack` of
+/// that amount. It scores moves in the order of their guesses, until the best score is no worse than all remaining
+/// guesses. So the result is that of `lazy = false` if no move has become cheaper by more than the slack since it was
+/// last scored, for example if a reader costs more the more other readers there are. Real networks only tend to this;
+/// if one violates it, a lazy search may take a move that is not the best. It never takes a move that it has not scored
+/// on the current map, and it gives up only after it has scored every move on it.
 ///
-/// With `beam` above 1 the best `beam` maps of each step are kept and continued, and the best last one is returned.
+/// With `beam` above 1, each step keeps and continues the best `beam` maps, and the best map of the last step is
+/// returned.
 ///
-/// A ResumableProbe starts every run at the first layer that differs. A map that is continued, and the one returned,
-/// has to be run once more for that, unless it was the last one scored. This is counted, and so is the full model's run
-/// for the score to start from. As with find_share_map, the probe has accepted the map returned. A score that is not
-/// finite rejects its move, which is then scored anew at each step.
+/// A ResumableProbe starts every run at the first layer that differs. For this, each map that is continued or returned
+/// is run once more, unless it was the last one scored. The report counts these runs, and one run of the full model for
+/// the initial score. As with find_share_map, the probe has accepted the map returned. A move whose score is not finite
+/// is rejected, and scored again at each step.
 ///
-/// In the report a candidate's `rank` is its place within its step, so that 0 begins a step (`distance` is 0);
-/// `pairs_ranked` counts the moves of the first step, `pairs_skipped` those left unscored by all steps. While the
-/// search runs, candidates above the threshold are `outscored`; those on the way to the map are marked at the end.
+/// In the report a candidate's `rank` is its place within its step (0 begins a step), and `distance` is 0;
+/// `pairs_ranked` counts the moves of the first step, `pairs_skipped` the moves that no step scored. While the search
+/// runs, candidates above the threshold are `outscored`; at the end those that led to the map become `accepted`.
 ///
 /// Throws errc::bad_share_count, errc::bad_argument (a beam below 1, a threshold or a slack that is not a number),
 /// errc::not_finite (the score of the full model), errc::share_count_missed (on request), and whatever the probe and
@@ -51,22 +54,22 @@ search_report find_best_share_map(int layers, Probe&& probe, const best_first_op
   }
 }
 
-/// The same search with keys and values apart: besides both halves of a layer, a move may share its keys alone or its
-/// values alone, at half the cost. `options.share` still counts layers, so the plan found shares 2 * share planes and
-/// frees as many bytes as `share` layers do.
+/// The same search with separate maps for keys and values: a move may share a whole layer, only its keys or only its
+/// values; the latter two count half. `options.share` still counts layers, so the plan found shares 2 * share planes
+/// and frees the bytes of `share` layers.
 ///
-/// Plans are compared where they cost the same: the best with p planes shared comes by a half move from the best with
-/// p - 1, or by a whole move from the best with p - 2. find_best_share_map's search goes first, and its maps stand
-/// among the plans of their level; so the plan found scores no worse than the map found, and is that map where nothing
-/// is better. Each plan is scored once.
+/// Only plans with the same number p of shared planes are compared. They come from the best plans with p - 1 shared
+/// planes by sharing one more plane, or from the best with p - 2 by sharing one more layer. The search of
+/// find_best_share_map runs first, and its maps are among these plans; so the plan found scores no worse than the map,
+/// and is that map if no plan is better. Each plan is scored once.
 ///
-/// Everything else is as above: `lazy` keeps what whole moves and half moves added each by itself, `suffix_only` holds
-/// for either map, `shareable` for the pairs of both; progress counts whole layers; a candidate says in `part` what was
-/// to be shared. Cancelled after the first search, it returns that one's map. Cost: at most share * beam * 7 *
+/// Everything else is as above. `lazy` has separate guesses for keys, values and whole layers; `suffix_only` and
+/// `shareable` apply to both maps; progress counts whole layers; `part` of a candidate says what it shares. If the
+/// search is cancelled after the first search, it returns the map of that one. Cost: at most share * beam * 7 *
 /// layers^2 / 2 probe calls.
 ///
-/// With `options.halves` = keys or values only that half of layers is shared, 2 * share layers' of it: at most
-/// (layers - 1) / 2 layers' worth, and the search's status says where that was too little.
+/// With `options.halves` = keys or values, only the keys or only the values of 2 * share layers are shared. This frees
+/// at most the bytes of (layers - 1) / 2 layers; the status says if that is less than asked for.
 template <class Probe>
 search_report find_best_share_plan(int layers, Probe&& probe, const best_first_options& options = {}) {
   if constexpr (require_plan_probe<std::remove_reference_t<Probe>>()) {

@@ -11,27 +11,28 @@
 
 namespace kvsharer::inline v0 {
 
-/// What find_best_share_map and find_best_share_plan are to look for. Callables may be left empty.
+/// Options of find_best_share_map and find_best_share_plan. Callables may be empty.
 struct best_first_options {
-  int share = 0;  ///< layers that are to read another's cache, or half layers twice as many: 0 <= share < layers
-  /// A step is taken if its score is strictly greater; by default the best one always is.
+  int share = 0;  ///< readers wanted; sharing only keys or only values counts half: 0 <= share < layers
+  /// A step is taken if its score is strictly greater; by default the best one is always taken.
   double threshold = -std::numeric_limits<double>::infinity();
-  int beam = 1;              ///< maps that are kept and continued at each step
-  bool lazy = true;          ///< leave out moves that were worse in earlier steps
-  double slack = 0.25;       ///< how much cheaper, as a share, a move may have become; more scores more
-  bool suffix_only = false;  ///< only moves after which every layer above the first reader reads
-  /// Of find_best_share_plan alone: with `keys` or `values`, only moves that share these, and none of whole layers.
+  int beam = 1;              ///< number of maps that each step keeps and continues
+  bool lazy = true;          ///< skip moves that were worse in earlier steps
+  double slack = 0.25;       ///< by which fraction a move may have become cheaper; a larger slack scores more moves
+  bool suffix_only = false;  ///< only moves after which all layers above the first reader are readers
+  /// Only for find_best_share_plan: with `keys` or `values`, only moves that share these, and no whole layers.
   kv_part halves = kv_part::both;
-  bool resume = true;              ///< let a ResumableProbe leave out the layers below the first change
+  bool resume = true;              ///< let a ResumableProbe skip the layers below the first change
   bool throw_when_missed = false;  ///< throw errc::share_count_missed instead of returning a partial map
 
-  /// The map that the model has already, as search_options::start has it.
+  /// The map that the model already has; see search_options::start.
   share_map start = {};
-  /// May `reader` read `owner`'s cache at all? Holds for every pair of a map, those that arise by following included.
+  /// May `reader` read `owner`'s cache? Applies to every pair of a map, including those that result from following
+  /// chains.
   std::function<bool(layer_id reader, layer_id owner)> shareable = {};
-  /// Told after every candidate; `pairs_ranked` is how many candidates there may be in all, a bound that falls.
+  /// Called after every candidate. `pairs_ranked` is an upper bound of the number of candidates, which falls.
   std::function<void(const search_progress&)> progress = {};
-  std::function<bool()> cancelled = {};  ///< asked before every candidate
+  std::function<bool()> cancelled = {};  ///< called before every candidate; true ends the search
 };
 
 }  // namespace kvsharer::inline v0

@@ -16,25 +16,25 @@
 
 namespace kvsharer::inline v0 {
 
-/// What to do with a calibration sample that is not as long as the first.
+/// What to do with a calibration sample whose length differs from the first one's.
 enum class length_mismatch : std::uint8_t {
   reject,  ///< throw, naming both lengths: the default
-  skip,    ///< leave it out and count it; the mean is over the samples used
+  skip,    ///< skip and count it; the mean is over the other samples
 };
 
 /// The mean of every layer's keys and values over calibration samples, position by position (KVSharer, section 3.1). It
-/// is itself a KVCache, so that whatever measures caches measures it. Holds 2 * layers * kv_heads * tokens * head_dim
+/// is itself a KVCache, so that distances can be computed from it. Holds 2 * layers * kv_heads * tokens * head_dim
 /// floats, [keys|values][layer][kv_head][token][channel].
 class calibration_average {
  public:
   static constexpr memory_space space = memory_space::host;
 
-  /// No samples yet. `on_mismatch`: what becomes of samples of another length than the first.
+  /// An average of no samples. `on_mismatch`: what to do with samples whose length differs from the first one's.
   explicit calibration_average(length_mismatch on_mismatch = length_mismatch::reject) : on_mismatch_(on_mismatch) {}
 
-  /// Adds one sample: the cache of one sequence after the unshared model ran it. The first one fixes shape and length.
-  /// Throws errc::short_samples (under two tokens: no positions to average over), errc::mismatched_samples,
-  /// errc::bad_shape (another model's cache) and errc::not_finite, each leaving the average as it was. O(sample).
+  /// Adds one sample: the cache of one sequence after the model ran it without sharing. The first one sets shape and
+  /// length. Throws errc::short_samples (under two tokens: no positions to average over), errc::mismatched_samples,
+  /// errc::bad_shape (another model's cache) and errc::not_finite; the average then stays unchanged. O(sample).
   template <class Cache>
   void add(const Cache& cache) {
     if constexpr (require_kv_cache<Cache>()) {
@@ -57,7 +57,7 @@ class calibration_average {
 
   /// Samples in the mean.
   index_t samples() const noexcept { return samples_; }
-  /// Samples left out because of their length.
+  /// Samples skipped because of their length.
   index_t skipped() const noexcept { return skipped_; }
 
  private:
@@ -69,7 +69,7 @@ class calibration_average {
   bool admit(cache_shape shape, index_t tokens) {
     if (tokens < 2)
       throw error(errc::short_samples, "a calibration sample of " + std::to_string(tokens) +
-                                           " token(s) says nothing; use at least 2, normally 64");
+                                           " token(s) is too short; use at least 2, normally 64");
     if (shape.layers <= 0 || shape.kv_heads <= 0 || shape.head_dim <= 0)
       throw error(errc::bad_shape, "a calibration cache has no layers, heads or channels");
     if (samples_ == 0) {

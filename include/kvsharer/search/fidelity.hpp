@@ -13,14 +13,14 @@
 
 namespace kvsharer::inline v0 {
 
-/// How the cosines of several samples become one score.
+/// How to compute one score from several samples.
 enum class similarity : std::uint8_t {
   mean_of_cosines,  ///< one cosine per sample, then their mean: the authors' code, and the default
   cosine_of_mean,   ///< the samples' mean first, then one cosine: the paper's text
 };
 
-/// Cosine of two equally long vectors, in [-1, 1] to rounding; 0 if one of them is zero, NaN if any number is. Sums are
-/// kept in double, since squares of 16-bit hidden states overflow there.
+/// Cosine of two equally long vectors, in [-1, 1] up to rounding; 0 if one of them is zero, NaN if any number is NaN.
+/// Sums are in double, since squares of hidden states overflow 16 bits.
 inline double cosine_similarity(std::span<const float> a, std::span<const float> b) noexcept {
   double dot = 0, aa = 0, bb = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {

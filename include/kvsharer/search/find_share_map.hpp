@@ -16,18 +16,18 @@
 
 namespace kvsharer::inline v0 {
 
-/// The greedy search of KVSharer (arXiv 2410.18517, algorithm 1, in the form of its authors' code): candidates in the
-/// policy's order; a pair whose reader already reads another layer is skipped unscored; chains are re-mapped to their
-/// root; a step is kept if its score is above the threshold; it ends with `options.share` readers.
+/// The greedy search of KVSharer (arXiv 2410.18517, algorithm 1, in the form of its authors' code): candidates are
+/// tried in the policy's order; a pair whose reader already reads another layer is skipped without a score; chains are
+/// followed to their root; a step is kept if its score is above the threshold; the search ends with `options.share`
+/// readers.
 ///
-/// `probe(map)` runs the calibration samples under a map and scores the outcome. A ResumableProbe is asked to start at
-/// the first layer that differs from the accepted map; map and scores are the same either way. A score that is not
-/// finite rejects its candidate. Running out of pairs, or being cancelled, is reported in `status` and leaves a valid
-/// map.
+/// `probe(map)` runs the calibration samples under a map and scores the outcome. A ResumableProbe starts at the first
+/// layer that differs from the accepted map; map and scores are the same with any probe. A candidate whose score is not
+/// finite is rejected. If there are no more pairs, or the search is cancelled, `status` says so, and the map is valid.
 ///
-/// Throws errc::bad_share_count, errc::bad_argument, errc::not_finite (a distance), errc::bad_map (a pair from the
-/// policy that is not one), errc::share_count_missed (on request), and whatever the probe and the callbacks throw.
-/// Cost: one probe call per candidate; everything else is O(layers^2 log layers).
+/// Throws errc::bad_share_count, errc::bad_argument, errc::not_finite (a distance), errc::bad_map (an invalid pair from
+/// the policy), errc::share_count_missed (on request), and whatever the probe and the callbacks throw. Cost: one probe
+/// call per candidate, and O(layers^2 log layers) for everything else.
 template <class Policy, class Probe>
 search_report find_share_map(const distance_matrix& distances, const Policy& policy, Probe&& probe,
                              const search_options& options = {}) {

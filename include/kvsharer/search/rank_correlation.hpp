@@ -29,9 +29,9 @@ inline std::vector<double> average_ranks(std::span<const double> numbers) {
   return ranks;
 }
 
-/// Spearman's rho of two equally long lists: Pearson's correlation of their average ranks, in [-1, 1]. Says how well
-/// one ordering (say, distances of pairs) foretells another (scores of those pairs). NaN where nothing can be said:
-/// fewer than two numbers, or a list whose numbers are all equal.
+/// Spearman's rho of two equally long lists: Pearson's correlation of their average ranks, in [-1, 1]. Measures how
+/// well one ordering (for example, distances of pairs) predicts another (scores of those pairs). NaN for fewer than two
+/// numbers, or if all numbers of a list are equal.
 ///
 /// Throws errc::bad_shape when the lists' lengths differ and errc::not_finite for a NaN, which has no rank; leave such
 /// entries out. Infinities are ranked. O(n log n).

@@ -9,20 +9,20 @@
 
 namespace kvsharer::inline v0 {
 
-/// What find_share_map is to look for. Callables may be left empty.
+/// Options of find_share_map. Callables may be empty.
 struct search_options {
-  int share = 0;                   ///< layers that are to read another's cache: 0 <= share < layers
+  int share = 0;                   ///< readers wanted: 0 <= share < layers
   double threshold = 0.5;          ///< a candidate is kept if its score is strictly greater
-  bool resume = true;              ///< let a ResumableProbe leave out the layers below the first change
+  bool resume = true;              ///< let a ResumableProbe skip the layers below the first change
   bool throw_when_missed = false;  ///< throw errc::share_count_missed instead of returning a partial map
 
-  /// The map that the model has already, where it was trained to share: the search goes on from it, and its readers
-  /// count as shared. No layers: the identity.
+  /// The map of a model that was trained with shared layers: the search starts from it, and its readers count. Empty:
+  /// the identity.
   share_map start = {};
-  /// May `reader` read `owner`'s cache at all? Layers of another kind (window, RoPE, KV heads) must answer no.
+  /// May `reader` read `owner`'s cache? Return false for layers that differ in window, RoPE or KV heads.
   std::function<bool(layer_id reader, layer_id owner)> shareable = {};
-  std::function<void(const search_progress&)> progress = {};  ///< told after every candidate
-  std::function<bool()> cancelled = {};                       ///< asked before every candidate
+  std::function<void(const search_progress&)> progress = {};  ///< called after every candidate
+  std::function<bool()> cancelled = {};                       ///< called before every candidate; true ends the search
 };
 
 }  // namespace kvsharer::inline v0

@@ -11,51 +11,50 @@
 
 namespace kvsharer::inline v0 {
 
-/// What became of one candidate.
+/// The verdict on one candidate.
 enum class verdict : std::uint8_t {
   accepted,         ///< scored above the threshold; the plan was changed
-  below_threshold,  ///< scored, and not above the threshold
-  outscored,        ///< above the threshold, but another one of its step was better
+  below_threshold,  ///< scored, but not above the threshold
+  outscored,        ///< above the threshold, but another candidate of the step was better
   not_finite,       ///< its run produced NaN or infinity
 };
 
-/// The evidence of one step: which pair stood where in the ranking, and what the probe said of it.
+/// One candidate: the pair, its rank, and its score.
 struct candidate {
-  layer_pair pair;                                          ///< what was tried
-  kv_part part = kv_part::both;                             ///< what the reader is to read
+  layer_pair pair;                                          ///< the pair that was tried
+  kv_part part = kv_part::both;                             ///< what the reader would read
   std::size_t rank = 0;                                     ///< its place among the ranked pairs, from 0
   double distance = 0;                                      ///< of the pair
-  double score = std::numeric_limits<double>::quiet_NaN();  ///< what the probe said of the map with this pair
-  verdict outcome = verdict::below_threshold;               ///< what became of it
+  double score = std::numeric_limits<double>::quiet_NaN();  ///< the probe's score of the map with this pair
+  verdict outcome = verdict::below_threshold;               ///< the verdict
   layer_id resumed_at = {};  ///< the first layer that was run; 0 when the probe cannot resume
 };
 
-/// How a search ended. All but `complete` leave a valid plan that shares less than was asked for.
+/// How a search ended. In all cases the plan is valid; unless `complete`, it shares less than was asked for.
 enum class search_status : std::uint8_t { complete, ranking_exhausted, cancelled };
 
-/// What a search found, and why.
+/// The result of a search, with all candidates.
 struct search_report {
-  share_plan plan;                                 ///< what was found, valid however the search ended; one map, unless
-                                                   ///< keys and values were searched apart
+  share_plan plan;                                 ///< the result, always valid; one map, unless
+                                                   ///< keys and values were searched separately
   search_status status = search_status::complete;  ///< how it ended
-  double score = 1;  ///< of `plan`: the last accepted candidate's; of the identity 1, or what best first was told
+  double score = 1;  ///< of `plan`. The identity scores 1; after best first, what the probe returned for it
   std::vector<candidate> candidates;  ///< in the order in which they were scored
   std::size_t pairs_ranked = 0;       ///< that the policy returned
-  std::size_t pairs_skipped = 0;      ///< passed over because their reader already read another layer
+  std::size_t pairs_skipped = 0;      ///< skipped because their reader already read another layer
 
-  /// Layers the probe was asked to run, and what that would have been without resuming. The reference run is the
-  /// probe's own and not counted here.
+  /// Layers that the probe ran. The reference run, which the probe makes itself, is not counted.
   index_t layer_evaluations = 0;
-  index_t layer_evaluations_without_resume = 0;  ///< what it would have been without a probe that resumes
+  index_t layer_evaluations_without_resume = 0;  ///< layers that it would have run without resuming
 
-  /// The plan as one map. Throws errc::maps_differ where keys and values follow maps of their own.
-  const share_map& map() const { return plan.one_map("this use of a search's result"); }
+  /// The plan as one map. Throws errc::maps_differ if keys and values have different maps.
+  const share_map& map() const { return plan.one_map("search_report::map()"); }
 
-  /// How many layers' worth of cache is shared, half layers rounded down: where there is one map, its readers.
+  /// Half the number of shared planes, rounded down. With one map, this is the number of readers.
   int accepted() const noexcept { return plan.shared_planes() / 2; }
 };
 
-/// How far a search is, told after every candidate.
+/// The progress of a search, passed to a callback after every candidate.
 struct search_progress {
   const candidate& last;         ///< valid during the call
   std::size_t tried = 0;         ///< candidates so far, this one included

@@ -13,51 +13,51 @@
 
 namespace kvsharer::inline v0 {
 
-/// What a map was found for. A map is only worth anything on the model whose calibration it came from.
+/// The model for which a map was found. A map is valid only for this model.
 struct model_identity {
   int layers = 0;           ///< of the model
   index_t kv_heads = 0;     ///< of a layer
   index_t head_dim = 0;     ///< channels of a head
   std::string rope;         ///< how positions are encoded: kind, base, scaling
-  std::string fingerprint;  ///< a hash of the weights, of the engine's choosing
+  std::string fingerprint;  ///< a hash of the weights, in a form that the engine chooses
   friend bool operator==(const model_identity&, const model_identity&) = default;
 };
 
-/// How a map was found: enough to find it again.
+/// The options with which a map was found, enough to repeat the search.
 struct search_settings {
-  int share = 0;                   ///< layers that were to read another's cache
+  int share = 0;                   ///< readers that were wanted
   double threshold = 0.5;          ///< a candidate was kept if its score was strictly greater
-  std::string metric;              ///< how layers were compared, by name
-  std::string order;               ///< the policy's name
+  std::string metric;              ///< name of the metric
+  std::string order;               ///< name of the policy
   std::uint64_t seed = 0;          ///< of a random order; 0 for others
-  std::string similarity;          ///< how a score was made, by name
+  std::string similarity;          ///< name of the score
   int samples = 0;                 ///< of the calibration
   int sample_tokens = 0;           ///< tokens of each of them
   std::string keys = "post-rope";  ///< which keys were averaged: as attention reads them, or before rotation
   int beam = 0;                    ///< of a best-first search; 0 for others
   bool exact = false;              ///< a best-first search without guesses
-  bool apart = false;              ///< a best-first search of keys and values apart
+  bool apart = false;              ///< a best-first search with separate maps for keys and values
   friend bool operator==(const search_settings&, const search_settings&) = default;
 };
 
-/// Where the alignment of a map's readers lies, and how it was fitted.
+/// The file with the alignment of a map's readers, and how it was fitted.
 struct alignment_record {
-  std::string file;         ///< beside the strategy's own: a name without a folder
-  std::string hash;         ///< of the file's bytes, of the engine's choosing
-  std::string activations;  ///< on whose it was fitted: "full", the model's without sharing, or "shared"
-  double ridge = 0;         ///< of the fit, as a share of the mean variance
+  std::string file;         ///< file name without a folder, in the folder of the strategy
+  std::string hash;         ///< of the file's bytes, in a form that the engine chooses
+  std::string activations;  ///< on which it was fitted: those of the "full" model, without sharing, or "shared"
+  double ridge = 0;         ///< of the fit, as a fraction of the mean variance
   bool offset = true;       ///< may values have one?
-  std::string keys;         ///< how long the gains of keys are
+  std::string keys;         ///< length of the gains of keys
   friend bool operator==(const alignment_record&, const alignment_record&) = default;
 };
 
-/// What a search leaves behind: the plan, whose it is, and the evidence.
+/// The result of a search, as it is saved: the plan, the model, the options and all candidates.
 struct strategy {
-  model_identity model;                            ///< whose map it is
+  model_identity model;                            ///< for which the map was found
   search_settings settings;                        ///< how it was found
-  search_report report;                            ///< the map, and the evidence for it
+  search_report report;                            ///< the map and all candidates
   distance_matrix distances;                       ///< that the policy ranked by
-  std::optional<alignment_record> alignment = {};  ///< nothing where readers read what they read as it is
+  std::optional<alignment_record> alignment = {};  ///< empty if readers are not aligned
 };
 
 /// Throws errc::strategy_model, naming each difference, unless `found` was made for `running`.

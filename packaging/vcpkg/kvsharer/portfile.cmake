@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# An overlay port of the sources that it lies in (vcpkg install kvsharer --overlay-ports=packaging/vcpkg): nothing is
-# downloaded. A registry's copy has vcpkg_from_github in place of the first line.
+# An overlay port of the sources around it (vcpkg install kvsharer --overlay-ports=packaging/vcpkg), which downloads nothing.
+# In a registry, replace the first line by vcpkg_from_github.
 get_filename_component(SOURCE_PATH "${CMAKE_CURRENT_LIST_DIR}/../../.." ABSOLUTE)
 
 set(VCPKG_BUILD_TYPE release)  # headers

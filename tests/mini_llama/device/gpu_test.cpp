@@ -195,7 +195,7 @@ TEST_CASE("options that a GPU does not follow are refused, or followed by the CP
   keep_unless_given(card, "auto", {"--project-readers", "--page-tokens 32"}, user.ear());
   CHECK(card == nullptr);
   REQUIRE(user.sentences.size() == 1);
-  CHECK(has(user.sentences[0], "does not follow --project-readers, --page-tokens 32"));
+  CHECK(has(user.sentences[0], "does not support --project-readers, --page-tokens 32"));
 
   const tiny_checkpoint files;
   const scratch_directory folder;
@@ -219,7 +219,7 @@ TEST_CASE("options that a GPU does not follow are refused, or followed by the CP
     } catch (const usage_error& e) {
       text = e.what();
     }
-    CHECK(has(text, "does not follow " + other[0]));
+    CHECK(has(text, "does not support " + other[0]));
     CHECK(has(text, "--backend cpu"));
   }
   // What it does anyway may be said.

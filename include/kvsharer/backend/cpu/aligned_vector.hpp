@@ -7,7 +7,7 @@
 
 namespace kvsharer::inline v0::cpu::detail {
 
-/// Allocates on cache lines, which are as wide as the widest register.
+/// Allocates at multiples of a cache line, which is as wide as the widest register.
 template <class T>
 struct cache_line_allocator {
   using value_type = T;

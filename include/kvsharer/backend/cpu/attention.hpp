@@ -18,23 +18,23 @@ namespace kvsharer::inline v0::cpu::detail {
 inline void check(const attention_shape& s, index_t first, index_t rows, index_t head_begin, index_t head_end) {
   check_shape(s);
   if (first < 0 || rows < 0 || head_begin < 0 || head_end > s.kv_heads)
-    throw error(errc::out_of_range, std::to_string(rows) + " rows from token " + std::to_string(first) +
-                                        " on, of KV heads [" + std::to_string(head_begin) + ", " +
-                                        std::to_string(head_end) + ") of " + std::to_string(s.kv_heads));
+    throw error(errc::out_of_range, "attention cannot be computed for " + std::to_string(rows) + " rows from token " +
+                                        std::to_string(first) + " on and KV heads [" + std::to_string(head_begin) +
+                                        ", " + std::to_string(head_end) + ") of " + std::to_string(s.kv_heads));
 }
 
 }  // namespace kvsharer::inline v0::cpu::detail
 
 namespace kvsharer::inline v0::cpu::inline KVSHARER_LANES {
 
-/// Causal attention of `rows` query rows of one sequence, the first of which stands at token `first`, over the tokens
-/// that the views hold: row r sees the tokens [0, first + r], which must have been stored. Queries and out are
-/// [rows][heads * head_dim] and may be the same memory; of them only the groups of KV heads [head_begin, head_end) are
-/// read and written, so that callers may spread heads over threads, each with its own scratch.
+/// Causal attention of `rows` query rows of one sequence over the keys and values of the views. The first row has
+/// position `first`; row r sees the tokens [0, first + r], which must have been stored. Queries and out are
+/// [rows][heads * head_dim] and may be the same memory. Only the groups of KV heads [head_begin, head_end) are read and
+/// written, so that callers can distribute heads over threads, each with its own scratch.
 ///
-/// With one row every stored number is read once per KV head, else once per 64 rows. Results do not depend on where a
-/// view's numbers lie, bit for bit. Allocates only while scratch grows. Throws errc::bad_shape and errc::out_of_range.
-/// O(rows x (first + rows) x heads x head_dim).
+/// With one row, every stored number is read once per KV head, else once per 64 rows. The bits of the result do not
+/// depend on where a view's numbers are stored. Allocates only while scratch grows. Throws errc::bad_shape and
+/// errc::out_of_range. O(rows x (first + rows) x heads x head_dim).
 template <class K, class V>
 void attend(const attention_shape& shape, const K& keys, const V& values, index_t first, index_t rows,
             const float* queries, float* out, attention_scratch& scratch, index_t head_begin, index_t head_end) {

@@ -8,17 +8,17 @@
 
 namespace kvsharer::inline v0::cpu {
 
-/// Memory that `attend` keeps between calls: it grows to the largest call seen. One for each call that runs at the same
-/// time.
+/// Memory that `attend` keeps between calls. It grows to the size of the largest call. Calls that run at the same time
+/// need one each.
 struct attention_scratch {
   detail::aligned_vector<float> numbers;  ///< kept from call to call; it only grows
 
-  /// Room for `n` floats, which hold anything. What was given out before is void.
+  /// Returns room for `n` uninitialised floats. Pointers from earlier calls become invalid.
   float* at_least(index_t n) {
     if (numbers.size() < static_cast<std::size_t>(n)) numbers.resize(static_cast<std::size_t>(n));
     return numbers.data();
   }
-  /// What it takes now.
+  /// Bytes allocated now.
   std::size_t bytes() const noexcept { return numbers.capacity() * sizeof(float); }
 };
 

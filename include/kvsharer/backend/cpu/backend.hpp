@@ -5,7 +5,7 @@
 
 namespace kvsharer::inline v0::cpu {
 
-/// The host backend. It has no state: threads are OpenMP's, memory is the caller's.
+/// The host backend. It has no state: OpenMP provides the threads, the caller the memory.
 struct backend {
   /// Caches in host memory.
   template <memory_space S>

@@ -12,7 +12,7 @@
 
 namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES {
 
-/// A row's numbers: floats where they lie, others decoded into `buffer` [channels].
+/// A row's numbers as floats: in the view's own memory if they are floats there, else decoded into `buffer` [channels].
 template <class E>
 const float* as_floats(const E* row, index_t channels, float* buffer) {
   if constexpr (std::same_as<E, float>) {
@@ -26,8 +26,8 @@ const float* as_floats(const E* row, index_t channels, float* buffer) {
   }
 }
 
-/// Calls f(token, row) for the tokens [begin, end) of one KV head, in order, with what `row` returns for each. A block
-/// table is asked once per page.
+/// Calls f(token, row) for the tokens [begin, end) of one KV head, in order, with the result of `row` for each. A block
+/// table is read once per page.
 template <RowContiguousView V, class F>
 void for_each_stored_row(const V& view, index_t head, index_t begin, index_t end, F&& f) {
   if constexpr (TokenRunView<V>) {
@@ -43,7 +43,7 @@ void for_each_stored_row(const V& view, index_t head, index_t begin, index_t end
 }
 
 /// Calls f(token, row) for the tokens [begin, end) of one KV head, in order, with each row's `channels` numbers as
-/// floats: in the view's own memory where floats lie side by side there, else decoded into `buffer` [channels]. Every
+/// floats: in the view's own memory if they are neighbouring floats there, else decoded into `buffer` [channels]. Every
 /// stored number is read once.
 template <LayerView V, class F>
 void for_each_row(const V& view, index_t head, index_t begin, index_t end, index_t channels, float* buffer, F&& f) {
@@ -58,21 +58,21 @@ void for_each_row(const V& view, index_t head, index_t begin, index_t end, index
   }
 }
 
-/// Rows that meet all queries of a group before the next rows are read.
+/// Number of rows that are multiplied by all queries of a group before the next rows are read.
 inline constexpr index_t block_rows = 16;
 
-/// Where the rows of a block of tokens begin; those past the last token repeat it, so that blocks are always whole.
+/// Pointers to the rows of a block of tokens. Those past the last token repeat it, so that blocks are always complete.
 template <class E>
 struct token_rows {
   const E* rows[block_rows];
 };
 
-/// Can rows be read where they lie?
+/// Can rows be read in place?
 template <class V>
 concept StoredRowView = RowContiguousView<V> && CacheElement<typename V::value_type>;
 
 /// Calls f(first token, block) for the tokens [0, tokens) of one KV head, block by block: with rows in the view's own
-/// memory, which are fetched a block ahead since pages and strides hide them from the hardware, or else decoded into
+/// memory, prefetched one block ahead since the hardware cannot predict pages and strides, or else decoded into
 /// `buffer` [block_rows * channels].
 template <LayerView V, class F>
 void for_each_block(const V& view, index_t head, index_t tokens, index_t channels, float* buffer, F&& f) {

@@ -18,13 +18,14 @@
 
 namespace kvsharer::inline v0::cpu {
 
-/// One minus linear centred kernel alignment (Kornblith et al. 2019, arXiv 1905.00414), in place of a metric: a layer's
-/// keys (or values) are a matrix X [tokens][heads * channels] less each column's mean, and the distance of two is
+/// One minus linear centred kernel alignment (Kornblith et al. 2019, arXiv 1905.00414), used instead of a metric. A
+/// layer's keys (or values) are a matrix X [tokens][heads * channels] minus each column's mean, and the distance of two
+/// layers is
 ///
 ///   1 - |X'Y|^2 / (|X'X| |Y'Y|), Frobenius norms.
 ///
-/// It asks how alike two layers tell tokens apart, and is blind to scale, offset and any rotation of the channels. It
-/// compares all channels of one layer with all of the other, so it is no fold over pairs of numbers and stands here.
+/// It compares how two layers distinguish tokens, and does not depend on scale, offset and any rotation of the
+/// channels. It compares all channels of one layer with all of the other, so it is no fold over pairs of numbers.
 struct linear_cka {};
 
 namespace detail {
@@ -42,8 +43,8 @@ features centred(const View& view, cache_shape s, index_t tokens) {
   return x;
 }
 
-/// What stands for a layer in products: its features, or their Gram matrix XX' where that is smaller. |X'Y|^2 is the
-/// sum of the element-wise product of XX' and YY'.
+/// The matrix of a layer that is used in products: its features, or their Gram matrix XX' if that is smaller. |X'Y|^2
+/// is the sum of the element-wise product of XX' and YY'.
 class cka_plane {
  public:
   void add(features x) {
@@ -55,7 +56,7 @@ class cka_plane {
     for (std::size_t l = 0; l < layers_.size(); ++l) norms_.push_back(std::sqrt(alignment(l, l)));
   }
 
-  /// In [0, 1] to rounding. Constant layers are 0 from each other and 1 from any other.
+  /// In [0, 1] up to rounding. Two constant layers have distance 0; a constant layer has distance 1 from any other.
   double distance(std::size_t a, std::size_t b) const {
     if (norms_[a] * norms_[b] == 0) return norms_[a] == norms_[b] ? 0.0 : 1.0;  // not where one of them is NaN
     return 1.0 - alignment(a, b) / (norms_[a] * norms_[b]);
@@ -101,8 +102,8 @@ distance_matrix all_cka_distances(const C& averages) {
 
 }  // namespace detail
 
-/// Every two layers' linear_cka distance: half that of their keys plus half that of their values, in double throughout.
-/// A NaN or an infinity in a layer makes that layer's distances NaN.
+/// The linear_cka distance of every two layers: the mean of that of their keys and that of their values, computed in
+/// double. A NaN or an infinity in a layer makes that layer's distances NaN.
 ///
 /// Throws errc::bad_shape when the cache has no heads or channels, or fewer than two tokens. With n the smaller and m
 /// the larger of tokens and heads * channels: O(layers * n^2 * m + layers^2 * n^2) where n is tokens, else

@@ -10,7 +10,7 @@
 #include "kvsharer/backend/cpu/stored_pack.hpp"
 #include "kvsharer/core/types.hpp"
 
-/// The two products of decode attention, in registers. A number's arithmetic is the same in whatever tile it falls.
+/// The two products of decode attention, in registers. The arithmetic of a number does not depend on the tile it is in.
 namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES {
 
 /// Sums each pack's lanes pairwise, as `sum` does: lane i of sums[0] becomes the sum of sums[i].
@@ -84,7 +84,7 @@ void add_block(const float* weights, index_t stride, const token_rows<E>& block,
         out[g * n + d] += weights[g * stride + r] * static_cast<float>(block.rows[r][d]);
 }
 
-/// f(first, size) with constant sizes that make up `group`: queries that share what is read from registers.
+/// Calls f(first, size) with constant sizes that add up to `group`: the queries that share the rows in registers.
 template <class F>
 void for_each_subgroup(index_t group, F&& f) {
   index_t first = 0;

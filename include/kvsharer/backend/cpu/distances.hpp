@@ -23,8 +23,8 @@ namespace kvsharer::inline v0::cpu {
 
 namespace detail::inline KVSHARER_LANES {
 
-/// The distance of every pair in one plane, pairs by reader and then by owner. Rows are cut into chunks by their
-/// number alone, and chunks are joined in order: the same sums whatever the number of threads.
+/// The distance of every pair in one plane, sorted by reader and then by owner. The division of rows into chunks
+/// depends only on their number, and chunks are joined in order, so the sums do not depend on the number of threads.
 template <LayerView View, DistanceMetric M>
 std::vector<double> plane_distances(const std::vector<View>& layers, cache_shape s, index_t tokens, const M& metric) {
   using worker = layer_fold<View, M>;
@@ -42,7 +42,7 @@ std::vector<double> plane_distances(const std::vector<View>& layers, cache_shape
       w.fold(chunk * chunk_rows, std::min(rows, (chunk + 1) * chunk_rows), part(chunk));
   });
 
-  // Joined two by two, so that a float fold over many rows keeps its digits.
+  // Joined in pairs, so that a float fold over many rows stays precise.
   for (index_t step = 1; step < chunks; step *= 2)
     for (index_t chunk = 0; chunk + step < chunks; chunk += 2 * step)
       for (index_t pair = 0; pair < pairs; ++pair) {
@@ -95,9 +95,9 @@ distance_matrix all_distances(const C& averages, const M& metric) {
 
 inline namespace KVSHARER_LANES {
 
-/// The distance of every two layers of `averages`: half that of their keys plus half that of their values. A NaN in a
-/// layer makes that layer's distances NaN. Every number is read once; the result does not depend on the number of
-/// threads (it may on the width of the machine's registers, by rounding).
+/// The distance of every two layers of `averages`: the mean of that of their keys and that of their values. If a layer
+/// has a NaN, its distances are NaN. Every number is read once. The result does not depend on the number of threads; it
+/// may depend, by rounding, on the width of the SIMD registers.
 ///
 /// Throws errc::bad_shape when the cache has no heads, channels or tokens. O(layers^2 x heads x tokens x channels).
 template <class C, class M>

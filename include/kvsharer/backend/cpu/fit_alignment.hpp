@@ -16,31 +16,31 @@
 
 namespace kvsharer::inline v0::cpu {
 
-/// How long the gain of a frequency is made. Its angle is in every case that of the sum of y conj(x), which no other
-/// angle beats. Least squares makes gains the shorter, the less the owner's keys tell of the reader's, and so draws
-/// scores together and attention out flat; with length 1 attention stays as sharp as it was.
+/// The length of the gain of a frequency. Its angle is always that of the sum of y conj(x), the best angle for any
+/// length. With least squares, gains are shorter the less the keys of owner and reader are correlated; this makes
+/// scores more equal and attention flatter. With length 1 attention stays as sharp as before.
 enum class key_length {
-  least_squares,  ///< as long as brings keys nearest
-  one             ///< of length 1: nothing but the angle
+  least_squares,  ///< the length that brings keys nearest
+  one             ///< length 1: only the angle is fitted
 };
 
 /// How an alignment is fitted.
 struct fit_options {
-  /// Added to the diagonal of the owner's covariance, as a share of its mean: 0 is plain least squares, and the larger,
-  /// the nearer the fit is to 0 (values to the reader's mean). Needs to be greater than 0 where there are fewer tokens
-  /// than channels.
+  /// Added to the diagonal of the owner's covariance, as a fraction of its mean. 0 is plain least squares; the larger
+  /// the ridge, the nearer the fit is to 0 (for values, to the reader's mean). Must be greater than 0 if there are
+  /// fewer tokens than channels.
   double ridge = 0.1;
-  bool offset = true;                               ///< may values have one?
-  key_length keys = key_length::one;                ///< how long a frequency's gain is made
+  bool offset = true;                               ///< fit an offset of values, too?
+  key_length keys = key_length::one;                ///< length of a frequency's gain
   rope_pairing pairing = rope_pairing::half_split;  ///< the channels that rotate together in this model
 };
 
-/// A fit, and how good it is on what it was fitted to: the share of the reader's variance (of its mean square, for keys
-/// and without an offset) that it explains. 1 is all; less than 0 is worse than nothing at all.
+/// A fit, and its quality on the data of the fit: the fraction of the reader's variance that it explains (for keys, and
+/// without an offset, of its mean square). 1 is all of it; below 0 the fit is worse than none.
 struct fitted_alignment {
   layer_alignment alignment;    ///< what was fitted, in float
-  double values_explained = 0;  ///< share of the values' variance, over all heads
-  double keys_explained = 0;    ///< share of the keys' mean square, over all heads
+  double values_explained = 0;  ///< fraction of the values' variance, over all heads
+  double keys_explained = 0;    ///< fraction of the keys' mean square, over all heads
 };
 
 namespace detail {
@@ -104,16 +104,17 @@ inline void fit_keys(const second_moments& m, const fit_options& o, float* gain,
 
 }  // namespace detail
 
-/// The alignment that brings the owner's keys and values nearest to the reader's own in the sense of least squares, per
-/// KV head: B by ridge regression of all channels on all channels, g by that of each frequency on itself.
+/// The alignment that brings the owner's keys and values nearest to the reader's own, by least squares per KV head: B
+/// by ridge regression of all channels on all channels, g by regression of each frequency on itself.
 ///
-/// Throws errc::bad_argument for a ridge that is negative or not finite, errc::short_samples where no token was added,
-/// errc::not_finite for NaN or infinity in what was. O(kv_heads * head_dim^3), in double.
+/// Throws errc::bad_argument for a ridge that is negative or not finite, errc::short_samples if no token was added,
+/// errc::not_finite for NaN or infinity in the moments. O(kv_heads * head_dim^3), in double.
 inline fitted_alignment fit_alignment(const pair_moments& moments, const fit_options& options = {}) {
   if (!(options.ridge >= 0) || !std::isfinite(options.ridge))
-    throw error(errc::bad_argument, "a ridge of " + std::to_string(options.ridge) + " is not 0 or more");
+    throw error(errc::bad_argument, "the ridge is " + std::to_string(options.ridge) + "; it must be 0 or more");
   const index_t heads = moments.kv_heads(), d = moments.head_dim();
-  if (moments.keys(0).tokens < 1) throw error(errc::short_samples, "an alignment was to be fitted to no tokens");
+  if (moments.keys(0).tokens < 1)
+    throw error(errc::short_samples, "an alignment cannot be fitted to 0 tokens; add samples");
   fitted_alignment fit;
   fit.alignment = layer_alignment::identity(heads, d, options.pairing);
   detail::residual of_values, of_keys;

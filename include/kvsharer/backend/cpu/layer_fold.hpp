@@ -39,7 +39,7 @@ template <LayerView View, DistanceMetric M>
 class layer_fold {
  public:
   using partial = typename M::partial;
-  /// What some rows of a pair come to: the sum of their distances, or their part of the fold.
+  /// The result for some rows of a pair: the sum of their distances, or their part of the fold.
   using value = std::conditional_t<M::scope == fold_scope::row, double, partial>;
 
   layer_fold(const std::vector<View>& layers, index_t tokens, index_t channels, const M& metric)

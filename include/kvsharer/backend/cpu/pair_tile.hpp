@@ -11,8 +11,8 @@
 
 namespace kvsharer::inline v0::cpu {
 
-/// Does `M::step` add the squared difference to a float? Then the fold runs in explicit SIMD registers. True of the
-/// two Euclidean metrics; specialise it for your own metric of that step to have the same speed.
+/// Does `M::step` add the squared difference to a float? Then the fold uses explicit SIMD registers. True for the two
+/// Euclidean metrics; specialise it for your own metric with the same step to get the same speed.
 template <class M>
 inline constexpr bool adds_squared_difference = false;
 template <>

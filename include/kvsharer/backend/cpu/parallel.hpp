@@ -10,7 +10,7 @@
 #include <omp.h>
 #endif
 
-/// The only place that asks whether the compiler has OpenMP.
+/// The only header that asks whether the compiler has OpenMP.
 namespace kvsharer::inline v0::cpu {
 
 /// How many threads `parallel_for` would use if called here: 1 without OpenMP and inside another parallel region.

@@ -19,8 +19,7 @@ namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES {
 using row_major = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using lines = Eigen::Map<row_major, Eigen::Aligned64, Eigen::OuterStride<>>;
 
-/// Up to so many query rows meet up to so many tokens at a time: scores, keys and values of one step then lie in the
-/// second-level cache.
+/// The numbers of query rows and tokens in one step, so that its scores, keys and values fit in the second-level cache.
 inline constexpr index_t query_block = 64;
 inline constexpr index_t token_block = 128;
 
@@ -50,8 +49,8 @@ void gather(const View& view, index_t head, index_t begin, index_t end, index_t 
                [&](index_t token, const float* row) { std::copy(row, row + n, to + (token - begin) * stride); });
 }
 
-/// Makes one row's scores of a token block weights, of which the first `seen` count, and carries its running maximum,
-/// sum and output over to the new maximum.
+/// Turns one row's scores of a token block into weights (only the first `seen` count), and rescales its running sum and
+/// output to the new maximum.
 inline void weigh(float* scores, index_t seen, index_t tokens, float& maximum, float& sum, float* out, index_t n) {
   if (seen > 0) {
     const float highest = std::max(maximum, largest(scores, seen));
@@ -64,8 +63,8 @@ inline void weigh(float* scores, index_t seen, index_t tokens, float& maximum, f
 }
 
 /// `rows` query rows of one KV head's group, the first at token `first`; each sees the tokens up to its own. Row r of
-/// queries and out begins at r * row_stride and holds [group][head_dim]. Softmax is carried from token block to token
-/// block, so scratch does not grow with the length.
+/// queries and out begins at r * row_stride and holds [group][head_dim]. Softmax is computed incrementally over token
+/// blocks, so scratch does not grow with the length.
 template <LayerView K, LayerView V>
 void prefill_head(const attention_shape& s, const K& keys, const V& values, index_t head, index_t first, index_t rows,
                   const float* queries, float* out, index_t row_stride, attention_scratch& scratch) {

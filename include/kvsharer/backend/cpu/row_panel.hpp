@@ -20,9 +20,9 @@ struct row_block {
   index_t channels = 0;
 };
 
-/// A row block of every layer, turned so that a register holds one channel of `lanes` rows: [layer][channel][lane].
-/// Folds over channels then need no horizontal step, and every lane ends as one row's value, whatever head_dim is.
-/// Layers that only fill the last register tile, and lanes without a row, hold zeros.
+/// A block of rows of every layer, transposed so that a register has one channel of `lanes` rows:
+/// [layer][channel][lane]. Folds over channels then need no horizontal step, and every lane ends with one row's value,
+/// for any head_dim. Layers that only fill the last register tile, and lanes without a row, hold zeros.
 template <LayerView View>
 class row_panel {
  public:

@@ -11,12 +11,12 @@
 #include <immintrin.h>
 #endif
 
-/// A SIMD register of floats, as the vector extension of GCC and Clang spells it: + - * / work lane by lane, the
-/// compiler chooses the instructions. Here, and nowhere else, the instruction set is asked for. What the extension
-/// cannot say is said with intrinsics.
+/// A SIMD register of floats, in the vector extension of GCC and Clang: + - * / work lane by lane, and the compiler
+/// chooses the instructions. Only this header asks for the instruction set. It uses intrinsics for what the extension
+/// cannot express.
 ///
-/// KVSHARER_LANES names the inline namespace of all that depends on the registers. Objects built with different -m
-/// flags then have different symbols, and a program that links them does not run one's code with the other's widths.
+/// KVSHARER_LANES names the inline namespace of all code that depends on the registers. So objects built with different
+/// -m flags have different symbols, and a program that links them never mixes code of different widths.
 #if defined(__AVX512F__)
 #define KVSHARER_LANES lanes_16
 #elif defined(__F16C__)
@@ -53,11 +53,11 @@ inline const pack& aligned(const float* p) noexcept { return *reinterpret_cast<c
 inline unaligned_pack& unaligned(float* p) noexcept { return *reinterpret_cast<unaligned_pack*>(p); }
 inline const unaligned_pack& unaligned(const float* p) noexcept { return *reinterpret_cast<const unaligned_pack*>(p); }
 
-/// Is there an instruction that converts IEEE halves? `convert_halves` is it: `lanes` of them from p on.
+/// Is there an instruction that converts IEEE halves? `convert_halves` uses it for `lanes` of them from p on.
 #if defined(__AVX512F__)
 inline constexpr bool converts_halves = true;
 inline void convert_halves(const void* p, pack& out) noexcept {
-  // In the masked form, for GCC 12 warns of the other's undefined source.
+  // The masked form, since GCC 12 warns about an undefined source in the other one.
   out = _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(static_cast<const __m256i*>(p)));
 }
 #elif defined(__F16C__)

@@ -11,8 +11,8 @@
 namespace kvsharer::inline v0::cpu::detail {
 
 /// Replaces scores[0, count) by exp(score - shift), the rest of the last cache line by zeros, and returns the sum. All
-/// whole lines go through the same vector code, so that a number does not depend on what stands beside it. `scores`
-/// begins a cache line.
+/// lines go through the same vector code, so that a number does not depend on its neighbours. `scores` begins at a
+/// cache line.
 inline float exponentials(float* scores, index_t count, float shift) {
   const index_t padded = whole_lines(count);
   std::fill(scores + count, scores + padded, shift);

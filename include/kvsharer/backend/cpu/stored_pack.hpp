@@ -9,8 +9,8 @@
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/types.hpp"
 
-/// Stored numbers, decoded into registers. The elements' own conversions stay the definition; these agree with them but
-/// for the payload of NaNs.
+/// Decodes stored numbers into registers. The results equal those of the elements' own conversions, except for the
+/// payload of NaNs.
 namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES {
 
 typedef std::uint32_t bit_pack __attribute__((vector_size(lanes * sizeof(std::uint32_t)), may_alias));

@@ -25,10 +25,10 @@
 
 namespace kvsharer::inline v0::detail {
 
-/// One run of find_best_share_map, or, with keys and values apart, of find_best_share_plan; keeps their contracts.
+/// One run of find_best_share_map, or, with separate maps for keys and values, of find_best_share_plan.
 ///
-/// Plans stand on levels by the planes that they share, so that all of one level cost the same memory. A move of both
-/// halves of a layer climbs two levels, a move of one half one.
+/// The level of a plan is its number of shared planes, so all plans of a level take the same memory. A move that shares
+/// a whole layer climbs two levels; a move that shares only keys or only values climbs one.
 class best_first_search {
  public:
   best_first_search(int layers, bool apart, probe_calls probe, const best_first_options& options)
@@ -90,7 +90,7 @@ class best_first_search {
   using gains = std::vector<double>;  // [part][reader][owner]: what a move added when it was last scored
   static constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
 
-  /// A plan on the way, and what is known of the moves from it.
+  /// A plan during the search, and what is known of the moves from it.
   struct state {
     share_plan plan;
     double score;
@@ -98,8 +98,8 @@ class best_first_search {
     std::vector<std::size_t> path;  // the candidates that led here
   };
 
-  /// A move from a state of a lower level, with its score or what that is guessed to be; or a state that its level has
-  /// already, and then `number` is 0.
+  /// A move from a state of a lower level, with its score or a guess of it. If `number` is 0, a state that the level
+  /// has already.
   struct move {
     double score;
     std::size_t number;  // of the state among those whose moves a step tries, from 1
@@ -123,7 +123,8 @@ class best_first_search {
     return levels_.back().empty() ? search_status::ranking_exhausted : search_status::complete;
   }
 
-  /// Keeps the best plans of a level, those it has included; false, and all is as it was, if cancelled.
+  /// Keeps the best plans of a level, including those that it has already. If cancelled, returns false and changes
+  /// nothing.
   bool step(std::size_t level, pace at) {
     best_.clear();
     for (state& s : levels_[level]) best_.push_back({s.score, 0, &s});
@@ -151,7 +152,7 @@ class best_first_search {
     return true;
   }
 
-  /// Scores moves until those left cannot be among the best, as far as their guesses tell. False if cancelled.
+  /// Scores moves until, by their guesses, the remaining ones cannot be among the best. False if cancelled.
   bool score_moves(state& from, std::size_t number, std::span<const kv_part> parts) {
     std::vector<move> left = moves(from, parts);
     for (move& m : left) m.number = number;
@@ -196,8 +197,8 @@ class best_first_search {
     return tried.outcome == verdict::outscored;
   }
 
-  /// Guesses suppose that gains shrink. Once one half of a reader is shared, its other half may cost next to nothing
-  /// more: what that cost alone tells nothing any longer.
+  /// Guesses assume that a move does not become cheaper. After one plane of a reader is shared, sharing its other plane
+  /// may become almost free, so its earlier cost is no guess.
   void forget_other_half(state& s, const move& m) {
     if (m.part == kv_part::both) return;
     const kv_part other = m.part == kv_part::keys ? kv_part::values : kv_part::keys;
@@ -230,7 +231,7 @@ class best_first_search {
     return found;
   }
 
-  /// To read a reader is to read its owner, so both must own.
+  /// Reading a reader means reading its owner, so both layers must be owners.
   bool open(const share_map& map, layer_pair pair) const {
     const bool last = !options_.suffix_only || pair.reader.value >= layers_ - 1 - map.reader_count();
     return last && map.owns(pair.reader) && map.owns(pair.owner);

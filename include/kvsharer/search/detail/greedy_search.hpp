@@ -37,8 +37,8 @@ inline void check_search(const distance_matrix& distances, const search_options&
                                         " is not finite; look at the calibration caches");
 }
 
-/// find_share_map, whatever policy and probe are. `rank_pairs` gives the policy's order of the legal pairs, and is asked
-/// only where there is something to look for.
+/// find_share_map for any policy and probe. `rank_pairs` returns the policy's order of the legal pairs, and is called
+/// only if readers are wanted.
 inline search_report greedy_search(const distance_matrix& distances,
                                    const std::function<std::vector<layer_pair>(std::vector<layer_pair>)>& rank_pairs,
                                    const probe_calls& probe, const search_options& options) {

@@ -11,15 +11,15 @@
 
 namespace kvsharer::inline v0::detail {
 
-/// A probe as searches call it, whatever its type: they are compiled once, and what a call through a pointer costs is
-/// nothing beside a run of a model.
+/// A probe of any type, behind std::function, so that searches are compiled once. The cost of such a call is small
+/// beside a run of a model.
 struct probe_calls {
   std::function<double(const share_plan&)> score;
   std::function<double(const share_plan&, layer_id)> resume = {};  ///< empty where the probe cannot
   std::function<void()> accept = {};                               ///< likewise
 };
 
-/// What a probe is given of a plan: where that is a share_map, the plan's only one.
+/// The argument of a probe for a plan: the plan, or its only map for a probe that takes a share_map.
 template <class Plan>
 const Plan& given(const share_plan& plan) noexcept {
   if constexpr (std::same_as<Plan, share_map>)

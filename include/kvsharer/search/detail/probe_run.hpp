@@ -10,15 +10,15 @@
 
 namespace kvsharer::inline v0::detail {
 
-/// A probe in the hands of a search that scores many plans before it keeps one, and keeps count of the layers it is
-/// asked to run. The probe must have accepted `start`, as it has the identity when it is new. A probe that cannot
-/// resume, or may not, runs every plan whole and needs no state.
+/// A probe in a search that scores many plans before it keeps one. Counts the layers that the probe runs. The probe
+/// must have accepted `start`; a new probe has accepted the identity. A probe that cannot resume, or may not, runs
+/// every plan from the first layer.
 class probe_run {
  public:
   probe_run(probe_calls probe, share_plan start, bool resume)
       : probe_(std::move(probe)), resume_(resume && probe_.resume), state_(std::move(start)), last_(state_) {}
 
-  /// Where a run of `plan` would start now. At the latest at the last layer, even if nothing changed.
+  /// The layer at which a run of `plan` would start now; the last layer if nothing changed.
   layer_id start(const share_plan& plan) const {
     return resume_ ? std::min(first_difference(state_, plan), layer_id{plan.layers() - 1}) : layer_id{0};
   }
@@ -28,7 +28,7 @@ class probe_run {
     return run(plan);
   }
 
-  /// Makes `plan` the one that runs resume from. Free if it was the last one scored; else it is run once more.
+  /// Makes `plan` the plan from which runs resume. If it was not the last one scored, it is run once more.
   void resume_from(const share_plan& plan) {
     if (!resume_ || plan == state_) return;
     if (!(plan == last_)) run(plan);

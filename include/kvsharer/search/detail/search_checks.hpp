@@ -9,7 +9,7 @@
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 
-/// What every search refuses.
+/// Checks of the options of all searches.
 namespace kvsharer::inline v0::detail {
 
 inline void check_share_count(int layers, int share) {
@@ -19,7 +19,7 @@ inline void check_share_count(int layers, int share) {
                                            std::to_string(layers == 0 ? 0 : layers - 1));
 }
 
-/// After a sharing step the new map may make a legal reader read an illegal root; such candidates are not tried.
+/// After chains are followed, a legal reader may read an owner that it must not read; such candidates are not tried.
 inline bool all_shareable(const share_map& map, const std::function<bool(layer_id, layer_id)>& shareable) {
   if (!shareable) return true;
   for (layer_id l{0}; l.value < map.layers(); ++l.value)
@@ -31,12 +31,12 @@ inline bool all_shareable(const share_plan& plan, const std::function<bool(layer
   return all_shareable(plan.keys(), shareable) && all_shareable(plan.values(), shareable);
 }
 
-/// Where a search begins: the map that the model has already, or the identity where none is given.
+/// The first map of a search: that of the model, or the identity if none is given.
 inline share_map starting_map(int layers, const share_map& given) {
   if (given.layers() == 0) return share_map::identity(layers);
   if (given.layers() != layers)
     throw error(errc::bad_map, "a search of " + std::to_string(layers) + " layers cannot start from a map of " +
-                                   std::to_string(given.layers()));
+                                   std::to_string(given.layers()) + " layers");
   return given;
 }
 
