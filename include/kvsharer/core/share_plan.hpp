@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/hash.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/types.hpp"
 
@@ -88,7 +89,7 @@ class share_plan {
 
   /// That of the map where there is one; else of both. Stable across platforms and versions.
   std::uint64_t hash() const noexcept {
-    return is_one_map() ? keys_.hash() : (keys_.hash() * 0x100000001b3u) ^ values_.hash();
+    return is_one_map() ? keys_.hash() : (keys_.hash() * fnv1a::prime) ^ values_.hash();
   }
 
   /// Equal when both maps are.
