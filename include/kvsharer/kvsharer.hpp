@@ -27,6 +27,7 @@
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/float8.hpp"
 #include "kvsharer/core/hash.hpp"
+#include "kvsharer/core/rope.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"

@@ -109,7 +109,7 @@ inline void finish_heads(const std::vector<float>& bias, const std::vector<float
 }
 
 /// Turns rows [rows][heads * head_dim] by the positions at which they stand.
-inline void rotate(const rope_table& rope, std::span<const sequence_slice> slices, kvsharer::index_t heads,
+inline void rotate(const kvsharer::rope_table& rope, std::span<const sequence_slice> slices, kvsharer::index_t heads,
                    kvsharer::index_t width, kvsharer::index_t begin, kvsharer::index_t end, float* rows) {
   kvsharer::index_t row = 0;
   for (const sequence_slice& s : slices) {

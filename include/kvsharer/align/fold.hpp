@@ -8,6 +8,7 @@
 
 #include "kvsharer/align/layer_alignment.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/rope.hpp"
 #include "kvsharer/core/types.hpp"
 
 /// An alignment as weights, so that running it costs nothing. Weights are [out][in], row-major, as checkpoints store

@@ -127,8 +127,8 @@ TEST_CASE("each family says on the device what it says on the host, with keys an
 
 TEST_CASE("what families differ in is there") {
   const auto config = [](std::size_t i) { return config_of(cases[i]); };
-  CHECK(config(0).rope.kind == rope_kind::llama3);
-  CHECK(config(2).rope.kind == rope_kind::linear);
+  CHECK(config(0).rope.scaling == kvsharer::rope_scaling::llama3);
+  CHECK(config(2).rope.scaling == kvsharer::rope_scaling::linear);
   CHECK(config(3).qkv_bias);
   CHECK(config(4).head_norms);
   CHECK(config(5).names->fused != nullptr);
