@@ -8,13 +8,11 @@
 
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/hash.hpp"
+#include "kvsharer/core/kv_part.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0 {
-
-/// Which half of a layer's cache is meant.
-enum class kv_part : std::uint8_t { both, keys, values };
 
 /// Which layer's keys and which layer's values each layer reads: two maps of the same layers, which are one and the
 /// same unless they are given apart. To share only a layer's keys, or only its values, frees half of its cache.
