@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "checkpoint/families/family.hpp"
+#include "kvsharer/core/attention_shape.hpp"
 #include "kvsharer/core/rope.hpp"
+#include "kvsharer/core/types.hpp"
 #include "support/load_error.hpp"
 
 namespace mini_llama {
@@ -45,6 +47,9 @@ struct model_config {
   /// Has layer l weights of keys and values?
   bool stores(int l) const noexcept { return kv_owners.empty() || kv_owners[static_cast<std::size_t>(l)] == l; }
   int window(int l) const noexcept { return windows.empty() ? 0 : windows[static_cast<std::size_t>(l)]; }
+  kvsharer::attention_shape attention(kvsharer::layer_id l) const noexcept {
+    return {.heads = heads, .kv_heads = kv_heads, .head_dim = head_dim, .window = window(l.value)};
+  }
 };
 
 /// Reads `directory`/config.json. Throws load_error for a file that is missing or broken, and by name for everything
