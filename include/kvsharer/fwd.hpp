@@ -10,11 +10,14 @@ enum class errc : int;
 enum class memory_space : std::uint8_t;
 enum class fold_scope : std::uint8_t;
 enum class kv_part : std::uint8_t;
+enum class rope_pairing : std::uint8_t;
+enum class rope_scaling : std::uint8_t;
 
 struct layer_id;
 struct layer_pair;
 struct cache_shape;
 struct sequence_id;
+struct rope_rule;
 struct float16;
 struct bfloat16;
 struct float8_e4m3;
@@ -24,6 +27,7 @@ class error;
 class share_map;
 class share_plan;
 class distance_matrix;
+class rope_table;
 class calibration_average;
 
 struct search_options;

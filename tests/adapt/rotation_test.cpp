@@ -13,14 +13,14 @@ using namespace adapt_test;
 
 namespace {
 
-using pairs = rotary_pairs;
+using pairs = rope_pairing;
 
 constexpr index_t tokens = 7, head_dim = 8;
 constexpr cache_shape stored_shape{.layers = 2, .kv_heads = 2, .head_dim = head_dim, .capacity = tokens};
 
 double angle(index_t pair) { return std::pow(10000.0, -2.0 * static_cast<double>(pair) / head_dim); }
-index_t first_of(pairs p, index_t pair) { return p == pairs::neighbours ? 2 * pair : pair; }
-index_t second_of(pairs p, index_t pair) { return p == pairs::neighbours ? 2 * pair + 1 : pair + head_dim / 2; }
+index_t first_of(pairs p, index_t pair) { return p == pairs::interleaved ? 2 * pair : pair; }
+index_t second_of(pairs p, index_t pair) { return p == pairs::interleaved ? 2 * pair + 1 : pair + head_dim / 2; }
 
 /// What an engine does to a head's row in its place.
 void rotate(pairs p, index_t position, float* row) {
@@ -135,12 +135,12 @@ double worst_weight(pairs order, bool asks_the_map, layer_id l) {
 }  // namespace
 
 TEST_CASE("a reader reads rows that its owner rotated, once") {
-  for (const pairs order : {pairs::neighbours, pairs::halves})
+  for (const pairs order : {pairs::interleaved, pairs::half_split})
     for (layer_id l{0}; l.value < 3; ++l.value) CHECK(worst_weight(order, true, l) < 1e-6);
 }
 
 TEST_CASE("a reader that rotates its owner's rows again is seen, in its own attention and in the owner's") {
-  for (const pairs order : {pairs::neighbours, pairs::halves}) {
+  for (const pairs order : {pairs::interleaved, pairs::half_split}) {
     CHECK(worst_weight(order, false, {0}) < 1e-6);  // nobody reads this layer
     CHECK(worst_weight(order, false, {1}) > 1e-2);
     CHECK(worst_weight(order, false, {2}) > 1e-2);
@@ -169,7 +169,7 @@ TEST_CASE("keys that are stored before rotation are turned by their age as they 
       ones.push_back(static_cast<float>(i % head_dim == t));
   const std::vector<const float*>& k = key_slots.list;
   const auto values = adapt::token_rows(adapt::stacked{ones.data(), 0}, stored_shape);
-  for (const pairs order : {pairs::neighbours, pairs::halves}) {
+  for (const pairs order : {pairs::interleaved, pairs::half_split}) {
     // [rotated]
     const auto keys = adapt::ring_rows(adapt::separate{k.data()}, stored_shape, ring);
     const auto cache =

@@ -28,3 +28,13 @@ TEST_CASE("sizes at the edge") {
   CHECK(distance_matrix(1)({0}, {0}) == 0.0);
   CHECK_THROWS_AS(distance_matrix(-1), error);
 }
+
+TEST_CASE("there is nothing to measure without heads, channels and tokens") {
+  CHECK_NOTHROW(check_measurable({.layers = 0, .kv_heads = 1, .head_dim = 1}, 1));
+  CHECK_NOTHROW(check_measurable({.layers = 2, .kv_heads = 1, .head_dim = 1}, 2, "this", 2));
+  for (const cache_shape s : {cache_shape{-1, 1, 1, 1}, cache_shape{2, 0, 1, 1}, cache_shape{2, 1, 0, 1}})
+    CHECK_THROWS_AS(check_measurable(s, 1), error);
+  CHECK_THROWS_WITH_AS(check_measurable({2, 3, 4, 9}, 1, "this", 2),
+                       "kvsharer E302: this needs at least one head, one channel and 2 token(s); got 3, 4 and 1",
+                       error);
+}

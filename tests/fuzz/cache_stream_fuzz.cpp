@@ -2,11 +2,14 @@
 // A saved sequence: as it comes, and with its checksums put right, without which the fuzzer would never get past them.
 #include "kvsharer/runtime/cache_stream.hpp"
 
+#include <cstdint>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fuzz/target.hpp"
+#include "kvsharer/core/hash.hpp"
 #include "kvsharer/layout/paged.hpp"
 #include "kvsharer/runtime/shared_cache.hpp"
 
@@ -18,9 +21,8 @@ using cache_type = shared_cache<float16, layout::paged<2>>;
 constexpr std::size_t header_bytes = 8 + 4 + 4 + 3 * 8 + 8 + 2 * 8 + 8 + 1;  // with a tag of one byte
 
 void put_checksum(std::string& bytes, std::size_t at) {
-  detail::fnv1a sum;
-  sum.add(reinterpret_cast<const unsigned char*>(bytes.data()), at);
-  for (std::size_t i = 0; i < 8; ++i) bytes[at + i] = static_cast<char>((sum.value() >> (8 * i)) & 0xffu);
+  const std::uint64_t sum = fnv1a().add(std::string_view(bytes).substr(0, at)).value();
+  for (std::size_t i = 0; i < 8; ++i) bytes[at + i] = static_cast<char>((sum >> (8 * i)) & 0xffu);
 }
 
 void restore(const std::string& bytes) {

@@ -58,8 +58,8 @@ void refuse_unsupported(const config_reader& config, const family& kind) {
     config.refuse("the activation " + config.said("hidden_act") + " is not supported; silu is");
 }
 
-rope_config read_rope(const std::filesystem::path& file, const config_reader& config) {
-  rope_config rope;
+kvsharer::rope_rule read_rope(const std::filesystem::path& file, const config_reader& config) {
+  kvsharer::rope_rule rope;
   rope.theta = config.number("rope_theta", rope.theta);
   const auto check_theta = [](const config_reader& where, double theta) {
     if (theta <= 1) where.refuse(where.said("rope_theta") + " is not above 1; values such as 10000 are meant");
@@ -87,10 +87,10 @@ rope_config read_rope(const std::filesystem::path& file, const config_reader& co
   rope.factor = scaling.number("factor");
   if (rope.factor < 1) config.refuse(scaling.said("factor") + " is less than 1");
   if (type == "linear") {
-    rope.kind = rope_kind::linear;
+    rope.scaling = kvsharer::rope_scaling::linear;
     return rope;
   }
-  rope.kind = rope_kind::llama3;
+  rope.scaling = kvsharer::rope_scaling::llama3;
   rope.low_freq_factor = scaling.number("low_freq_factor");
   rope.high_freq_factor = scaling.number("high_freq_factor");
   rope.original_max_position = scaling.size("original_max_position_embeddings");
@@ -155,18 +155,18 @@ model_config read_model(const std::filesystem::path& file, const config_reader& 
 
 }  // namespace
 
-std::string rope_config::identity() const {
-  std::string text = "half-split theta=" + shortest(theta);
-  switch (kind) {
-    case rope_kind::none:
+std::string rope_identity(const kvsharer::rope_rule& rope) {
+  std::string text = "half-split theta=" + shortest(rope.theta);
+  switch (rope.scaling) {
+    case kvsharer::rope_scaling::none:
       return text + " scaling=none";
-    case rope_kind::linear:
-      return text + " scaling=linear factor=" + shortest(factor);
-    case rope_kind::llama3:
+    case kvsharer::rope_scaling::linear:
+      return text + " scaling=linear factor=" + shortest(rope.factor);
+    case kvsharer::rope_scaling::llama3:
       break;
   }
-  return text + " scaling=llama3 factor=" + shortest(factor) + " low=" + shortest(low_freq_factor) +
-         " high=" + shortest(high_freq_factor) + " original=" + std::to_string(original_max_position);
+  return text + " scaling=llama3 factor=" + shortest(rope.factor) + " low=" + shortest(rope.low_freq_factor) +
+         " high=" + shortest(rope.high_freq_factor) + " original=" + std::to_string(rope.original_max_position);
 }
 
 model_config read_config(const std::filesystem::path& directory) {

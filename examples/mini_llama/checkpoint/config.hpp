@@ -7,33 +7,16 @@
 #include <vector>
 
 #include "checkpoint/families/family.hpp"
+#include "kvsharer/core/attention_shape.hpp"
+#include "kvsharer/core/rope.hpp"
+#include "kvsharer/core/types.hpp"
 #include "support/load_error.hpp"
 
 namespace mini_llama {
 
-/// How a checkpoint stretches its rotary positions beyond the context it was first trained on.
-enum class rope_kind {
-  none,
-  linear,  ///< all frequencies divided by `factor`
-  llama3   ///< low frequencies divided by `factor`, high ones kept, blended between
-};
-
-/// Rotary position embeddings, in the half-split pairing of HuggingFace's Llama.
-struct rope_config {
-  using scaling_kind = rope_kind;
-
-  double theta = 10000;
-  rope_kind kind = rope_kind::none;
-  double factor = 1;
-  // Of llama3 alone: the wavelengths between which the blend happens, as fractions of the original context.
-  double low_freq_factor = 1;
-  double high_freq_factor = 4;
-  int original_max_position = 8192;
-
-  /// One line that is equal for two models exactly when their rotations are, such as
-  /// "half-split theta=10000 scaling=none". Stands in strategy files.
-  std::string identity() const;
-};
+/// One line that is equal for two models of half-split pairing exactly when their rotations are, such as
+/// "half-split theta=10000 scaling=none". Stands in strategy files.
+std::string rope_identity(const kvsharer::rope_rule& rope);
 
 /// What a config.json says about a model of the Llama family, checked: sizes are positive, heads is a multiple of
 /// kv_heads, head_dim is even.
@@ -49,7 +32,8 @@ struct model_config {
   int max_position = 0;
   float norm_eps = 0;
   bool tied_embeddings = false;
-  rope_config rope;
+  // In the half-split pairing of HuggingFace's Llama.
+  kvsharer::rope_rule rope;
   int bos = 0;           ///< -1 when the model has none
   std::vector<int> eos;  ///< any of these ends a text; may be empty
 
@@ -63,6 +47,9 @@ struct model_config {
   /// Has layer l weights of keys and values?
   bool stores(int l) const noexcept { return kv_owners.empty() || kv_owners[static_cast<std::size_t>(l)] == l; }
   int window(int l) const noexcept { return windows.empty() ? 0 : windows[static_cast<std::size_t>(l)]; }
+  kvsharer::attention_shape attention(kvsharer::layer_id l) const noexcept {
+    return {.heads = heads, .kv_heads = kv_heads, .head_dim = head_dim, .window = window(l.value)};
+  }
 };
 
 /// Reads `directory`/config.json. Throws load_error for a file that is missing or broken, and by name for everything

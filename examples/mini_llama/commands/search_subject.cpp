@@ -24,7 +24,7 @@ search_subject::search_subject(const subject_arguments& a) : arguments_(a) {
   if (a.sample_tokens > config_.max_position)
     throw usage_error("--sample-tokens " + std::to_string(a.sample_tokens) + " passes the shape's context of " +
                       std::to_string(config_.max_position));
-  identity_ = {config_.layers, config_.kv_heads, config_.head_dim, config_.rope.identity(),
+  identity_ = {config_.layers, config_.kv_heads, config_.head_dim, rope_identity(config_.rope),
                "random-" + std::to_string(a.seed)};
 }
 

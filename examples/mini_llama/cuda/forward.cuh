@@ -253,8 +253,8 @@ class decoder {
   /// x += the attention of buffers.queries over what layer l reads, through the output weights.
   template <class Cache>
   void attend(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, E* x) {
-    kvsharer::cuda::attend(on_, {config().heads, config().kv_heads, config().head_dim}, cache.keys(l), cache.values(l),
-                           batch, buffers_.queries.data(), buffers_.attended.data(), {}, l);
+    kvsharer::cuda::attend(on_, config().attention(l), cache.keys(l), cache.values(l), batch, buffers_.queries.data(),
+                           buffers_.attended.data(), {}, l);
     products_.add(buffers_.attended.data(), weights_.layer(l.value).output, x, batch.rows, config().hidden,
                   query_width());
     add_bias(on_, weights_.layer(l.value).vectors.output_bias, batch.rows, config().hidden, x);

@@ -6,7 +6,6 @@
 #include <cstddef>
 #include <string>
 
-#include "checkpoint/config.hpp"
 #include "cuda/batch_rows.cuh"
 #include "cuda/chunk.cuh"
 #include "kvsharer/backend/cuda/backend.cuh"
@@ -18,21 +17,20 @@
 #include "kvsharer/config.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/rope.hpp"
 #include "kvsharer/core/types.hpp"
-#include "network/rope.hpp"
 
-/// Rotary positions on the device, in the half-split pairing of rope.hpp.
+/// Rotary positions on the device, in the half-split pairing.
 namespace mini_llama::cuda {
 
 /// The angles of positions [0, positions) in device memory, copied from rope_table and so with its scaling.
 class device_rope {
  public:
   /// Synchronises: for set-up. Throws kvsharer::error (device_memory, cuda_call).
-  device_rope(kvsharer::cuda::stream_ref stream, const rope_config& rope, kvsharer::index_t head_dim,
+  device_rope(kvsharer::cuda::stream_ref stream, const kvsharer::rope_rule& rope, kvsharer::index_t head_dim,
               kvsharer::index_t positions)
       : table_(stream, static_cast<std::size_t>(positions * head_dim)), angles_{table_.data(), positions} {
-    rope_table on_host;
-    on_host.reserve(rope, head_dim, positions);
+    const kvsharer::rope_table on_host(rope, head_dim, positions);
     kvsharer::cuda::check(
         cudaMemcpyAsync(table_.data(), on_host.numbers().data(), table_.bytes(), cudaMemcpyHostToDevice, stream.get()),
         "cudaMemcpyAsync");

@@ -52,7 +52,7 @@ std::size_t device_weights<E>::key_size() const noexcept {
 template <kvsharer::CacheElement E>
 device_weights<E>::device_weights(stream_ref stream, const model_config& config, const std::optional<share_plan>& plan)
     : stream_(stream), config_(config), norms_(stream), embedding_(stream), head_(stream) {
-  require_device_model(config);  // whatever the way here, attention would see too much, or weights be missing
+  require_device_model(config);  // whatever the way here, weights would be missing
   if (plan) check_plan(*plan);
   const index_t hidden = config.hidden, inner = config.intermediate, heads = index_t{config.heads} * config.head_dim;
   require_chunks<E>(hidden, "a hidden state");

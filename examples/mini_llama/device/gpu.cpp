@@ -20,7 +20,6 @@ std::string host_parts(const model_config& c) {
   const auto add = [&](bool has, const char* name) {
     if (has) parts += (parts.empty() ? "" : ", ") + std::string(name);
   };
-  add(!c.windows.empty(), "sliding windows shorter than the context");
   add(!c.kv_owners.empty(), "a layer map of their own");
   return parts;
 }

@@ -92,12 +92,12 @@ std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_opener
 std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_choice& choice, const gpu_opener& open,
                                     const remark& say = remark_on_stderr);
 
-/// Throws kvsharer::error (bad_argument) for a model that the GPU does not run, and names what it lacks: sliding
-/// windows, a map of the model's own.
+/// Throws kvsharer::error (bad_argument) for a model that the GPU does not run, and names what it lacks: a map of the
+/// model's own.
 void require_device_model(const model_config& model);
 
-/// Lets go of a GPU that does not run this model: one with sliding windows or a map of its own. `say` is told.
-/// Throws kvsharer::error (bad_argument) that names them where `backend` insists on it, and usage_error where the work
+/// Lets go of a GPU that does not run this model: one with a map of its own. `say` is told.
+/// Throws kvsharer::error (bad_argument) that names it where `backend` insists on it, and usage_error where the work
 /// was to be done in another type than the host's.
 void keep_for(std::unique_ptr<gpu>& card, const std::string& backend, const model_config& model,
               const std::string& type = "f32", const remark& say = remark_on_stderr);

@@ -15,7 +15,6 @@
 #include "network/activations.hpp"
 #include "network/model.hpp"
 #include "network/sequence_slice.hpp"
-#include "network/window_attention.hpp"
 #include "network/workspace.hpp"
 
 /// One decoder layer. Sharing shows in two places only: which layer's view is read, and whether keys and values are
@@ -73,12 +72,12 @@ void store_rows(Store& store, kvsharer::layer_id l, std::span<const sequence_sli
   }
 }
 
-/// attended [rows][heads * head_dim] = attention of the queries over the keys and values that layer `l` reads, within
-/// its window, in parallel over sequences and KV heads.
+/// attended [rows][heads * head_dim] = attention of the queries over the keys and values that layer `l` reads, in
+/// parallel over sequences and KV heads.
 template <class Store>
 void attend_rows(const Store& store, const kvsharer::share_plan& plan, kvsharer::layer_id l,
-                 std::span<const sequence_slice> slices, kvsharer::attention_shape shape, kvsharer::index_t window,
-                 const float* queries, float* attended, workspace& w) {
+                 std::span<const sequence_slice> slices, kvsharer::attention_shape shape, const float* queries,
+                 float* attended, workspace& w) {
   const kvsharer::index_t width = shape.heads * shape.head_dim;
   const auto pieces = static_cast<kvsharer::index_t>(slices.size()) * shape.kv_heads;
   if (w.attention.size() < static_cast<std::size_t>(pieces)) w.attention.resize(static_cast<std::size_t>(pieces));
@@ -87,9 +86,9 @@ void attend_rows(const Store& store, const kvsharer::share_plan& plan, kvsharer:
     const kvsharer::index_t head = piece % shape.kv_heads;
     const sequence_slice& s = slices[i];
     const kvsharer::index_t row = w.first_rows[i] * width;
-    attend_within(window, shape, store.keys(plan.key_owner(l), s.id), store.values(plan.value_owner(l), s.id), s.first,
-                  s.tokens, queries + row, attended + row, w.attention[static_cast<std::size_t>(piece)], head,
-                  head + 1);
+    kvsharer::cpu::attend(shape, store.keys(plan.key_owner(l), s.id), store.values(plan.value_owner(l), s.id), s.first,
+                          s.tokens, queries + row, attended + row, w.attention[static_cast<std::size_t>(piece)], head,
+                          head + 1);
   });
 }
 
@@ -109,7 +108,7 @@ inline void finish_heads(const std::vector<float>& bias, const std::vector<float
 }
 
 /// Turns rows [rows][heads * head_dim] by the positions at which they stand.
-inline void rotate(const rope_table& rope, std::span<const sequence_slice> slices, kvsharer::index_t heads,
+inline void rotate(const kvsharer::rope_table& rope, std::span<const sequence_slice> slices, kvsharer::index_t heads,
                    kvsharer::index_t width, kvsharer::index_t begin, kvsharer::index_t end, float* rows) {
   kvsharer::index_t row = 0;
   for (const sequence_slice& s : slices) {
@@ -168,7 +167,7 @@ void run_layer(const model& m, Store& store, const kvsharer::share_plan& plan, s
   if (part == layer_part::keys_and_values) return;
 
   float* attended = workspace::at_least(w.attended, rows * query_width);
-  attend_rows(store, plan, l, slices, {c.heads, c.kv_heads, c.head_dim}, c.window(l.value), queries, attended, w);
+  attend_rows(store, plan, l, slices, c.attention(l), queries, attended, w);
   const projection output{layer.output, x, true};
   linear({&output, 1}, attended, rows, w.products);
 

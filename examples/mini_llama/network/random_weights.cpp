@@ -9,14 +9,14 @@
 #include <vector>
 
 #include "kvsharer/core/element.hpp"
+#include "kvsharer/core/hash.hpp"
 
 namespace mini_llama {
 
 using kvsharer::index_t;
 
 std::uint64_t random_tensor_key(std::uint64_t seed, std::string_view name) {
-  std::uint64_t h = 0xcbf29ce484222325u ^ seed;  // FNV-1a
-  for (const char c : name) h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  std::uint64_t h = kvsharer::fnv1a(kvsharer::fnv1a::basis ^ seed).add(name).value();
   // Keys of similar names must not be neighbours, or their numbers would be each other's, shifted.
   h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdu;
   h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53u;

@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "kvsharer/backend/cpu/attention_scratch.hpp"
+#include "kvsharer/core/rope.hpp"
 #include "kvsharer/core/types.hpp"
 #include "network/linear.hpp"
-#include "network/rope.hpp"
 #include "network/sequence_slice.hpp"
 
 namespace mini_llama {
@@ -36,7 +36,7 @@ struct workspace {
       attention;                              // one scratch for each piece of attention that runs at the same time
   std::vector<kvsharer::index_t> first_rows;  // of each slice of the layer that runs
   std::vector<sequence_slice> last;           // each slice's last row, above the last owner
-  rope_table rope;
+  kvsharer::rope_table rope;
   linear_scratch products;
   work_counters counters;
 

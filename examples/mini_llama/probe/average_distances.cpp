@@ -7,8 +7,9 @@
 
 namespace mini_llama {
 
-kvsharer::distance_matrix average_distances(const kvsharer::calibration_average& average, const rope_config& rope,
-                                            const std::string& metric, const std::string& keys) {
+kvsharer::distance_matrix average_distances(const kvsharer::calibration_average& average,
+                                            const kvsharer::rope_rule& rope, const std::string& metric,
+                                            const std::string& keys) {
   return with_metric(metric, [&](auto chosen) {
     const auto distances_of = [&](const auto& averages) {
       return layer_distances(kvsharer::cpu::backend{}, averages, chosen);

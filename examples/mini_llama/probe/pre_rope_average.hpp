@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "kvsharer/kvsharer.hpp"
-#include "network/rope.hpp"
 
 namespace mini_llama {
 
@@ -17,11 +16,10 @@ class pre_rope_average {
   static constexpr auto space = kvsharer::memory_space::host;
   using view = kvsharer::layer_view<float, kvsharer::layout::strided_index>;
 
-  pre_rope_average(const kvsharer::calibration_average& average, const rope_config& rope) : average_(average) {
+  pre_rope_average(const kvsharer::calibration_average& average, const kvsharer::rope_rule& rope) : average_(average) {
     using kvsharer::index_t;
     const kvsharer::cache_shape s = average.shape();
-    rope_table table;
-    table.reserve(rope, s.head_dim, length());
+    const kvsharer::rope_table table(rope, s.head_dim, length());
     keys_.reserve(static_cast<std::size_t>(s.layers * s.kv_heads * length() * s.head_dim));
     for (kvsharer::layer_id l{0}; l.value < s.layers; ++l.value)
       for (index_t head = 0; head < s.kv_heads; ++head)

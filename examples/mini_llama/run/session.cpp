@@ -13,7 +13,7 @@ session::session(const std::filesystem::path& dir) : session(model(checkpoint(di
 
 session::session(model made) : llama(std::move(made)) {
   const model_config& c = llama.config();
-  identity = {c.layers, c.kv_heads, c.head_dim, c.rope.identity(), llama.fingerprint()};
+  identity = {c.layers, c.kv_heads, c.head_dim, rope_identity(c.rope), llama.fingerprint()};
 }
 
 const tokenizer& session::words() {

@@ -8,6 +8,7 @@
 
 #include "kvsharer/align/layer_alignment.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/rope.hpp"
 #include "kvsharer/core/types.hpp"
 
 /// Folds an alignment into weights, so that it costs nothing at run time. Weights are [out][in], row-major, as

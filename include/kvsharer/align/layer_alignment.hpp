@@ -6,28 +6,12 @@
 #include <vector>
 
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/rope.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0 {
 
-/// Which two channels of a head RoPE rotates together, as real and imaginary part of one complex number.
-enum class rope_pairing {
-  half_split,  ///< i with i + head_dim / 2, as HuggingFace's Llama and GPT-NeoX do
-  interleaved  ///< 2 i with 2 i + 1, as Meta's Llama and GPT-J do
-};
-
-/// The channels of one complex number.
-struct channel_pair {
-  index_t real = 0;       ///< the channel that holds the real part
-  index_t imaginary = 0;  ///< the channel that holds the imaginary part
-};
-
-/// The channels of frequency `i`, in [0, head_dim / 2).
-constexpr channel_pair channels_of(rope_pairing pairing, index_t head_dim, index_t i) noexcept {
-  return pairing == rope_pairing::half_split ? channel_pair{i, i + head_dim / 2} : channel_pair{2 * i, 2 * i + 1};
-}
-
-/// How to approximate a reader's own keys and values from those of the layer that it reads, per KV head:
+/// How a reader layer's own keys and values follow from those of the layer that it reads, per KV head:
 ///
 ///   value = B v + offset        key = g k, as complex numbers, one g per frequency
 ///

@@ -48,6 +48,16 @@ class distance_matrix {
   std::vector<double> lower_;
 };
 
+/// Throws errc::bad_shape where a cache of this shape and so many tokens has nothing to measure: `what` needs at least
+/// one head, one channel and `least_tokens` tokens.
+inline void check_measurable(cache_shape s, index_t tokens, const std::string& what = "a distance of layers",
+                             index_t least_tokens = 1) {
+  if (s.layers < 0 || s.kv_heads <= 0 || s.head_dim <= 0 || tokens < least_tokens)
+    throw error(errc::bad_shape, what + " needs at least one head, one channel and " + std::to_string(least_tokens) +
+                                     " token(s); got " + std::to_string(s.kv_heads) + ", " +
+                                     std::to_string(s.head_dim) + " and " + std::to_string(tokens));
+}
+
 /// All (reader, owner) pairs of `layers` layers with owner < reader, by reader and then by owner ascending.
 inline std::vector<layer_pair> all_pairs(int layers) {
   std::vector<layer_pair> pairs;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/hash.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0 {
@@ -84,14 +85,12 @@ class share_map {
   /// owners()[l] is owner(l): the form in which maps are written to files.
   std::span<const int> owners() const noexcept { return owners_; }
 
-  /// FNV-1a over the owners, the same on all platforms and in all versions. Include it in every prefix-cache key, since
-  /// the map changes all hidden states above the first reader.
+  /// fnv1a over the owners: belongs in every prefix-cache key, since the map changes all hidden states above the first
+  /// reader. Stable across platforms and versions.
   std::uint64_t hash() const noexcept {
-    std::uint64_t h = 0xcbf29ce484222325u;
-    for (int o : owners_)
-      for (unsigned shift = 0; shift < 32; shift += 8)
-        h = (h ^ ((static_cast<std::uint32_t>(o) >> shift) & 0xffu)) * 0x100000001b3u;
-    return h;
+    fnv1a h;
+    for (const int o : owners_) h.add(static_cast<std::int32_t>(o));
+    return h.value();
   }
 
   /// The same owner for every layer.

@@ -7,16 +7,15 @@
 #include <utility>
 
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/hash.hpp"
+#include "kvsharer/core/kv_part.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0 {
 
-/// Keys, values, or both.
-enum class kv_part : std::uint8_t { both, keys, values };
-
-/// Which layer's keys and which layer's values each layer reads: two maps of the same layers, which are equal unless
-/// two are given. Sharing only a layer's keys, or only its values, frees half of its cache.
+/// Which layer's keys and which layer's values each layer reads: two maps of the same layers, which are one and the
+/// same unless they are given apart. To share only a layer's keys, or only its values, frees half of its cache.
 ///
 /// A plan is valid whenever it exists, as its maps are. A share_map converts to a plan. The unit of storage is a plane:
 /// one layer's keys, or one layer's values.
@@ -89,7 +88,7 @@ class share_plan {
 
   /// The map's hash if the maps are equal, else a hash of both. The same on all platforms and in all versions.
   std::uint64_t hash() const noexcept {
-    return is_one_map() ? keys_.hash() : (keys_.hash() * 0x100000001b3u) ^ values_.hash();
+    return is_one_map() ? keys_.hash() : (keys_.hash() * fnv1a::prime) ^ values_.hash();
   }
 
   /// Equal when both maps are.

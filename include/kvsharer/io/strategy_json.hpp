@@ -15,6 +15,7 @@
 
 #include "kvsharer/core/distance_matrix.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/kv_part.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"

@@ -9,12 +9,14 @@
 #include <cstdint>
 #include <istream>
 #include <ostream>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
 
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/hash.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/runtime/sequence_table.hpp"
 
@@ -27,7 +29,7 @@
 ///   the keys of every layer that stores any, then the values, each [token][kv_head][channel] in the stored type
 ///   u64 checksum
 ///
-/// A checksum is FNV-1a over all bytes before it, checksums included: one flipped byte always changes it.
+/// A checksum is fnv1a over all bytes before it, checksums included: one flipped byte always changes it.
 namespace kvsharer::inline v0 {
 
 /// What a saved sequence says of itself before its numbers.
@@ -55,17 +57,6 @@ namespace detail {
 
 template <CacheElement E>
 using element_bits = std::conditional_t<std::same_as<E, float>, std::uint32_t, std::uint16_t>;
-
-class fnv1a {
- public:
-  void add(const unsigned char* bytes, std::size_t count) noexcept {
-    for (std::size_t i = 0; i < count; ++i) hash_ = (hash_ ^ bytes[i]) * 0x100000001b3u;
-  }
-  std::uint64_t value() const noexcept { return hash_; }
-
- private:
-  std::uint64_t hash_ = 0xcbf29ce484222325u;
-};
 
 /// Writes numbers and rows and sums them up. Throws errc::file_access when the stream refuses.
 class cache_stream_writer {
@@ -103,7 +94,7 @@ class cache_stream_writer {
     for (std::size_t i = 0; i < sizeof(U); ++i) to[i] = static_cast<unsigned char>((x >> (8 * i)) & 0xffu);
   }
   void write(const unsigned char* bytes, std::size_t count) {
-    sum_.add(bytes, count);
+    sum_.add(std::as_bytes(std::span(bytes, count)));
     if (!out_.write(reinterpret_cast<const char*>(bytes), static_cast<std::streamsize>(count)))
       throw error(errc::file_access, "the stream refused the bytes of a saved sequence; is the disk full?");
   }
@@ -157,7 +148,7 @@ class cache_stream_reader {
   void read(unsigned char* bytes, std::size_t count) {
     if (!in_.read(reinterpret_cast<char*>(bytes), static_cast<std::streamsize>(count)))
       throw error(errc::bad_stream, "the saved sequence is cut short");
-    sum_.add(bytes, count);
+    sum_.add(std::as_bytes(std::span(bytes, count)));
   }
 
   std::istream& in_;

@@ -11,22 +11,21 @@
 #include <vector>
 
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/hash.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/runtime/sequence_id.hpp"
 
 namespace kvsharer::inline v0 {
 
-/// FNV-1a over the four bytes of each token, continued from `before`. Stable across platforms and versions, so that it
+/// fnv1a over the four bytes of each token, continued from `before`. Stable across platforms and versions, so that it
 /// may stand in keys that leave the process.
 struct prefix_hash {
   /// The hash of what `before` stands for and these tokens after it. O(tokens).
   constexpr std::uint64_t operator()(std::uint64_t before, std::span<const std::int32_t> tokens) const noexcept {
-    std::uint64_t h = before;
-    for (const std::int32_t token : tokens)
-      for (unsigned shift = 0; shift < 32; shift += 8)
-        h = (h ^ ((static_cast<std::uint32_t>(token) >> shift) & 0xffu)) * 0x100000001b3u;
-    return h;
+    fnv1a h(before);
+    for (const std::int32_t token : tokens) h.add(token);
+    return h.value();
   }
 };
 

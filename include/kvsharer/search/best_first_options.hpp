@@ -4,6 +4,7 @@
 #include <functional>
 #include <limits>
 
+#include "kvsharer/core/kv_part.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"

@@ -3,8 +3,6 @@
 
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
-#include <string>
 #include <vector>
 
 #include "kvsharer/concepts/kv_cache.hpp"
@@ -13,14 +11,9 @@
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/layer_view.hpp"
 #include "kvsharer/layout/strided_index.hpp"
+#include "kvsharer/search/calibration_samples.hpp"
 
 namespace kvsharer::inline v0 {
-
-/// What to do with a calibration sample whose length differs from the first one's.
-enum class length_mismatch : std::uint8_t {
-  reject,  ///< throw, naming both lengths: the default
-  skip,    ///< skip and count it; the mean is over the other samples
-};
 
 /// The mean of every layer's keys and values over calibration samples, position by position (KVSharer, section 3.1). It
 /// is itself a KVCache, so that distances can be computed from it. Holds 2 * layers * kv_heads * tokens * head_dim
@@ -29,8 +22,8 @@ class calibration_average {
  public:
   static constexpr memory_space space = memory_space::host;
 
-  /// An average of no samples. `on_mismatch`: what to do with samples whose length differs from the first one's.
-  explicit calibration_average(length_mismatch on_mismatch = length_mismatch::reject) : on_mismatch_(on_mismatch) {}
+  /// No samples yet. `on_mismatch`: what becomes of samples of another length than the first.
+  explicit calibration_average(length_mismatch on_mismatch = length_mismatch::reject) : samples_(on_mismatch) {}
 
   /// Adds one sample: the cache of one sequence after the model ran it without sharing. The first one sets shape and
   /// length. Throws errc::short_samples (under two tokens: no positions to average over), errc::mismatched_samples,
@@ -40,86 +33,63 @@ class calibration_average {
     if constexpr (require_kv_cache<Cache>()) {
       static_assert(Cache::space == memory_space::host,
                     "kvsharer E201: this backend cannot read device memory; average there and pass the mean on");
-      if (!admit(cache.shape(), static_cast<index_t>(cache.length()))) return;
-      check_finite(cache);
-      const float weight = 1.0f / static_cast<float>(++samples_);
-      for_each_row(cache, [&](float* mean, const auto& view, index_t head, index_t token) {
-        for (index_t d = 0; d < shape_.head_dim; ++d)
+      const cache_shape of = cache.shape();
+      const auto tokens = static_cast<index_t>(cache.length());
+      if (!samples_.admit(of, tokens)) return;
+      check_finite(cache, {of.layers, of.kv_heads, of.head_dim, tokens});
+      if (samples_.used() == 0)
+        mean_.assign(static_cast<std::size_t>(2 * of.layers * of.kv_heads * tokens * of.head_dim), 0.0f);
+      samples_.take(of, tokens);
+      const float weight = 1.0f / static_cast<float>(samples_.used());
+      float* mean = mean_.data();  // rows come in its order
+      for_each_row(cache, shape(), [&](const auto& view, index_t head, index_t token) {
+        for (index_t d = 0; d < of.head_dim; ++d)
           mean[d] += (static_cast<float>(view.at(head, token, d)) - mean[d]) * weight;
+        mean += of.head_dim;
       });
     }
   }
 
-  cache_shape shape() const noexcept { return shape_; }
-  index_t length() const noexcept { return shape_.capacity; }
+  cache_shape shape() const noexcept { return samples_.shape(); }
+  index_t length() const noexcept { return shape().capacity; }
   auto keys(layer_id l) const noexcept { return plane(l.value); }
-  auto values(layer_id l) const noexcept { return plane(shape_.layers + l.value); }
+  auto values(layer_id l) const noexcept { return plane(shape().layers + l.value); }
 
   /// Samples in the mean.
-  index_t samples() const noexcept { return samples_; }
-  /// Samples skipped because of their length.
-  index_t skipped() const noexcept { return skipped_; }
+  index_t samples() const noexcept { return samples_.used(); }
+  /// Samples left out because of their length.
+  index_t skipped() const noexcept { return samples_.skipped(); }
 
  private:
   layer_view<float, layout::strided_index> plane(index_t i) const noexcept {
-    return {mean_.data() + i * plane_size(), {.head = shape_.capacity * shape_.head_dim, .token = shape_.head_dim}};
-  }
-  index_t plane_size() const noexcept { return shape_.kv_heads * shape_.capacity * shape_.head_dim; }
-
-  bool admit(cache_shape shape, index_t tokens) {
-    if (tokens < 2)
-      throw error(errc::short_samples, "a calibration sample of " + std::to_string(tokens) +
-                                           " token(s) is too short; use at least 2, normally 64");
-    if (shape.layers <= 0 || shape.kv_heads <= 0 || shape.head_dim <= 0)
-      throw error(errc::bad_shape, "a calibration cache has no layers, heads or channels");
-    if (samples_ == 0) {
-      shape_ = {shape.layers, shape.kv_heads, shape.head_dim, tokens};
-      mean_.assign(static_cast<std::size_t>(2 * shape.layers * plane_size()), 0.0f);
-      return true;
-    }
-    if (shape.layers != shape_.layers || shape.kv_heads != shape_.kv_heads || shape.head_dim != shape_.head_dim)
-      throw error(errc::bad_shape, "this sample's cache has other layers, KV heads or head_dim than the first one's");
-    if (tokens == length()) return true;
-    if (on_mismatch_ == length_mismatch::skip) {
-      ++skipped_;
-      return false;
-    }
-    throw error(errc::mismatched_samples, "this sample has " + std::to_string(tokens) + " tokens, the first one had " +
-                                              std::to_string(length()) +
-                                              "; cut all to one length, or choose length_mismatch::skip");
+    const cache_shape s = shape();
+    return {mean_.data() + i * s.kv_heads * s.capacity * s.head_dim,
+            {.head = s.capacity * s.head_dim, .token = s.head_dim}};
   }
 
   template <class Cache>
-  void check_finite(const Cache& cache) {
+  static void check_finite(const Cache& cache, cache_shape s) {
     float zero = 0;
-    for_each_row(cache, [&](const float*, const auto& view, index_t head, index_t token) {
-      for (index_t d = 0; d < shape_.head_dim; ++d) zero += 0.0f * static_cast<float>(view.at(head, token, d));
+    for_each_row(cache, s, [&](const auto& view, index_t head, index_t token) {
+      for (index_t d = 0; d < s.head_dim; ++d) zero += 0.0f * static_cast<float>(view.at(head, token, d));
     });
-    if (std::isnan(zero)) {  // 0 * x is NaN for infinities and NaN alone
-      if (samples_ == 0) shape_ = {};
+    if (std::isnan(zero))  // 0 * x is NaN for infinities and NaN alone
       throw error(errc::not_finite, "a calibration sample's keys or values contain NaN or infinity");
-    }
   }
 
+  /// f(view, head, token), in the order [keys|values][layer][kv_head][token] of s.capacity tokens.
   template <class Cache, class F>
-  void for_each_row(const Cache& cache, F&& f) {
-    for (index_t plane = 0; plane < 2; ++plane)
-      for (index_t l = 0; l < shape_.layers; ++l) {
-        float* mean = mean_.data() + (plane * shape_.layers + l) * plane_size();
-        const auto visit = [&](const auto view) {
-          for (index_t h = 0; h < shape_.kv_heads; ++h)
-            for (index_t t = 0; t < length(); ++t) f(mean + (h * length() + t) * shape_.head_dim, view, h, t);
-        };
-        const layer_id layer{static_cast<int>(l)};
-        plane == 0 ? visit(cache.keys(layer)) : visit(cache.values(layer));
-      }
+  static void for_each_row(const Cache& cache, cache_shape s, F&& f) {
+    const auto visit = [&](const auto view) {
+      for (index_t h = 0; h < s.kv_heads; ++h)
+        for (index_t t = 0; t < s.capacity; ++t) f(view, h, t);
+    };
+    for (layer_id l{0}; l.value < s.layers; ++l.value) visit(cache.keys(l));
+    for (layer_id l{0}; l.value < s.layers; ++l.value) visit(cache.values(l));
   }
 
-  length_mismatch on_mismatch_;
-  cache_shape shape_{};
+  calibration_samples samples_;
   std::vector<float> mean_;
-  index_t samples_ = 0;
-  index_t skipped_ = 0;
 };
 static_assert(KVCache<calibration_average>);
 

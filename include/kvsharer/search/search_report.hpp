@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "kvsharer/core/kv_part.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 

@@ -410,7 +410,7 @@ TEST_CASE("averages and distances over keys in tiles and values transposed, and 
   for (index_t i = 0; i < length * s.head_dim; ++i) quarter.push_back(i % s.head_dim < s.head_dim / 2 ? 0.0f : 1.0f);
   const auto angles = on_device(on.stream, quarter);
   const auto turned =
-      adapt::rotated(adapt::tiled(adapt::stacked{k.data(), layer}, s, 16), s, angles.data(), rotary_pairs::neighbours);
+      adapt::rotated(adapt::tiled(adapt::stacked{k.data(), layer}, s, 16), s, angles.data(), rope_pairing::interleaved);
   check_average(on, adapt::cache<memory_space::device>(s, length, turned, turned),
                 [](part, index_t l, index_t h, index_t t, index_t d) {
                   return d % 2 == 0 ? -number(part::keys, l, h, t, d + 1) : number(part::keys, l, h, t, d - 1);

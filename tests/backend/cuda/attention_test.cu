@@ -67,7 +67,8 @@ struct pool {
     return std::vector<E>(static_cast<std::size_t>(pages * page_elements), E(std::numeric_limits<float>::quiet_NaN()));
   }
 
-  void fill(unsigned seed) {
+  /// Tokens that no row sees, since they lie before the window of the first, stay NaN.
+  void fill(unsigned seed, index_t window = 0) {
     std::vector<std::int32_t> order(static_cast<std::size_t>(pages));
     std::iota(order.begin(), order.end(), 0);
     std::mt19937 bits(seed);
@@ -80,7 +81,8 @@ struct pool {
       key_rows.push_back(random_numbers<E>(sequences[b].length * row, seed + 2 * static_cast<unsigned>(b) + 1));
       value_rows.push_back(random_numbers<E>(sequences[b].length * row, seed + 2 * static_cast<unsigned>(b) + 2));
       const auto index = layout.index(shape, tables.data() + b * static_cast<std::size_t>(blocks));
-      for (index_t t = 0; t < sequences[b].length; ++t)
+      const index_t unseen = window > 0 ? sequences[b].length - sequences[b].rows + 1 - window : 0;
+      for (index_t t = std::max<index_t>(0, unseen); t < sequences[b].length; ++t)
         for (index_t h = 0; h < shape.kv_heads; ++h)
           for (index_t d = 0; d < shape.head_dim; ++d) {
             const auto from = static_cast<std::size_t>((t * shape.kv_heads + h) * shape.head_dim + d);
@@ -99,13 +101,13 @@ struct expected_row {
 
 template <class E>
 expected_row attend_slowly(const attention_shape& s, const std::vector<E>& keys, const std::vector<E>& values,
-                           const E* query, index_t head, index_t visible) {
+                           const E* query, index_t head, index_t first, index_t visible) {
   expected_row r{std::vector<double>(static_cast<std::size_t>(s.head_dim)), {}};
   const index_t kv_head = head / s.group();
   const auto row = [&](index_t t) { return static_cast<std::size_t>((t * s.kv_heads + kv_head) * s.head_dim); };
   std::vector<double> scores;
   double largest = r.lse, sum = 0;
-  for (index_t t = 0; t < visible; ++t) {
+  for (index_t t = first; t < visible; ++t) {
     double score = 0;
     for (std::size_t d = 0; d < static_cast<std::size_t>(s.head_dim); ++d)
       score += static_cast<double>(static_cast<float>(query[d])) * static_cast<float>(keys[row(t) + d]);
@@ -114,8 +116,9 @@ expected_row attend_slowly(const attention_shape& s, const std::vector<E>& keys,
   }
   for (const double x : scores) sum += std::exp(x - largest);
   if (visible > 0) r.lse = largest + std::log(sum);
-  for (index_t t = 0; t < visible; ++t) {
-    r.mass.push_back(std::exp(scores[static_cast<std::size_t>(t)] - r.lse));
+  r.mass.resize(static_cast<std::size_t>(first), 0.0);
+  for (index_t t = first; t < visible; ++t) {
+    r.mass.push_back(std::exp(scores[static_cast<std::size_t>(t - first)] - r.lse));
     for (std::size_t d = 0; d < static_cast<std::size_t>(s.head_dim); ++d)
       r.out[d] += r.mass.back() * static_cast<double>(static_cast<float>(values[row(t) + d]));
   }
@@ -132,11 +135,11 @@ constexpr double tolerance = std::same_as<E, float>     ? 2e-5
 template <class E, int HeadDim, class Layout>
 void compare(Layout layout, const attention_shape& heads, const std::vector<ragged>& sequences, index_t capacity,
              unsigned seed, int multiprocessors = 0) {
-  INFO(layout.name(), " ", heads.heads, " heads, ", heads.kv_heads, " KV heads of ", heads.head_dim,
-       ", KVSHARER_TEST_SEED=", drawn_seed());
+  INFO(layout.name(), " ", heads.heads, " heads, ", heads.kv_heads, " KV heads of ", heads.head_dim, ", window ",
+       heads.window, ", KVSHARER_TEST_SEED=", drawn_seed());
   seed = shifted(seed);
   pool<E, Layout> cache{{1, heads.kv_heads, heads.head_dim, capacity}, layout, sequences};
-  cache.fill(seed);
+  cache.fill(seed, heads.window);
   std::vector<std::int32_t> row_begin{0};
   index_t max_rows = 1;
   for (const ragged& r : sequences) {
@@ -192,8 +195,9 @@ void compare(Layout layout, const attention_shape& heads, const std::vector<ragg
         const index_t row = row_begin[b] + r;
         const auto at = static_cast<std::size_t>(row * width + h * heads.head_dim);
         const index_t visible = std::max<index_t>(0, sequences[b].length - sequences[b].rows + r + 1);
+        const index_t first = heads.window > 0 ? std::max<index_t>(0, visible - heads.window) : 0;
         const expected_row e =
-            attend_slowly(heads, cache.key_rows[b], cache.value_rows[b], queries.data() + at, h, visible);
+            attend_slowly(heads, cache.key_rows[b], cache.value_rows[b], queries.data() + at, h, first, visible);
         for (std::size_t d = 0; d < e.out.size(); ++d) differ(worst, static_cast<float>(got[at + d]), e.out[d]);
         differ(worst_lse, got_lse[static_cast<std::size_t>(row * heads.heads + h)], e.lse);
         if (const auto slot = mass_row[static_cast<std::size_t>(row)]; slot >= 0)
@@ -262,10 +266,43 @@ TEST_CASE("prefill: other head sizes") {
   compare<bfloat16, 128>(layout::paged<64>{}, {8, 1, 128}, {{66, 40}, {130, 3}}, 192, 20);
   compare<float, 128>(layout::token_major{}, {2, 2, 128}, {{70, 40}}, 70, 21);
 }
-TEST_CASE("decode, token after token, gives what one prefill gave") {
+/// Windows of one token, within a tile, of whole tiles and pages, about as long as the sequences, and longer.
+constexpr index_t windows[] = {1, 5, 16, 33, 64, 66, 1000};
+
+TEST_CASE("decode within a window: one row of each sequence, and several") {
+  const std::vector<ragged> batch{{0, 1}, {1, 1}, {15, 1}, {17, 1}, {63, 1}, {64, 1}, {65, 1}, {200, 1}};
+  unsigned seed = 40;
+  for (const index_t window : windows) {
+    compare<bfloat16, 64>(layout::paged<16>{}, {8, 2, 64, 0, window}, batch, 208, ++seed);
+    compare<float16, 96>(layout::token_major{}, {8, 2, 96, 0, window}, {{33, 4}, {4, 4}, {7, 0}, {50, 8}}, 64, ++seed);
+    compare<float, 64>(layout::paged<>{5}, {4, 1, 64, 0, window}, {{70, 7}, {3, 3}, {203, 1}}, 203, ++seed);
+  }
+  compare<bfloat16, 256>(layout::paged<16>{}, {2, 1, 256, 0, 50}, {{130, 1}, {31, 1}}, 144, ++seed);
+}
+TEST_CASE("decode within a window: long lines of work, in parts and small pieces") {
+  const std::vector<ragged> batch{{300, 1}, {5, 1}, {0, 1}, {700, 1}, {64, 1}};
+  unsigned seed = 70;
+  for (const index_t window : {index_t{77}, index_t{256}, index_t{690}}) {
+    compare<bfloat16, 64>(layout::paged<16>{}, {8, 4, 64, 0, window}, batch, 704, ++seed, 1);
+    compare<float16, 128>(layout::head_major{}, {4, 4, 128, 0, window}, batch, 700, ++seed, 2);
+  }
+  compare<float, 128>(layout::token_major{}, {2, 2, 128, 0, 1300}, {{1500, 2}, {3, 1}}, 1500, ++seed, 1);
+}
+TEST_CASE("prefill within a window: whole sequences and chunks of longer ones") {
+  const std::vector<ragged> batch{{65, 65}, {100, 37}, {1, 1}, {0, 0}, {130, 64}};
+  unsigned seed = 90;
+  for (const index_t window : windows) {
+    compare<bfloat16, 64>(layout::paged<16>{}, {4, 2, 64, 0, window}, batch, 144, ++seed);
+    compare<float, 64>(layout::paged<>{3}, {2, 1, 64, 0, window}, {{40, 40}, {50, 33}}, 51, ++seed);
+  }
+  compare<float16, 128>(layout::head_major{}, {4, 4, 128, 0, 30}, batch, 130, ++seed);
+  compare<bfloat16, 256>(layout::paged<16>{}, {2, 1, 256, 0, 20}, {{66, 40}}, 80, ++seed);
+}
+
+void compare_decode_with_prefill(index_t window) {
   using E = bfloat16;
-  INFO("KVSHARER_TEST_SEED=", drawn_seed());
-  const attention_shape heads{8, 2, 64};
+  INFO("window ", window, ", KVSHARER_TEST_SEED=", drawn_seed());
+  const attention_shape heads{8, 2, 64, 0, window};
   const index_t tokens = 67, width = heads.heads * heads.head_dim;
   pool<E, layout::paged<16>> cache{{1, heads.kv_heads, heads.head_dim, tokens}, {}, {{tokens, tokens}}};
   cache.fill(shifted(22));
@@ -297,6 +334,10 @@ TEST_CASE("decode, token after token, gives what one prefill gave") {
     if (std::isnan(worst)) break;
   }
   CHECK(worst < 2 * tolerance<E>);
+}
+TEST_CASE("decode, token after token, gives what one prefill gave") { compare_decode_with_prefill(0); }
+TEST_CASE("decode, token after token, gives what one prefill gave, within a window") {
+  compare_decode_with_prefill(20);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 
 #include "backend/cuda/driver_families/host_logits.hpp"
 #include "checkpoint/config.hpp"
+#include "checkpoint/families/own_map.hpp"
 #include "device/gpu.hpp"
 #include "kvsharer/kvsharer.hpp"
 #include "mini_llama/scratch_directory.hpp"
@@ -42,7 +43,11 @@ const family_case cases[] = {
     {"Llama, linearly stretched", "LlamaForCausalLM", R"("rope_scaling": {"type": "linear", "factor": 4.0})"},
     {"Qwen2", "Qwen2ForCausalLM", R"("tie_word_embeddings": true, "rope_theta": 1000000.0)"},
     {"Qwen3", "Qwen3ForCausalLM", R"("tie_word_embeddings": true, "rope_theta": 1000000.0)"},
-    {"InternLM2", "InternLM2ForCausalLM", R"("bias": false, "rope_theta": 1000000.0)"}};
+    {"InternLM2", "InternLM2ForCausalLM", R"("bias": false, "rope_theta": 1000000.0)"},
+    {"Mistral within a window", "MistralForCausalLM", R"("sliding_window": 9, "rope_theta": 10000.0)"},
+    {"Qwen2, windows of some layers", "Qwen2ForCausalLM",
+     R"("use_sliding_window": true, "sliding_window": 6, "layer_types": ["full_attention", "sliding_attention",
+        "sliding_attention"])"}};
 
 constexpr int layers = 3, vocab = 61;
 
@@ -96,6 +101,13 @@ double relative_error(const std::vector<float>& a, const std::vector<float>& b) 
   return std::sqrt(difference / size);
 }
 
+/// Does the plan pair layers of one window only?
+bool fits(const model_config& c, const share_plan& plan) {
+  for (kvsharer::layer_id l{0}; l.value < layers; ++l.value)
+    if (!same_kind(c, l, plan.key_owner(l)) || !same_kind(c, l, plan.value_owner(l))) return false;
+  return true;
+}
+
 share_map map_of(std::initializer_list<int> owners) { return share_map::from_owners(std::vector<int>(owners)).value(); }
 
 TEST_CASE("each family says on the device what it says on the host, with keys and values shared alike, apart or not") {
@@ -110,6 +122,7 @@ TEST_CASE("each family says on the device what it says on the host, with keys an
     std::vector<std::vector<float>> full;
     for (const share_plan& plan : plans) {
       CAPTURE(plan.shared_planes());
+      if (!fits(s.llama.config(), plan)) continue;
       const auto here = card->logits(s, plan, prompts, {});
       REQUIRE(here.size() == prompts.size());
       std::vector<std::vector<float>> there;
@@ -127,11 +140,13 @@ TEST_CASE("each family says on the device what it says on the host, with keys an
 
 TEST_CASE("what families differ in is there") {
   const auto config = [](std::size_t i) { return config_of(cases[i]); };
-  CHECK(config(0).rope.kind == rope_kind::llama3);
-  CHECK(config(2).rope.kind == rope_kind::linear);
+  CHECK(config(0).rope.scaling == kvsharer::rope_scaling::llama3);
+  CHECK(config(2).rope.scaling == kvsharer::rope_scaling::linear);
   CHECK(config(3).qkv_bias);
   CHECK(config(4).head_norms);
   CHECK(config(5).names->fused != nullptr);
+  CHECK(config(6).windows == std::vector<int>{9, 9, 9});
+  CHECK(config(7).windows == std::vector<int>{0, 6, 6});
   for (const family_case& family : cases) {
     // Nothing that would have the driver stay on the host.
     std::unique_ptr<gpu> card = open_gpu();

@@ -14,7 +14,6 @@
 
 #include "backend/cuda/device.hpp"
 #include "backend/cuda/driver_numbers.hpp"
-#include "network/rope.hpp"
 
 namespace {
 
@@ -161,12 +160,12 @@ template <class E>
 void compare_rotation(int head_dim, index_t heads, bool strided, unsigned seed) {
   INFO(heads, " heads of ", head_dim, strided ? ", strided" : ", in place");
   device on;
-  const mini_llama::rope_config rope{.theta = 500,
-                                     .kind = mini_llama::rope_kind::llama3,
-                                     .factor = 8,
-                                     .low_freq_factor = 1,
-                                     .high_freq_factor = 4,
-                                     .original_max_position = 64};
+  const kvsharer::rope_rule rope{.theta = 500,
+                                 .scaling = kvsharer::rope_scaling::llama3,
+                                 .factor = 8,
+                                 .low_freq_factor = 1,
+                                 .high_freq_factor = 4,
+                                 .original_max_position = 64};
   const driver::device_rope table(on.stream, rope, head_dim, 300);
   CHECK(table.bytes() == static_cast<std::size_t>(300 * head_dim) * 4);
   const ragged_rows ragged(on.stream, {1, 300, 0, 70, 0}, {1, 5, 0, 9, 1}, 1);
@@ -182,7 +181,7 @@ void compare_rotation(int head_dim, index_t heads, bool strided, unsigned seed) 
   const auto got = strided ? on_host(out) : on_host(in);
   CHECK_NOTHROW(on.backend.check_status());
 
-  const std::vector<double> frequencies = mini_llama::rope_frequencies(rope, head_dim);
+  const std::vector<double> frequencies = kvsharer::rope_frequencies(rope, head_dim);
   const auto positions = ragged.positions();
   const index_t half = head_dim / 2;
   double worst = 0;
@@ -431,7 +430,7 @@ TEST_CASE("a captured step follows ids and lengths") {
   driver::argmax(on.backend, normed.data(), 2, hidden, best.data());
   cuda::check(cudaStreamEndCapture(on.stream.get(), &graph), "capture");
   cuda::check(cudaGraphInstantiate(&run, graph, 0), "instantiate");
-  const std::vector<double> frequencies = mini_llama::rope_frequencies({}, hidden);
+  const std::vector<double> frequencies = kvsharer::rope_frequencies({}, hidden);
   for (std::int32_t step = 0; step < 3; ++step) {
     const std::vector<std::int32_t> now{step, 20 - step}, long_now{step + 1, 30 + 4 * step};
     cuda::check(cudaMemcpyAsync(ids.data(), now.data(), 8, cudaMemcpyHostToDevice, on.stream.get()), "copy");

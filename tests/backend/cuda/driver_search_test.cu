@@ -45,7 +45,7 @@ token_batch samples(std::size_t count, std::size_t tokens) {
 }
 
 const weight_source source{llama().config(), &llama()};
-const kvsharer::model_identity identity{layers, 2, 64, llama().config().rope.identity(), "tiny"};
+const kvsharer::model_identity identity{layers, 2, 64, rope_identity(llama().config().rope), "tiny"};
 
 /// One probe of either kind.
 struct both {

@@ -404,7 +404,7 @@ TEST_CASE("hundreds of damaged indices are refused or leave the model as it is")
 TEST_CASE("the shipped model") {
   const checkpoint c(golden::model_directory());
   CHECK(c.config().layers == 24);
-  CHECK(c.config().rope.identity() == "half-split theta=10000 scaling=none");
+  CHECK(rope_identity(c.config().rope) == "half-split theta=10000 scaling=none");
   CHECK(c.tensors().size() == 24 * 9 + 2);
   CHECK(c.tensor("model.layers.23.mlp.down_proj.weight", {256, 688}).type == dtype::bf16);
   CHECK(refusal([&] { const model m{checkpoint(golden::model_directory())}; }) == "(nothing was refused)");

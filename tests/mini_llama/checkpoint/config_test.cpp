@@ -87,7 +87,7 @@ TEST_CASE("Llama-2 and TinyLlama") {
   CHECK(!c.tied_embeddings);
   CHECK(c.bos == 1);
   CHECK(c.eos == std::vector{2});
-  CHECK(c.rope.identity() == "half-split theta=10000 scaling=none");
+  CHECK(rope_identity(c.rope) == "half-split theta=10000 scaling=none");
 
   json old = llama2();
   old.erase("num_key_value_heads");
@@ -100,13 +100,13 @@ TEST_CASE("Llama-3 of both generations of files") {
   CHECK(c.tied_embeddings);
   CHECK(c.bos == 128000);
   CHECK(c.eos == std::vector{128001, 128008, 128009});
-  CHECK(c.rope.kind == rope_kind::llama3);
+  CHECK(c.rope.scaling == kvsharer::rope_scaling::llama3);
   CHECK(c.rope.theta == 500000);
   CHECK(c.rope.factor == 32);
   CHECK(c.rope.low_freq_factor == 1);
   CHECK(c.rope.high_freq_factor == 4);
   CHECK(c.rope.original_max_position == 8192);
-  CHECK(c.rope.identity() == "half-split theta=5e+05 scaling=llama3 factor=32 low=1 high=4 original=8192");
+  CHECK(rope_identity(c.rope) == "half-split theta=5e+05 scaling=llama3 factor=32 low=1 high=4 original=8192");
 
   json newer = llama3();
   newer["rope_parameters"] = newer["rope_scaling"];
@@ -115,16 +115,16 @@ TEST_CASE("Llama-3 of both generations of files") {
   newer.erase("rope_theta");
   newer["dtype"] = "bfloat16";
   newer.erase("torch_dtype");
-  CHECK(read(newer).rope.identity() == c.rope.identity());
+  CHECK(rope_identity(read(newer).rope) == rope_identity(c.rope));
 }
 
 TEST_CASE("linear and default rotations") {
   json c = llama2();
   c["rope_scaling"] = {{"type", "linear"}, {"factor", 2.5}};
-  CHECK(read(c).rope.identity() == "half-split theta=10000 scaling=linear factor=2.5");
+  CHECK(rope_identity(read(c).rope) == "half-split theta=10000 scaling=linear factor=2.5");
   c["rope_scaling"] = nullptr;
   c["rope_parameters"] = {{"rope_type", "default"}, {"rope_theta", 20000}};
-  CHECK(read(c).rope.identity() == "half-split theta=20000 scaling=none");
+  CHECK(rope_identity(read(c).rope) == "half-split theta=20000 scaling=none");
 }
 
 TEST_CASE("Mistral and Qwen") {
@@ -277,7 +277,7 @@ TEST_CASE("what families differ in") {
   i["architectures"] = {"InternLM2ForCausalLM"};
   i["bias"] = false;
   i["rope_scaling"] = {{"type", "dynamic"}, {"factor", 2.0}};  // changes nothing within the context
-  CHECK(read(i).rope.identity() == "half-split theta=10000 scaling=none");
+  CHECK(rope_identity(read(i).rope) == "half-split theta=10000 scaling=none");
   CHECK(std::string(read(i).names->fused) == "attention.wqkv");
 }
 

@@ -25,7 +25,7 @@ TEST_CASE("what is not seen in the number of weights") {
     CHECK(c.heads * c.head_dim == c.hidden);
     CHECK(c.norm_eps == 1e-5f);
     CHECK_FALSE(c.tied_embeddings);
-    CHECK(c.rope.kind == mini_llama::rope_kind::none);
+    CHECK(c.rope.scaling == kvsharer::rope_scaling::none);
     CHECK(c.bos < c.vocab);
     CHECK(c.eos.size() == 1);
   }

@@ -277,8 +277,7 @@ struct averages {
 
 TEST_CASE("distances of keys before and after rotation agree") {
   // Turning is an isometry, and averaging over samples at one position commutes with it.
-  rope_table rope;
-  rope.reserve({}, 10, 32);
+  const kvsharer::rope_table rope({}, 10, 32);
   std::vector<float> before(3 * 2 * 32 * 10);  // [layer][head][token][channel]
   std::mt19937 bits(3);
   for (float& x : before) x = static_cast<float>(bits() % 2001) / 1000.0f - 1.0f;

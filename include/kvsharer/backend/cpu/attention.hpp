@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <string>
 
 #include "kvsharer/backend/cpu/attention_scratch.hpp"
@@ -27,27 +28,30 @@ inline void check(const attention_shape& s, index_t first, index_t rows, index_t
 
 namespace kvsharer::inline v0::cpu::inline KVSHARER_LANES {
 
-/// Causal attention of `rows` query rows of one sequence over the keys and values of the views. The first row has
-/// position `first`; row r sees the tokens [0, first + r], which must have been stored. Queries and out are
-/// [rows][heads * head_dim] and may be the same memory. Only the groups of KV heads [head_begin, head_end) are read and
-/// written, so that callers can distribute heads over threads, each with its own scratch.
+/// Causal attention of `rows` query rows of one sequence, the first of which stands at token `first`, over the tokens
+/// that the views hold: row r sees the tokens [0, first + r], which must have been stored, and under a window of w only
+/// the last w of them. Queries and out are [rows][heads * head_dim] and may be the same memory; of them only the groups
+/// of KV heads [head_begin, head_end) are read and written, so that callers may spread heads over threads, each with
+/// its own scratch.
 ///
-/// With one row, every stored number is read once per KV head, else once per 64 rows. The bits of the result do not
-/// depend on where a view's numbers are stored. Allocates only while scratch grows. Throws errc::bad_shape and
-/// errc::out_of_range. O(rows x (first + rows) x heads x head_dim).
+/// With one row every stored number is read once per KV head, else once per 64 rows. Rows that a window keeps from
+/// seeing all run one by one, and read nothing before it. Results do not depend on where a view's numbers lie, bit for
+/// bit. Allocates only while scratch grows. Throws errc::bad_shape and errc::out_of_range.
+/// O(rows x min(window, first + rows) x heads x head_dim).
 template <class K, class V>
 void attend(const attention_shape& shape, const K& keys, const V& values, index_t first, index_t rows,
             const float* queries, float* out, attention_scratch& scratch, index_t head_begin, index_t head_end) {
   if constexpr (require_layer_view<K>() && require_layer_view<V>()) {
     detail::check(shape, first, rows, head_begin, head_end);
     const index_t width = shape.group() * shape.head_dim, row = shape.heads * shape.head_dim;
+    const index_t seeing_all = shape.window == 0 ? rows : std::clamp<index_t>(shape.window - first, 0, rows);
     for (index_t head = head_begin; head < head_end; ++head) {
       const float* from = queries + head * width;
       float* to = out + head * width;
-      if (rows == 1)
-        detail::decode_head(shape, keys, values, head, first + 1, from, to, scratch);
-      else
-        detail::prefill_head(shape, keys, values, head, first, rows, from, to, row, scratch);
+      if (seeing_all > 1) detail::prefill_head(shape, keys, values, head, first, seeing_all, from, to, row, scratch);
+      for (index_t r = seeing_all > 1 ? seeing_all : 0; r < rows; ++r)
+        detail::decode_head(shape, keys, values, head, shape.first_seen(first + r), first + r + 1, from + r * row,
+                            to + r * row, scratch);
     }
   }
 }

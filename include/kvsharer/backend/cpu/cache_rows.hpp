@@ -71,16 +71,16 @@ struct token_rows {
 template <class V>
 concept StoredRowView = RowContiguousView<V> && CacheElement<typename V::value_type>;
 
-/// Calls f(first token, block) for the tokens [0, tokens) of one KV head, block by block: with rows in the view's own
-/// memory, prefetched one block ahead since the hardware cannot predict pages and strides, or else decoded into
+/// Calls f(first token, block) for the tokens [first, last) of one KV head, block by block: with rows in the view's own
+/// memory, which are fetched a block ahead since pages and strides hide them from the hardware, or else decoded into
 /// `buffer` [block_rows * channels].
 template <LayerView V, class F>
-void for_each_block(const V& view, index_t head, index_t tokens, index_t channels, float* buffer, F&& f) {
+void for_each_block(const V& view, index_t head, index_t first, index_t last, index_t channels, float* buffer, F&& f) {
   if constexpr (StoredRowView<V>) {
     using element = typename V::value_type;
     constexpr auto line = static_cast<index_t>(64 / sizeof(element));
     const auto find = [&](index_t begin, token_rows<element>& block) {
-      const index_t end = std::min(tokens, begin + block_rows);
+      const index_t end = std::min(last, begin + block_rows);
       for_each_stored_row(view, head, begin, end, [&](index_t token, const element* row) {
         block.rows[token - begin] = row;
         for (index_t d = 0; d < channels; d += line) __builtin_prefetch(row + d);
@@ -88,15 +88,15 @@ void for_each_block(const V& view, index_t head, index_t tokens, index_t channel
       if (end > begin) std::fill(block.rows + (end - begin), block.rows + block_rows, block.rows[end - begin - 1]);
     };
     token_rows<element> now, next;
-    find(0, now);
-    for (index_t begin = 0; begin < tokens; begin += block_rows, now = next) {
+    find(first, now);
+    for (index_t begin = first; begin < last; begin += block_rows, now = next) {
       find(begin + block_rows, next);
       f(begin, now);
     }
   } else {
     token_rows<float> block;
-    for (index_t begin = 0; begin < tokens; begin += block_rows) {
-      const index_t end = std::min(tokens, begin + block_rows);
+    for (index_t begin = first; begin < last; begin += block_rows) {
+      const index_t end = std::min(last, begin + block_rows);
       for (index_t token = begin; token < end; ++token) {
         float* row = buffer + (token - begin) * channels;
         for_each_row(view, head, token, token + 1, channels, row, [](index_t, const float*) {});

@@ -4,7 +4,6 @@
 #include <Eigen/Core>
 #include <cmath>
 #include <cstddef>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -13,7 +12,6 @@
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/require.hpp"
 #include "kvsharer/core/distance_matrix.hpp"
-#include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::cpu {
@@ -77,10 +75,7 @@ template <KVCache C>
 distance_matrix all_cka_distances(const C& averages) {
   const cache_shape s = averages.shape();
   const index_t tokens = averages.length();
-  if (s.layers < 0 || s.kv_heads <= 0 || s.head_dim <= 0 || tokens < 2)
-    throw error(errc::bad_shape, "linear CKA needs at least one head, one channel and two tokens; got " +
-                                     std::to_string(s.kv_heads) + ", " + std::to_string(s.head_dim) + " and " +
-                                     std::to_string(tokens));
+  check_measurable(s, tokens, "linear CKA", 2);
   distance_matrix distances(static_cast<int>(s.layers));
   const std::vector<layer_pair> pairs = all_pairs(static_cast<int>(s.layers));
   std::vector<double> sums(pairs.size(), 0.0);

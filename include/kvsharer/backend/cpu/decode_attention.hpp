@@ -14,21 +14,21 @@
 
 namespace kvsharer::inline v0::cpu::detail::inline KVSHARER_LANES {
 
-/// One query row of one KV head's group over tokens [0, tokens): queries and out [group][head_dim]. Reads each key and
-/// value from memory once for the whole group.
+/// One query row of one KV head's group over tokens [first, last): queries and out [group][head_dim]. Reads each key
+/// and value from memory once for the whole group. A result does not depend on the tokens before `first`.
 template <LayerView K, LayerView V>
-void decode_head(const attention_shape& s, const K& keys, const V& values, index_t head, index_t tokens,
+void decode_head(const attention_shape& s, const K& keys, const V& values, index_t head, index_t first, index_t last,
                  const float* queries, float* out, attention_scratch& scratch) {
-  const index_t group = s.group(), n = s.head_dim, width = whole_lines(tokens);
+  const index_t tokens = last - first, group = s.group(), n = s.head_dim, width = whole_lines(tokens);
   float* scores = scratch.at_least(group * (width + n) + block_rows * n);
   float* scaled = scores + group * width;
   float* buffer = scaled + group * n;
   const float scale = s.score_scale();
   std::transform(queries, queries + group * n, scaled, [=](float q) { return q * scale; });
 
-  for_each_block(keys, head, tokens, n, buffer, [&](index_t token, const auto& block) {
+  for_each_block(keys, head, first, last, n, buffer, [&](index_t token, const auto& block) {
     for_each_subgroup(group, [&](index_t g, auto size) {
-      score_block<size>(scaled + g * n, block, n, scores + g * width + token, width);
+      score_block<size>(scaled + g * n, block, n, scores + g * width + (token - first), width);
     });
   });
   for (index_t g = 0; g < group; ++g) {
@@ -37,9 +37,10 @@ void decode_head(const attention_shape& s, const K& keys, const V& values, index
     for (index_t t = 0; t < tokens; ++t) of_query[t] /= sum;
   }
   std::fill(out, out + group * n, 0.0f);
-  for_each_block(values, head, tokens, n, buffer, [&](index_t token, const auto& block) {
+  for_each_block(values, head, first, last, n, buffer, [&](index_t token, const auto& block) {
     for_each_subgroup(group, [&](index_t g, auto size) {
-      add_block<size>(scores + g * width + token, width, block, std::min(block_rows, tokens - token), n, out + g * n);
+      add_block<size>(scores + g * width + (token - first), width, block, std::min(block_rows, last - token), n,
+                      out + g * n);
     });
   });
 }

@@ -23,7 +23,7 @@
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/layer_view.hpp"
 #include "kvsharer/layout/strided_index.hpp"
-#include "kvsharer/search/calibration_average.hpp"
+#include "kvsharer/search/calibration_samples.hpp"
 
 namespace kvsharer::inline v0::cuda {
 namespace detail {
@@ -101,7 +101,7 @@ class calibration_average {
   explicit calibration_average(const backend& on, length_mismatch on_mismatch = length_mismatch::reject,
                                Resource resource = {})
       : on_(on),
-        on_mismatch_(on_mismatch),
+        samples_(on_mismatch),
         resource_(std::move(resource)),
         spoilt_(on.stream, 1, resource_),
         mean_(on.stream, 0, resource_) {
@@ -115,37 +115,44 @@ class calibration_average {
   void add(const Cache& cache) {
     if constexpr (require_kv_cache<Cache>()) {
       if constexpr (require_readable<backend, Cache::space>()) {
-        if (!admit(cache.shape(), static_cast<index_t>(cache.length()))) return;
-        ++samples_;
+        const cache_shape of = cache.shape();
+        const auto tokens = static_cast<index_t>(cache.length());
+        if (!samples_.admit(of, tokens)) return;
+        if (of.kv_heads > 65535)
+          throw error(errc::bad_shape,
+                      "the device averages at most 65535 KV heads, not " + std::to_string(of.kv_heads));
+        if (samples_.used() == 0) make_means(of, tokens);
+        samples_.take(of, tokens);
         add_planes(0, [&](layer_id l) { return cache.keys(l); });
-        add_planes(shape_.layers, [&](layer_id l) { return cache.values(l); });
+        add_planes(of.layers, [&](layer_id l) { return cache.values(l); });
       }
     }
   }
 
-  cache_shape shape() const noexcept { return shape_; }
-  index_t length() const noexcept { return shape_.capacity; }
+  cache_shape shape() const noexcept { return samples_.shape(); }
+  index_t length() const noexcept { return shape().capacity; }
 
   /// Throw errc::not_finite, naming the first sample with NaN or infinity, and errc::device_refusal for rows that a
   /// cache's views could not find. The first call after `add` synchronises.
   auto keys(layer_id l) const { return plane(l.value); }
-  auto values(layer_id l) const { return plane(shape_.layers + l.value); }
+  auto values(layer_id l) const { return plane(shape().layers + l.value); }
 
   /// Samples in the mean.
-  index_t samples() const noexcept { return samples_; }
+  index_t samples() const noexcept { return samples_.used(); }
   /// Samples left out because of their length.
-  index_t skipped() const noexcept { return skipped_; }
+  index_t skipped() const noexcept { return samples_.skipped(); }
 
  private:
   layer_view<float, layout::strided_index> plane(index_t i) const {
     settle();
-    return {mean_.data() + i * plane_size(), {.head = shape_.capacity * shape_.head_dim, .token = shape_.head_dim}};
+    const cache_shape s = shape();
+    return {mean_.data() + i * plane_size(), {.head = s.capacity * s.head_dim, .token = s.head_dim}};
   }
-  index_t plane_size() const noexcept { return shape_.kv_heads * shape_.capacity * shape_.head_dim; }
+  index_t plane_size() const noexcept { return shape().kv_heads * shape().capacity * shape().head_dim; }
 
   /// Waits for the samples and asks whether they were finite, unless that is known.
   void settle() const {
-    if (settled_ == samples_) return;
+    if (settled_ == samples()) return;
     std::int32_t spoilt = 0;
     check(cudaMemcpyAsync(&spoilt, spoilt_.data(), sizeof spoilt, cudaMemcpyDeviceToHost, on_.stream.get()),
           "cudaMemcpyAsync");
@@ -160,72 +167,50 @@ class calibration_average {
       throw error(errc::not_finite, "the keys or values of calibration sample " + std::to_string(spoilt - 1) +
                                         " (of those used, from 0) contain NaN or infinity; the average is void, so "
                                         "average again without it");
-    settled_ = samples_;
+    settled_ = samples();
   }
 
-  bool admit(cache_shape shape, index_t tokens) {
-    if (tokens < 2)
-      throw error(errc::short_samples, "a calibration sample of " + std::to_string(tokens) +
-                                           " token(s) says nothing; use at least 2, normally 64");
-    if (shape.layers <= 0 || shape.kv_heads <= 0 || shape.head_dim <= 0)
-      throw error(errc::bad_shape, "a calibration cache has no layers, heads or channels");
-    if (shape.kv_heads > 65535)
-      throw error(errc::bad_shape, "the device averages at most 65535 KV heads, not " + std::to_string(shape.kv_heads));
-    if (samples_ == 0) {
-      const cache_shape made{shape.layers, shape.kv_heads, shape.head_dim, tokens};
-      mean_ = device_buffer<float, Resource>(
-          on_.stream, static_cast<std::size_t>(2 * shape.layers * shape.kv_heads * tokens * shape.head_dim), resource_);
-      check(cudaMemsetAsync(mean_.data(), 0, mean_.bytes(), on_.stream.get()), "cudaMemsetAsync");
-      shape_ = made;
-      return true;
-    }
-    if (shape.layers != shape_.layers || shape.kv_heads != shape_.kv_heads || shape.head_dim != shape_.head_dim)
-      throw error(errc::bad_shape, "this sample's cache has other layers, KV heads or head_dim than the first one's");
-    if (tokens == length()) return true;
-    if (on_mismatch_ == length_mismatch::skip) {
-      ++skipped_;
-      return false;
-    }
-    throw error(errc::mismatched_samples, "this sample has " + std::to_string(tokens) + " tokens, the first one had " +
-                                              std::to_string(length()) +
-                                              "; cut all to one length, or choose length_mismatch::skip");
+  /// Memory for the means of the first sample.
+  void make_means(cache_shape of, index_t tokens) {
+    device_buffer<float, Resource> made(
+        on_.stream, static_cast<std::size_t>(2 * of.layers * of.kv_heads * tokens * of.head_dim), resource_);
+    check(cudaMemsetAsync(made.data(), 0, made.bytes(), on_.stream.get()), "cudaMemsetAsync");
+    mean_ = std::move(made);
   }
 
   /// Adds the sample's keys or values, `view(layer)`, to the planes from `first_plane` on.
   template <class F>
   void add_planes(index_t first_plane, F&& view) {
     std::vector<decltype(view(layer_id{}))> views;
-    for (layer_id l{0}; l.value < shape_.layers; ++l.value) views.push_back(view(l));
+    for (layer_id l{0}; l.value < shape().layers; ++l.value) views.push_back(view(l));
     add_views(first_plane, views);
   }
   template <class View>
   void add_views(index_t first_plane, const std::vector<View>& views) {
     using group = detail::view_group<View>;
-    for (index_t first = 0; first < shape_.layers; first += group::most) {
-      const int count = static_cast<int>(std::min<index_t>(group::most, shape_.layers - first));
+    const index_t layers = shape().layers;
+    for (index_t first = 0; first < layers; first += group::most) {
+      const int count = static_cast<int>(std::min<index_t>(group::most, layers - first));
       const detail::mean_update update{mean_.data() + (first_plane + first) * plane_size(),
                                        length(),
-                                       static_cast<int>(shape_.head_dim),
-                                       1.0f / static_cast<float>(samples_),
-                                       static_cast<std::int32_t>(samples_),
+                                       static_cast<int>(shape().head_dim),
+                                       1.0f / static_cast<float>(samples()),
+                                       static_cast<std::int32_t>(samples()),
                                        spoilt_.data(),
                                        on_.status,
                                        static_cast<int>(first)};
       const dim3 grid(static_cast<unsigned>((length() + detail::mean_rows - 1) / detail::mean_rows),
-                      static_cast<unsigned>(shape_.kv_heads), static_cast<unsigned>(count));
+                      static_cast<unsigned>(shape().kv_heads), static_cast<unsigned>(count));
       detail::launch("the update of a calibration average", on_.stream, {grid, detail::mean_rows * 32},
                      detail::update_mean_kernel<View>, group(views, static_cast<std::size_t>(first), count), update);
     }
   }
 
   backend on_;
-  length_mismatch on_mismatch_;
+  calibration_samples samples_;
   Resource resource_;
   device_buffer<std::int32_t, Resource> spoilt_;  // [1], see mean_update
   device_buffer<float, Resource> mean_;
-  cache_shape shape_{};
-  index_t samples_ = 0;
-  index_t skipped_ = 0;
   mutable index_t settled_ = 0;  // samples that are known to be finite
 };
 static_assert(KVCache<calibration_average<>>);

@@ -9,15 +9,15 @@
 
 namespace kvsharer::inline v0::cuda {
 
-/// Rotary angles in device memory, borrowed: of every position the cosines of its head_dim / 2 angles, then their
-/// sines. Scaling rules and the base are in the numbers. At a multiple of 16 bytes.
+/// Rotary angles in device memory, borrowed: what rope_table::numbers() holds on the host, so that scaling rules and
+/// the base are in the numbers. At a multiple of 16 bytes.
 struct rope_angles {
-  const float* table = nullptr;  ///< [positions][cosine, sine][head_dim / 2]
+  const float* table = nullptr;  ///< [positions][cosines, sines][head_dim / 2]
   index_t positions = 0;         ///< in the table; a row may stand at none beyond them
 };
 
-/// Turns a head's channels from `c` on, and their partners `half` channels further (channel c goes with c + head_dim /
-/// 2, as HuggingFace's Llama has it), by the angles of a position in [0, rope.positions).
+/// Turns a head's channels from `c` on, and their partners `half` channels further (rope_pairing::half_split), by the
+/// angles of a position in [0, rope.positions).
 template <class E>
 __device__ void rotate_halves(const rope_angles& rope, index_t position, index_t half, index_t c, numbers<E>& low,
                               numbers<E>& high) {

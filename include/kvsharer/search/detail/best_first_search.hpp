@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/kv_part.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"

@@ -80,6 +80,10 @@ inline void check_attention(const attention_shape& s, const ragged_batch& b, con
     throw error(errc::bad_argument, "attention mass needs `lse` and `mass_row`, and at most 65535 rows at once");
 }
 
+inline int window_of(const attention_shape& s) {
+  return s.window > 0 && s.window < all_tokens ? static_cast<int>(s.window) : all_tokens;
+}
+
 template <BatchView K, BatchView V>
 auto make_problem(const backend& on, const attention_shape& shape, const K& keys, const V& values,
                   const ragged_batch& batch, const stored_type<K>* queries, stored_type<K>* out,
@@ -93,6 +97,7 @@ auto make_problem(const backend& on, const attention_shape& shape, const K& keys
                                  static_cast<int>(shape.kv_heads),
                                  static_cast<int>(shape.group()),
                                  shape.score_scale() * log2e,
+                                 window_of(shape),
                                  extras,
                                  on.status,
                                  layer.value};
@@ -101,9 +106,10 @@ auto make_problem(const backend& on, const attention_shape& shape, const K& keys
 }  // namespace detail
 
 /// Causal attention of a ragged batch over the views that a layer reads: of each sequence the newest rows_of(b) tokens
-/// ask, and a row sees the tokens up to its own. Queries and out are [rows][heads * head_dim] in the stored type; sums
-/// are kept in float. With few rows in each sequence every key and value is read once per KV head, the context being
-/// spread over the whole device; with many, once per tile of rows. Views must hold rows of HeadDim numbers.
+/// ask, and a row sees the tokens up to its own, under a window of w only the last w of them: those before the first
+/// that a tile of rows sees are not read. Queries and out are [rows][heads * head_dim] in the stored type; sums are
+/// kept in float. With few rows in each sequence every key and value is read once per KV head, the context being spread
+/// over the whole device; with many, once per tile of rows. Views must hold rows of HeadDim numbers.
 ///
 /// One kernel serves a whole batch, chosen by `max_rows`: above 32 packed rows (max_rows * heads / kv_heads) that of
 /// prefill, whose blocks each walk a sequence from end to end. A sequence of one row in such a batch is then read by
@@ -114,7 +120,7 @@ auto make_problem(const backend& on, const attention_shape& shape, const K& keys
 /// block tables change, and `batch.sequences` and `max_rows` do not. Rows of a sequence of length 0 become 0. Tokens
 /// past the views' capacity are left out, those that a block table has outside the pool count as zeros; either is
 /// reported in the status word, where `layer` is named. Throws errc::bad_shape, errc::bad_argument, errc::short_scratch
-/// (see attention_scratch_bytes) and errc::cuda_call. O(rows x tokens x heads x head_dim).
+/// (see attention_scratch_bytes) and errc::cuda_call. O(rows x min(window, tokens) x heads x head_dim).
 template <int HeadDim, class K, class V>
 requires AttendedViews<K, V>
 void attend(const backend& on, const attention_shape& shape, const K& keys, const V& values, const ragged_batch& batch,
@@ -135,7 +141,7 @@ void attend(const backend& on, const attention_shape& shape, const K& keys, cons
   if (extras.mass != nullptr)
     detail::launch("attention mass", on.stream,
                    {dim3(static_cast<unsigned>(shape.heads), static_cast<unsigned>(batch.rows)), 256},
-                   detail::mass_kernel<>, batch, extras, static_cast<int>(shape.heads));
+                   detail::mass_kernel<>, batch, extras, static_cast<int>(shape.heads), detail::window_of(shape));
 }
 
 /// The same for a head_dim that is known at run time: one of attention_head_dims, else errc::bad_shape. Compiles the

@@ -43,7 +43,7 @@ class decode_agent {
     for (index_t b = block; b < p_.batch.sequences; b += parts_.blocks)
       if (p_.batch.length(b) == 0) write_zeros(b);
 
-    const decode_schedule schedule(p_.batch, p_.kv_heads, p_.group, tuning.unit_tokens());
+    const decode_schedule schedule(p_.batch, p_.kv_heads, p_.group, tuning.unit_tokens(), p_.window);
     const decode_pieces pieces(schedule.total(), parts_.blocks);
     index_t piece = block;
     do {
@@ -92,13 +92,16 @@ class decode_agent {
     return parts_.blocks + static_cast<index_t>(*mine);
   }
 
-  /// Units [first, last) of one item; leaves every warp's result in shared memory.
+  /// Units [first, last) of one item, which begin at the first token that a row of the sequence sees; leaves every
+  /// warp's result in shared memory.
   __device__ void attend(const sequence_rows& s, const row_tile& at, index_t first, index_t last) {
     __syncthreads();  // what the item before left in the tiles is read no more
     state mine;
     mine.init();
-    const auto end = static_cast<int>(min_of(last * tuning.unit_tokens(), s.length));
-    stream_tokens(s, at, static_cast<int>(first) * tuning.unit_tokens(), readable_end(p_, at.sequence, end), mine);
+    const index_t seen = s.first_visible(0, p_.window);
+    const auto end = static_cast<int>(min_of(seen + last * tuning.unit_tokens(), s.length));
+    const auto begin = static_cast<int>(seen) + static_cast<int>(first) * tuning.unit_tokens();
+    stream_tokens(s, at, begin, readable_end(p_, at.sequence, end), mine);
     mine.finish();
     join(mine);
   }

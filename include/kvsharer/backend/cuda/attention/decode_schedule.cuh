@@ -15,19 +15,23 @@ namespace kvsharer::inline v0::cuda::detail {
 __device__ inline index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }
 
 /// How decode attention is spread over a fixed number of blocks, whatever the lengths are: all units of work (some
-/// tokens of one KV head and tile of rows) stand in one line, sequence after sequence, which is cut into pieces. A
-/// piece thus is the end of one item, whole items, and the beginning of another; all that a block needs to find them is
-/// the lengths, so a captured launch stays balanced while sequences grow. An item is a KV head and a tile of rows of
-/// one sequence; the parts of an item lie in neighbouring pieces.
+/// of the tokens within the window, of one KV head and tile of rows) stand in one line, sequence after sequence, which
+/// is cut into pieces. A piece thus is the end of one item, whole items, and the beginning of another; all that a block
+/// needs to find them is the lengths, so a captured launch stays balanced while sequences grow. An item is a KV head
+/// and a tile of rows of one sequence; the parts of an item lie in neighbouring pieces.
 class decode_schedule {
  public:
   /// All members are called by whole warps.
-  __device__ decode_schedule(const ragged_batch& batch, int kv_heads, int group, int unit_tokens)
-      : batch_(batch), kv_heads_(kv_heads), group_(group), unit_tokens_(unit_tokens) {}
+  __device__ decode_schedule(const ragged_batch& batch, int kv_heads, int group, int unit_tokens, int window)
+      : batch_(batch), kv_heads_(kv_heads), group_(group), unit_tokens_(unit_tokens), window_(window) {}
 
   __device__ index_t tiles(index_t b) const { return ceil_div(batch_.rows_of(b) * group_, warp_rows); }
   __device__ index_t items(index_t b) const { return kv_heads_ * tiles(b); }
-  __device__ index_t units_per_item(index_t b) const { return ceil_div(batch_.length(b), unit_tokens_); }
+  /// From the first token that a row of the sequence sees.
+  __device__ index_t units_per_item(index_t b) const {
+    const index_t before = batch_.length(b) - batch_.rows_of(b) + 1 - window_;
+    return ceil_div(batch_.length(b) - (before > 0 ? before : 0), unit_tokens_);
+  }
   __device__ index_t units(index_t b) const { return items(b) * units_per_item(b); }
 
   /// Units of the sequences before `b`.
@@ -66,7 +70,7 @@ class decode_schedule {
 
  private:
   const ragged_batch& batch_;
-  int kv_heads_, group_, unit_tokens_;
+  int kv_heads_, group_, unit_tokens_, window_;
 };
 
 /// Where the line of units is cut. Every block has one large piece of its own. Memory does not serve all

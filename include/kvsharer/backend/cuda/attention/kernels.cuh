@@ -36,7 +36,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.warps * 32)
 /// Grid: (heads, rows). Turns the scores that attention left for chosen rows into their attention mass.
 template <int = 0>  // a template, so that every file that includes it may have it
 KVSHARER_HIDDEN __global__ void __launch_bounds__(256)
-    mass_kernel(ragged_batch batch, attention_extras extras, int heads) {
+    mass_kernel(ragged_batch batch, attention_extras extras, int heads, int window) {
   const index_t row = blockIdx.y, head = blockIdx.x, slot = extras.mass_row[row];
   if (slot < 0) return;
   index_t b = 0;
@@ -46,7 +46,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(256)
   const float lse2 = extras.lse[row * heads + head] * log2e;
   float* const mass = extras.mass + (slot * heads + head) * extras.mass_tokens;
   for (index_t t = threadIdx.x; t < extras.mass_tokens; t += blockDim.x)
-    mass[t] = t < visible ? ptx::exp2(mass[t] - lse2) : 0.0f;
+    mass[t] = t < visible && t >= visible - window ? ptx::exp2(mass[t] - lse2) : 0.0f;
 }
 
 }  // namespace kvsharer::inline v0::cuda::detail

@@ -12,8 +12,8 @@
 
 namespace kvsharer::inline v0::cuda::detail {
 
-/// One block of prefill attention: a tile of packed rows, 16 for each warp, over all tokens that any of them sees. Keys
-/// and values come in tiles that all warps use, the next on its way while one is worked on.
+/// One block of prefill attention: a tile of packed rows, 16 for each warp, over the tokens from the first that any of
+/// them sees. Keys and values come in tiles that all warps use, the next on its way while one is worked on.
 template <class Tuning, int HeadDim, class Problem>
 class prefill_agent {
   using element = typename Problem::element;
@@ -37,6 +37,7 @@ class prefill_agent {
     if (block.begin >= packed_rows) return;
     const index_t last = block.begin + tuning.rows() < packed_rows ? block.begin + tuning.rows() : packed_rows;
     const int visible = s.length > 0 ? static_cast<int>(s.visible((last - 1) / p_.group)) : 0;
+    const int begin = static_cast<int>(s.first_visible(block.begin / p_.group, p_.window));
     const int end = readable_end(p_, block.sequence, visible);
 
     const auto keys = p_.keys.sequence(s.place);
@@ -52,7 +53,7 @@ class prefill_agent {
 
     load_queries<HeadDim>(p_, s, block, tuning.rows(), queries_);
     ptx::copy_commit();
-    fetch(0, 0);
+    fetch(begin, 0);
     ptx::copy_wait<1>();
     __syncthreads();
     const typename product::queries queries(queries_ + warp * warp_rows * stride);
@@ -60,7 +61,7 @@ class prefill_agent {
     softmax_state<HeadDim> state;
     state.init();
     int stage = 0;
-    for (int token = 0; token < end; token += tokens, stage ^= 1) {
+    for (int token = begin; token < end; token += tokens, stage ^= 1) {
       fetch(token + tokens, stage ^ 1);
       ptx::copy_wait<1>();
       __syncthreads();

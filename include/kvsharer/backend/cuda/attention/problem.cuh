@@ -3,6 +3,7 @@
 
 #include <cuda_runtime.h>
 
+#include <climits>
 #include <cstdint>
 
 #include "kvsharer/backend/cuda/attention/softmax_state.cuh"
@@ -21,13 +22,16 @@ struct attention_extras {
   float* lse = nullptr;  ///< [rows][heads]: natural logarithm of the softmax denominator; -inf for a row without tokens
 
   /// For chosen rows the attention mass of every key: [chosen][heads][mass_tokens], a distribution over the tokens that
-  /// the row sees and 0 behind them. Written in the same pass over keys; needs `lse`.
+  /// the row sees and 0 elsewhere. Written in the same pass over keys; needs `lse`.
   float* mass = nullptr;
   const std::int32_t* mass_row = nullptr;  ///< [rows]: where in `mass` a row's go, -1 for a row that is not chosen
   index_t mass_tokens = 0;                 ///< tokens that a row of `mass` has room for
 };
 
 namespace detail {
+
+/// A window that holds every token, so that kernels need not ask whether there is one.
+inline constexpr int all_tokens = INT_MAX;
 
 /// The arguments of all attention kernels. Of a KV head's query group, the rows of a sequence are packed: packed row
 /// p is query row p / group, head p % group of the group, so that every key and value is read once for all of them.
@@ -43,6 +47,7 @@ struct attention_problem {
   int kv_heads;
   int group;
   float scale;  // of scores, to units of log2
+  int window;   // tokens that a row sees; all_tokens for no window
   attention_extras extras;
   status_word* status;
   int layer;  // for status
@@ -62,8 +67,13 @@ struct sequence_rows {
   __device__ sequence_rows(const ragged_batch& batch, index_t b)
       : place(batch.place(b)), length(batch.lengths[place]), rows(batch.rows_of(b)), first_row(batch.first_row(b)) {}
 
-  /// Tokens that a query row sees, itself included.
+  /// Where the tokens end that a query row sees: behind itself.
   __device__ index_t visible(index_t row) const { return length - rows + row + 1; }
+  /// The first token that a query row sees. Rows behind it see none before.
+  __device__ index_t first_visible(index_t row, int window) const {
+    const index_t before = visible(row) - window;
+    return before > 0 ? before : 0;
+  }
 };
 
 /// Where a packed row's numbers lie in queries, out (times head_dim) and lse.
@@ -126,8 +136,9 @@ __device__ void load_tokens(const Problem& p, const K& keys, const V& values, co
 /// What the rows of a warp's tile may see, found out once: rows g and g + 8 of the tile are a lane's, g = lane / 4.
 struct row_limits {
   float scale;
-  int all_see;     ///< tokens that every row of the tile sees
-  int visible[2];  ///< tokens that the lane's rows see; all of them for rows that are nobody's
+  int all_see;     ///< where the tokens end that the tile's first row sees: no other row sees less far
+  int window;      ///< how many tokens before its end a row sees
+  int visible[2];  ///< where they end for the lane's rows; behind all tokens for rows that are nobody's
   float* mass[2];  ///< where a chosen row's scores go, else null
   bool captures;   ///< is some row of the launch chosen?
   int mass_tokens;
@@ -136,6 +147,7 @@ struct row_limits {
   __device__ row_limits(const Problem& p, const sequence_rows& s, const row_tile& at)
       : scale(p.scale),
         all_see(static_cast<int>(s.visible(at.begin / p.group))),
+        window(p.window),
         captures(p.extras.mass != nullptr),
         mass_tokens(static_cast<int>(p.extras.mass_tokens)) {
 #pragma unroll
@@ -157,13 +169,15 @@ __device__ void scale_and_hide(const row_limits& rows, int first, float (&scores
   for (int j = 0; j < Fragments; ++j)
 #pragma unroll
     for (int i = 0; i < 4; ++i) scores[j][i] *= rows.scale;
-  if (first + 8 * Fragments <= rows.all_see && !rows.captures) return;
+  // The tile's last row stands at most 15 tokens behind its first, and so begins its window.
+  if (first + 8 * Fragments <= rows.all_see && rows.all_see - first <= rows.window - (warp_rows - 1) && !rows.captures)
+    return;
 #pragma unroll
   for (int j = 0; j < Fragments; ++j)
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int token = first + 8 * j + lane_id() % 4 * 2 + i % 2;
-      if (token >= rows.visible[i / 2])
+      if (token >= rows.visible[i / 2] || token < rows.visible[i / 2] - rows.window)
         scores[j][i] = nothing_seen;
       else if (rows.mass[i / 2] != nullptr && token < rows.mass_tokens)
         rows.mass[i / 2][token] = scores[j][i];

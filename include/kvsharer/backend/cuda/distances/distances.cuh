@@ -7,7 +7,6 @@
 #include <concepts>
 #include <cstddef>
 #include <memory>
-#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -23,7 +22,6 @@
 #include "kvsharer/concepts/policies.hpp"
 #include "kvsharer/concepts/require.hpp"
 #include "kvsharer/core/distance_matrix.hpp"
-#include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::cuda {
@@ -168,10 +166,7 @@ template <KVCache C, DistanceMetric M>
 distance_matrix all_distances(const backend& on, const C& averages, const M& metric) {
   const cache_shape s = averages.shape();
   const auto tokens = static_cast<index_t>(averages.length());
-  if (s.layers < 0 || s.kv_heads <= 0 || s.head_dim <= 0 || tokens <= 0)
-    throw error(errc::bad_shape, "distances need at least one head, one channel and one token; got " +
-                                     std::to_string(s.kv_heads) + ", " + std::to_string(s.head_dim) + " and " +
-                                     std::to_string(tokens));
+  check_measurable(s, tokens);
   distance_matrix distances(static_cast<int>(s.layers));
   if (s.layers < 2) return distances;
   const auto of_layers = [&](auto view) {

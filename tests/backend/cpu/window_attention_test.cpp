@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention within a window against a plain loop in float64.
-#include "network/window_attention.hpp"
-
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <random>
 #include <utility>
 #include <vector>
 
-#include "kvsharer/kvsharer.hpp"
+#include "kvsharer/backend/cpu/attention.hpp"
+#include "kvsharer/core/attention_shape.hpp"
+#include "kvsharer/layout/contiguous.hpp"
+#include "kvsharer/layout/paged.hpp"
+#include "kvsharer/runtime/shared_cache.hpp"
 
 namespace {
 
@@ -62,9 +65,9 @@ struct asked {
     return out;
   }
 
-  /// Compares all rows and heads, run in one piece or a KV head at a time, with the plain loop; how far they are apart.
+  /// All rows and heads, in one piece or a KV head at a time.
   template <class Layout>
-  double worst(index_t window, Layout layout, bool head_by_head) const {
+  std::vector<float> run(index_t window, Layout layout, bool head_by_head) const {
     const index_t tokens = first + rows;
     kvsharer::shared_cache<float, Layout> cache(kvsharer::share_map::identity(1), {1, kv_heads, head_dim, tokens}, {},
                                                 layout);
@@ -73,15 +76,22 @@ struct asked {
     cache.store({0}, id, 0, tokens, keys.data(), values.data());
     std::vector<float> out(static_cast<std::size_t>(rows * width), -100);
     kvsharer::cpu::attention_scratch scratch;
-    const attention_shape shape{heads, kv_heads, head_dim};
-    const auto run = [&](index_t begin, index_t end) {
-      mini_llama::attend_within(window, shape, cache.keys({0}, id), cache.values({0}, id), first, rows, queries.data(),
-                                out.data(), scratch, begin, end);
+    const attention_shape shape{.heads = heads, .kv_heads = kv_heads, .head_dim = head_dim, .window = window};
+    const auto attend = [&](index_t begin, index_t end) {
+      kvsharer::cpu::attend(shape, cache.keys({0}, id), cache.values({0}, id), first, rows, queries.data(), out.data(),
+                            scratch, begin, end);
     };
     if (head_by_head)
-      for (index_t h = 0; h < kv_heads; ++h) run(h, h + 1);
+      for (index_t h = 0; h < kv_heads; ++h) attend(h, h + 1);
     else
-      run(0, kv_heads);
+      attend(0, kv_heads);
+    return out;
+  }
+
+  /// How far they are apart from the plain loop.
+  template <class Layout>
+  double worst(index_t window, Layout layout, bool head_by_head) const {
+    const std::vector<float> out = run(window, layout, head_by_head);
     double apart = 0;
     for (index_t r = 0; r < rows; ++r)
       for (int h = 0; h < heads; ++h) {
@@ -121,6 +131,27 @@ TEST_CASE("a chunk that straddles the window is not the same as one without") {
     const index_t begin = std::max<index_t>(0, 5 + r + 1 - 8);
     CHECK((a.plain(r, 0, begin) != a.plain(r, 0, 0)) == (r >= 3));
   }
+}
+
+TEST_CASE("what lies before the window is not read, and moves no bit") {
+  const asked a(40, 7);
+  asked poisoned = a;
+  const index_t before = 40 + 1 - 9;  // the first row's window begins there
+  std::fill_n(poisoned.keys.begin(), before * kv_width, std::numeric_limits<float>::quiet_NaN());
+  std::fill_n(poisoned.values.begin(), before * kv_width, std::numeric_limits<float>::quiet_NaN());
+  CHECK(poisoned.worst(9, kvsharer::layout::paged<>{4}, true) == a.worst(9, kvsharer::layout::paged<>{4}, true));
+  CHECK(std::isnan(poisoned.run(10, kvsharer::layout::paged<>{4}, true)[0]));  // the poison works
+}
+
+TEST_CASE("a window is tokens, or none") {
+  CHECK_NOTHROW(kvsharer::check_shape({.heads = 1, .kv_heads = 1, .head_dim = 1, .window = 0}));
+  CHECK_THROWS_WITH_AS(kvsharer::check_shape({.heads = 1, .kv_heads = 1, .head_dim = 1, .window = -1}),
+                       doctest::Contains("E302"), kvsharer::error);
+  const attention_shape four{.heads = 1, .kv_heads = 1, .head_dim = 1, .window = 4};
+  CHECK(four.first_seen(0) == 0);
+  CHECK(four.first_seen(3) == 0);
+  CHECK(four.first_seen(4) == 1);
+  CHECK(attention_shape{1, 1, 1}.first_seen(1000) == 0);
 }
 
 }  // namespace
