@@ -17,7 +17,7 @@ struct attention_shape {
   index_t kv_heads = 0;  ///< divides `heads`
   index_t head_dim = 0;  ///< channels of a head
   float scale = 0;       ///< of the scores; 0 stands for 1 / sqrt(head_dim)
-  index_t window = 0;    ///< tokens that a row sees: at position p those at positions > p - window; 0 stands for all
+  index_t window = 0;    ///< newest tokens of the cache that a row sees, itself included; 0 stands for all
 
   /// Query heads that read one KV head.
   constexpr index_t group() const noexcept { return heads / kv_heads; }
