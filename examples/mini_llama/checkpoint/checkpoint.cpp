@@ -48,16 +48,28 @@ layer_part_name within_layer(std::string_view name, int layers) {
   return {layer, name.substr(digits + 1)};
 }
 
-enum class use { needed, unneeded, unknown };
+enum class use {
+  needed,
+  tied,  ///< the embedding or the head where either may stand for both
+  unneeded,
+  unknown
+};
+
+/// Numbers of the rotation, which follow from the configuration: files of many versions store them, in the layers or in
+/// the model.
+bool is_rotary_buffer(std::string_view name) {
+  for (const std::string_view buffer : {"inv_freq", "original_inv_freq", "cos_cached", "sin_cached"})
+    if (name.ends_with(".rotary_emb." + std::string(buffer))) return true;
+  return false;
+}
 
 use use_of(std::string_view name, const model_config& c) {
   const tensor_names& n = *c.names;
-  if (name == n.head) return c.tied_embeddings ? use::unneeded : use::needed;
-  if (name == n.embedding || name == n.final_norm) return use::needed;
+  if (name == n.head || name == n.embedding) return c.tied_embeddings ? use::tied : use::needed;
+  if (name == n.final_norm) return use::needed;
+  if (is_rotary_buffer(name)) return use::unneeded;
   const auto [layer, part] = within_layer(name, c.layers);
   if (layer < 0) return use::unknown;
-  // Old files store the frequencies that follow from the configuration.
-  if (part == "self_attn.rotary_emb.inv_freq" || part == "attention.rotary_emb.inv_freq") return use::unneeded;
 
   const auto is = [&part = part](std::string_view tensor, std::string_view kind) {
     return !tensor.empty() && part.size() == tensor.size() + kind.size() && part.starts_with(tensor) &&
@@ -85,20 +97,43 @@ use use_of(std::string_view name, const model_config& c) {
   throw load_error(file, "holds tensor '" + name + "', " + why + ". Leaving it out would change the model's answers");
 }
 
+bool equal(const tensor_view& a, const tensor_view& b) {
+  return a.type == b.type && a.shape == b.shape && std::equal(a.data, a.data + a.bytes(), b.data);
+}
+
 }  // namespace
 
 checkpoint::checkpoint(const std::filesystem::path& directory)
-    : directory_(directory), config_(read_config(directory)), files_(open_weights(directory)) {
-  for (const safetensors_file& file : files_)
-    for (const auto& [name, view] : file.tensors()) switch (use_of(name, config_)) {
-        case use::needed:
-          tensors_.emplace(name, view);
-          break;
-        case use::unneeded:
-          break;
-        case use::unknown:
-          refuse_unknown(file.path(), name);
-      }
+    : directory_(directory), config_(read_config(directory)), files_(open_weights(directory, [this](const auto& name) {
+        const use u = use_of(name, config_);
+        return u == use::needed || u == use::unknown;
+      })) {
+  for (const safetensors_file& file : files_) {
+    for (const auto& [name, view] : file.tensors()) {
+      const use u = use_of(name, config_);
+      if (u == use::unknown) refuse_unknown(file.path(), name);
+      if (u != use::unneeded && !tensors_.emplace(name, view).second)
+        throw load_error(file.path(), "holds tensor '" + name + "', which another shard holds too. The files are of " +
+                                          "different models or versions; fetch them all again");
+    }
+    for (const auto& [name, type] : file.foreign())
+      if (use_of(name, config_) != use::unneeded) file.refuse_type(name);
+  }
+  if (config_.tied_embeddings) settle_head();
+}
+
+void checkpoint::settle_head() {
+  const auto head = tensors_.find(config_.names->head), embedding = tensors_.find(config_.names->embedding);
+  if (head == tensors_.end()) return;
+  if (embedding != tensors_.end() && !equal(head->second, embedding->second)) {
+    config_.tied_embeddings = false;
+    remarks_.push_back("config.json says \"tie_word_embeddings\": true, but the weights hold a '" + head->first +
+                       "' that is not the embedding: it is used, as transformers 5 does. Say false there where that "
+                       "is meant, or remove the tensor");
+    return;
+  }
+  tensors_.emplace(config_.names->embedding, head->second);  // nothing new where the embedding is there
+  tensors_.erase(head);
 }
 
 const tensor_view& checkpoint::tensor(const std::string& name, std::initializer_list<index_t> shape) const {

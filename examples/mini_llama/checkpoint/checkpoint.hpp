@@ -13,14 +13,20 @@
 namespace mini_llama {
 
 /// A HuggingFace checkpoint of the Llama family: config.json, and the weights from model.safetensors or from the shards
-/// that model.safetensors.index.json names. Weights stay where they lie in the mapped files. Move only.
+/// that model.safetensors.index.json names. Weights stay where they lie in the mapped files, unless they are not
+/// aligned. Where the configuration ties head and embedding, either may be stored for both, and a stored head that
+/// differs from the embedding unties them. Move only.
 class checkpoint {
  public:
   /// Throws load_error for a broken or missing file, for shards that do not agree with their index, and for tensors
   /// that this driver would silently leave out of the forward pass, such as a bias that config.json does not call for.
   explicit checkpoint(const std::filesystem::path& directory);
 
+  /// What config.json says, untied where the weights are.
   const model_config& config() const noexcept { return config_; }
+
+  /// What a user should know about these files: whole sentences.
+  const std::vector<std::string>& remarks() const noexcept { return remarks_; }
 
   bool has(const std::string& name) const { return tensors_.contains(name); }
 
@@ -39,10 +45,13 @@ class checkpoint {
   kvsharer::index_t weight_bytes() const noexcept;
 
  private:
+  void settle_head();
+
   std::filesystem::path directory_;
   model_config config_;
   std::vector<safetensors_file> files_;
   std::map<std::string, tensor_view> tensors_;
+  std::vector<std::string> remarks_;
 };
 
 }  // namespace mini_llama

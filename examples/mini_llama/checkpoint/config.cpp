@@ -7,11 +7,13 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <system_error>
+#include <utility>
 
 #include "checkpoint/families/config_reader.hpp"
 #include "checkpoint/families/layer_kinds.hpp"
-#include "support/files.hpp"
-#include "support/strict_json.hpp"
+#include "checkpoint/families/rope_reader.hpp"
+#include "support/file_itself.hpp"
+#include "support/json_file.hpp"
 
 namespace mini_llama {
 namespace {
@@ -58,47 +60,6 @@ void refuse_unsupported(const config_reader& config, const family& kind) {
     config.refuse("the activation " + config.said("hidden_act") + " is not supported; silu is");
 }
 
-kvsharer::rope_rule read_rope(const std::filesystem::path& file, const config_reader& config) {
-  kvsharer::rope_rule rope;
-  rope.theta = config.number("rope_theta", rope.theta);
-  const auto check_theta = [](const config_reader& where, double theta) {
-    if (theta <= 1) where.refuse(where.said("rope_theta") + " is not above 1; values such as 10000 are meant");
-  };
-  check_theta(config, rope.theta);
-  // The newer files put everything, theta too, into rope_parameters.
-  const char* const key = config.find("rope_parameters") ? "rope_parameters" : "rope_scaling";
-  const json* const object = config.find(key);
-  if (!object) return rope;
-  if (!object->is_object()) config.refuse(config.said(key) + " is no object");
-  const config_reader scaling(file, *object, std::string(key) + ".");
-  for (const auto& [name, value] : object->items())
-    if (value.is_object()) config.refuse(config.said(key) + ": rotations that differ by layer are not supported");
-  rope.theta = scaling.number("rope_theta", rope.theta);
-  check_theta(scaling, rope.theta);
-  if (scaling.number("partial_rotary_factor", 1) != 1)
-    config.refuse(scaling.said("partial_rotary_factor") + " is not supported; only 1 is");
-
-  const std::string type = scaling.text("rope_type", scaling.text("type", "default").c_str());
-  // A dynamic one changes only positions beyond the context, which the driver does not run.
-  if (type == "default" || type == "dynamic") return rope;
-  if (type != "linear" && type != "llama3")
-    config.refuse("the rotation type \"" + type + "\" in " + key +
-                  " is not supported; default, dynamic, linear and llama3 are");
-  rope.factor = scaling.number("factor");
-  if (rope.factor < 1) config.refuse(scaling.said("factor") + " is less than 1");
-  if (type == "linear") {
-    rope.scaling = kvsharer::rope_scaling::linear;
-    return rope;
-  }
-  rope.scaling = kvsharer::rope_scaling::llama3;
-  rope.low_freq_factor = scaling.number("low_freq_factor");
-  rope.high_freq_factor = scaling.number("high_freq_factor");
-  rope.original_max_position = scaling.size("original_max_position_embeddings");
-  if (rope.high_freq_factor <= rope.low_freq_factor)
-    config.refuse(scaling.said("high_freq_factor") + " is not above " + scaling.said("low_freq_factor"));
-  return rope;
-}
-
 /// One id, or each of a list of them where `list` allows it; null gives none.
 std::vector<int> special_tokens(const config_reader& config, const char* key, int vocab, bool list) {
   const json* value = config.find(key);
@@ -114,7 +75,7 @@ std::vector<int> special_tokens(const config_reader& config, const char* key, in
   return ids;
 }
 
-model_config read_model(const std::filesystem::path& file, const config_reader& config) {
+model_config read_model(const config_reader& config) {
   const family& kind = family_of(config);
   model_config c;
   c.architecture = kind.architecture;
@@ -125,7 +86,8 @@ model_config read_model(const std::filesystem::path& file, const config_reader& 
   c.heads = config.size("num_attention_heads");
   c.kv_heads = config.size("num_key_value_heads", c.heads);
   c.vocab = config.size("vocab_size");
-  c.max_position = config.size("max_position_embeddings");
+  c.rope = read_rope(config);
+  c.max_position = stretched_context(c.rope, config.size("max_position_embeddings"));
   const double eps = config.number("rms_norm_eps", 1e-6);
   if (eps < 1e-30 || eps > 1)  // within which it is an ordinary float
     config.refuse(config.said("rms_norm_eps") + " is not between 1e-30 and 1; values such as 1e-5 are meant");
@@ -146,11 +108,19 @@ model_config read_model(const std::filesystem::path& file, const config_reader& 
   c.head_dim = config.size("head_dim", kind.head_dim != 0 ? kind.head_dim : c.hidden / c.heads);
   if (c.head_dim % 2 != 0) config.refuse("head_dim is " + std::to_string(c.head_dim) + "; rotations need an even one");
 
-  c.rope = read_rope(file, config);
   const std::vector<int> bos = special_tokens(config, "bos_token_id", c.vocab, false);
   c.bos = bos.empty() ? -1 : bos[0];
   c.eos = special_tokens(config, "eos_token_id", c.vocab, true);
   return c;
+}
+
+/// The tokens that end a text according to generation_config.json, which lists more of them than config.json in many
+/// checkpoints; nothing where it does not say.
+std::vector<int> ends_of_generation(const std::filesystem::path& directory, int vocab) {
+  const std::filesystem::path file = directory / "generation_config.json";
+  if (!is_there(file)) return {};
+  const json root = read_json_object(file);
+  return special_tokens(config_reader(file, root), "eos_token_id", vocab, true);
 }
 
 }  // namespace
@@ -173,19 +143,14 @@ model_config read_config(const std::filesystem::path& directory) {
   std::error_code ignored;  // a name that cannot be looked up is no folder either
   if (!std::filesystem::is_directory(directory, ignored))
     throw load_error(directory, "is no folder; give the folder of a HuggingFace checkpoint, which holds config.json");
-  return read_config_file(directory / "config.json");
+  model_config c = read_config_file(directory / "config.json");
+  if (std::vector<int> ends = ends_of_generation(directory, c.vocab); !ends.empty()) c.eos = std::move(ends);
+  return c;
 }
 
 model_config read_config_file(const std::filesystem::path& file) {
-  const std::string text = read_text_file(file);
-  json root;
-  try {
-    root = parse_strict_json(text);
-  } catch (const invalid_json& e) {
-    throw load_error(file, std::string(e.what()) + ". Fetch it again from the checkpoint");
-  }
-  if (!root.is_object()) throw load_error(file, std::string("holds a JSON ") + root.type_name() + ", not an object");
-  return read_model(file, config_reader(file, root));
+  const json root = read_json_object(file);
+  return read_model(config_reader(file, root));
 }
 
 }  // namespace mini_llama

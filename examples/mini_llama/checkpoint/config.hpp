@@ -29,7 +29,7 @@ struct model_config {
   int kv_heads = 0;
   int head_dim = 0;
   int vocab = 0;
-  int max_position = 0;
+  int max_position = 0;  ///< the context, stretched by linear scaling where the rotation has it
   float norm_eps = 0;
   bool tied_embeddings = false;
   // In the half-split pairing of HuggingFace's Llama.
@@ -52,11 +52,12 @@ struct model_config {
   }
 };
 
-/// Reads `directory`/config.json. Throws load_error for a file that is missing or broken, and by name for everything
-/// that the forward pass would not honour: other architectures, activations, rotations, quantised weights, experts.
+/// Reads `directory`/config.json, and generation_config.json where there is one: the tokens that it says end a text go
+/// before those of config.json. Throws load_error for a file that is missing or broken, and by name for everything that
+/// the forward pass would not honour: other architectures, activations, rotations, quantised weights, experts.
 model_config read_config(const std::filesystem::path& directory);
 
-/// The same for a config.json of any name.
+/// The same for a config.json of any name, alone.
 model_config read_config_file(const std::filesystem::path& file);
 
 }  // namespace mini_llama

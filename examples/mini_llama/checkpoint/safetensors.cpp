@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -23,6 +24,7 @@ constexpr std::uint64_t prefix_bytes = 8;
 constexpr std::uint64_t largest_header = 100'000'000;  // the limit of the format's own library
 
 constexpr std::string_view damaged = "The file is cut short or damaged; fetch it again";
+constexpr std::string_view convert_type = "Only F32, F16 and BF16 are supported; convert the model to one of them";
 constexpr std::string_view wrongly_made = "The file was not made by a correct writer; save the model again";
 
 [[noreturn]] void refuse(const std::filesystem::path& file, const std::string& what, std::string_view advice) {
@@ -35,6 +37,22 @@ std::string shown(const json& value) {
   return text.size() <= 100 ? text : text.substr(0, 100) + "...";
 }
 
+/// An element type of the format, and the bytes of one element.
+struct element {
+  std::string_view name;
+  std::uint64_t bytes;
+};
+
+constexpr element elements[] = {{"F32", 4},  {"F16", 2},     {"BF16", 2},    {"F64", 8},    {"I64", 8}, {"U64", 8},
+                                {"I32", 4},  {"U32", 4},     {"I16", 2},     {"U16", 2},    {"I8", 1},  {"U8", 1},
+                                {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1}};
+
+const element* element_named(std::string_view text) {
+  const auto* const found =
+      std::find_if(std::begin(elements), std::end(elements), [&](const element& e) { return e.name == text; });
+  return found == std::end(elements) ? nullptr : found;
+}
+
 std::optional<dtype> dtype_named(std::string_view text) {
   for (const dtype type : {dtype::f32, dtype::f16, dtype::bf16})
     if (text == name(type)) return type;
@@ -44,7 +62,7 @@ std::optional<dtype> dtype_named(std::string_view text) {
 /// A tensor as the header declares it: bytes [begin, end) of the data behind the header.
 struct declared {
   std::string name;
-  dtype type;
+  const element* type;
   std::vector<index_t> shape;
   std::uint64_t begin, end;
 };
@@ -110,15 +128,14 @@ class header_reader {
       refuse(file_, who + "lacks one of dtype, shape and data_offsets", wrongly_made);
 
     const json& type_text = entry["dtype"];
-    const auto type = type_text.is_string() ? dtype_named(type_text.get_ref<const std::string&>()) : std::nullopt;
-    if (!type)
-      refuse(file_, who + "has the type " + shown(type_text),
-             "Only F32, F16 and BF16 are supported; convert the model to one of them");
+    const element* const type =
+        type_text.is_string() ? element_named(type_text.get_ref<const std::string&>()) : nullptr;
+    if (!type) refuse(file_, who + "has the type " + shown(type_text), convert_type);
 
-    declared t{name, *type, {}, 0, 0};
+    declared t{name, type, {}, 0, 0};
     const json& shape = entry["shape"];
     if (!shape.is_array()) refuse(file_, who + "has a shape that is no list", wrongly_made);
-    std::uint64_t bytes = static_cast<std::uint64_t>(size_of(*type));
+    std::uint64_t bytes = type->bytes;
     bool empty = false;
     for (const json& extent : shape) {
       const auto n = count(extent);
@@ -147,13 +164,8 @@ class header_reader {
     if (*end - *begin != bytes)
       refuse(file_,
              who + "has " + std::to_string(*end - *begin) + " bytes, but its shape " + shown(shape) + " in " +
-                 mini_llama::name(*type) + " asks for " + std::to_string(bytes),
+                 std::string(type->name) + " asks for " + std::to_string(bytes),
              wrongly_made);
-    if ((data_begin() + *begin) % static_cast<std::uint64_t>(size_of(*type)) != 0)
-      refuse(file_,
-             who + "begins at byte " + std::to_string(data_begin() + *begin) + " of the file, misaligned for " +
-                 mini_llama::name(*type),
-             "Save the model again with a current safetensors library, which aligns tensors");
     t.begin = *begin;
     t.end = *end;
     return t;
@@ -201,9 +213,21 @@ index_t tensor_view::elements() const noexcept {
 safetensors_file::safetensors_file(const std::filesystem::path& file) : path_(file), file_(file) {
   header_reader header(path_, {file_.data(), file_.size()});
   for (declared& t : header.read()) {
-    const std::byte* data = file_.data() + header.data_begin() + t.begin;
-    tensors_.emplace(std::move(t.name), tensor_view{t.type, std::move(t.shape), data});
+    const auto type = dtype_named(t.type->name);
+    if (!type) {
+      foreign_.emplace(std::move(t.name), t.type->name);
+      continue;
+    }
+    tensor_view view{*type, std::move(t.shape), file_.data() + header.data_begin() + t.begin};
+    // Not all writers align what they write. Who computes with the numbers wants them aligned.
+    if ((header.data_begin() + t.begin) % static_cast<std::uint64_t>(size_of(*type)) != 0)
+      view.data = copies_.emplace_back(view.data, view.data + view.bytes()).data();
+    tensors_.emplace(std::move(t.name), std::move(view));
   }
+}
+
+void safetensors_file::refuse_type(const std::string& tensor) const {
+  refuse(path_, "tensor '" + tensor + "' has the type \"" + foreign_.at(tensor) + "\"", convert_type);
 }
 
 }  // namespace mini_llama

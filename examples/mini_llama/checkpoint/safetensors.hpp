@@ -34,7 +34,8 @@ struct tensor_view {
 
 /// One safetensors file: eight bytes with the length of a JSON header (little endian), the header, and the tensors.
 /// Everything the header says is checked against the file before any of it is believed: the tensors must cover the
-/// data exactly, each in the length that its type and shape ask for, aligned for its type.
+/// data exactly, each in the length that its type and shape ask for. Tensors are used where they lie in the mapped
+/// file, but for those that are not aligned for their type, which are copied.
 class safetensors_file {
  public:
   /// Throws load_error, with the file, the tensor where one is to blame, and the reason.
@@ -43,10 +44,20 @@ class safetensors_file {
   const std::filesystem::path& path() const noexcept { return path_; }
   const std::map<std::string, tensor_view>& tensors() const noexcept { return tensors_; }
 
+  /// Types by name of the tensors whose numbers the driver does not compute with, such as "I64".
+  const std::map<std::string, std::string>& foreign() const noexcept { return foreign_; }
+
+  bool holds(const std::string& tensor) const { return tensors_.contains(tensor) || foreign_.contains(tensor); }
+
+  /// Throws load_error: this one of foreign() is needed.
+  [[noreturn]] void refuse_type(const std::string& tensor) const;
+
  private:
   std::filesystem::path path_;
   mapped_file file_;
+  std::vector<std::vector<std::byte>> copies_;
   std::map<std::string, tensor_view> tensors_;
+  std::map<std::string, std::string> foreign_;
 };
 
 }  // namespace mini_llama

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/shards.hpp"
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
-#include <system_error>
 
+#include "support/file_itself.hpp"
 #include "support/files.hpp"
 #include "support/strict_json.hpp"
 
@@ -41,7 +42,7 @@ shard_index read_index(const std::filesystem::path& file) {
 }
 
 void check_agreement(const std::filesystem::path& index_file, const shard_index& shards,
-                     const std::vector<safetensors_file>& files) {
+                     const std::vector<safetensors_file>& files, const tensor_filter& matters) {
   const auto refuse = [&](const safetensors_file& file, const std::string& text) {
     throw load_error(file.path(), text + " " + index_file.filename().string() +
                                       "; the files are of different models or versions. Fetch them all again");
@@ -49,35 +50,41 @@ void check_agreement(const std::filesystem::path& index_file, const shard_index&
   for (const safetensors_file& file : files) {
     const std::set<std::string>& expected = shards.at(file.path().filename().string());
     for (const std::string& tensor : expected)
-      if (!file.tensors().contains(tensor)) refuse(file, "lacks tensor '" + tensor + "', which it holds according to");
-    for (const auto& [tensor, view] : file.tensors())
-      if (!expected.contains(tensor)) refuse(file, "holds tensor '" + tensor + "', which it does not according to");
+      if (!file.holds(tensor) && matters(tensor))
+        refuse(file, "lacks tensor '" + tensor + "', which it holds according to");
+    const auto check_held = [&](const std::string& tensor) {
+      if (!expected.contains(tensor) && matters(tensor))
+        refuse(file, "holds tensor '" + tensor + "', which it does not according to");
+    };
+    for (const auto& [tensor, view] : file.tensors()) check_held(tensor);
+    for (const auto& [tensor, type] : file.foreign()) check_held(tensor);
   }
 }
 
 }  // namespace
 
-std::vector<safetensors_file> open_weights(const std::filesystem::path& directory) {
+std::vector<safetensors_file> open_weights(const std::filesystem::path& directory, const tensor_filter& matters) {
   std::vector<safetensors_file> files;
   const std::filesystem::path single = directory / "model.safetensors";
-  std::error_code ignored;  // a name that cannot be looked up is no file either
-  if (std::filesystem::exists(single, ignored)) {
+  if (is_there(single)) {
     files.emplace_back(single);
     return files;
   }
   const std::filesystem::path index_file = directory / "model.safetensors.index.json";
-  if (!std::filesystem::exists(index_file, ignored))
+  if (!is_there(index_file))
     throw load_error(directory,
                      "holds neither model.safetensors nor model.safetensors.index.json. Only safetensors checkpoints "
                      "are read; convert others, and fetch the index together with its shards");
   const shard_index shards = read_index(index_file);
   for (const auto& [shard, tensors] : shards) {
-    if (!std::filesystem::exists(directory / shard, ignored))
+    if (!is_there(directory / shard)) {
+      if (std::none_of(tensors.begin(), tensors.end(), matters)) continue;
       throw load_error(directory / shard,
                        "is missing, but " + index_file.filename().string() + " names it. Fetch it from the checkpoint");
+    }
     files.emplace_back(directory / shard);
   }
-  check_agreement(index_file, shards, files);
+  check_agreement(index_file, shards, files, matters);
   return files;
 }
 

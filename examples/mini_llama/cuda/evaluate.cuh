@@ -86,7 +86,7 @@ evaluation evaluate_on(kvsharer::cuda::stream_ref stream, const session& s, cons
                        const evaluation_progress& on_progress, const std::function<bool()>& cancelled) {
   check_text(s, ids, window);
   evaluator<E> text(stream, s, plan, ids.size(), window, choice);
-  for_each_batch(text.batch(), ids, window, s.llama.config().bos, cancelled, [&] {
+  for_each_batch(text.batch(), ids, window, s.opening(), cancelled, [&] {
     text.run();
     if (on_progress) on_progress(text.sums().tokens(), ids.size());
   });

@@ -60,7 +60,7 @@ class device_reference final : public text_reference {
     batch_cache<E> held(stream_, config_, plan, windows_, window_ - 1);
     score_sums sums;
     index_t scored = 0;
-    for_each_batch(batch_, ids_, window_, config_.bos, cancelled, [&] {
+    for_each_batch(batch_, ids_, window_, session_.opening(), cancelled, [&] {
       batch_.place(context_);
       E* const full = full_states_.data() + scored * config_.hidden;
       E* const states = compares ? shared_states_.data() : full;

@@ -107,7 +107,7 @@ evaluation evaluate(const session& s, const share_plan& plan, std::span<const in
   window_run full(s, own, window), shared(s, plan, window);
   const bool shares = plan != own;
   comparison sums(s.llama);
-  for_each_window(ids, window, s.llama.config().bos, cancelled, [&](const text_window& w) {
+  for_each_window(ids, window, s.opening(), cancelled, [&](const text_window& w) {
     sums.add(full(w.input), shares ? shared(w.input) : nullptr, w.targets);
     if (on_progress) on_progress(sums.tokens(), ids.size());
   });
@@ -122,7 +122,7 @@ full_reference::full_reference(const session& s, std::vector<int> ids, index_t w
   hidden_.resize(ids_.size() * width);
   window_run full(s, own_map(s.llama.config()), window);
   comparison sums(s.llama);
-  for_each_window(ids_, window, s.llama.config().bos, cancelled, [&](const text_window& w) {
+  for_each_window(ids_, window, s.opening(), cancelled, [&](const text_window& w) {
     const float* states = full(w.input);
     std::copy_n(states, w.targets.size() * width, hidden_.data() + w.begin * width);
     sums.add(states, nullptr, w.targets);
@@ -137,7 +137,7 @@ evaluation full_reference::compare(const share_plan& plan, const evaluation_prog
   const auto width = static_cast<std::size_t>(session_.llama.config().hidden);
   window_run shared(session_, plan, window_);
   comparison sums(session_.llama);
-  for_each_window(ids_, window_, session_.llama.config().bos, cancelled, [&](const text_window& w) {
+  for_each_window(ids_, window_, session_.opening(), cancelled, [&](const text_window& w) {
     sums.add(hidden_.data() + w.begin * width, shared(w.input), w.targets);
     if (on_progress) on_progress(sums.tokens(), ids_.size());
   });

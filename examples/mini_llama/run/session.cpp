@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/session.hpp"
 
+#include <cstdio>
 #include <utility>
 
 #include "checkpoint/families/own_map.hpp"
@@ -9,7 +10,17 @@
 
 namespace mini_llama {
 
-session::session(const std::filesystem::path& dir) : session(model(checkpoint(dir))) { directory = dir; }
+namespace {
+
+checkpoint open(const std::filesystem::path& directory) {
+  checkpoint file(directory);
+  for (const std::string& remark : file.remarks()) std::fprintf(stderr, "mini_llama: %s\n", remark.c_str());
+  return file;
+}
+
+}  // namespace
+
+session::session(const std::filesystem::path& dir) : session(model(open(dir))) { directory = dir; }
 
 session::session(model made) : llama(std::move(made)) {
   const model_config& c = llama.config();
@@ -20,8 +31,8 @@ const tokenizer& session::words() {
   if (!words_) {
     const std::filesystem::path file = tokenizer_file(directory);
     tokenizer found(file);
-    if (found.vocab() > llama.config().vocab)
-      throw load_error(file.string() + ": the tokenizer has " + std::to_string(found.vocab()) +
+    if (found.pieces() > llama.config().vocab)
+      throw load_error(file.string() + ": the tokenizer has " + std::to_string(found.pieces()) +
                        " pieces, the model only " + std::to_string(llama.config().vocab) +
                        " embeddings; they do not belong together");
     found.pad_to(llama.config().vocab);

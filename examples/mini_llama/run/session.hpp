@@ -20,6 +20,10 @@ struct session {
   /// Of a model that lies in no directory, and so has no words.
   explicit session(model made);
 
+  /// What a window of text begins with: the model's BOS, or -1 where it has none or its tokenizer, once loaded, puts
+  /// none before a text.
+  int opening() const noexcept { return words_ && !words_->opens_texts() ? -1 : llama.config().bos; }
+
   /// The tokenizer, loaded when text is first needed, so that commands on token ids run without one.
   const tokenizer& words();
 

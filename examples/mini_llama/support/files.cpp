@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "support/file_itself.hpp"
 #include "support/strict_json.hpp"
 
 namespace mini_llama {
@@ -87,9 +88,10 @@ std::string read_text_file(const std::filesystem::path& file) {
   if (std::filesystem::is_directory(file, ignored)) throw load_error(file, "is a folder; a file is wanted");
   errno = 0;
   std::ifstream in(file, std::ios::binary);
-  if (!in) throw load_error(file, "cannot be opened (" + reason() + "). Check the path and its permissions");
+  if (!in) refuse_unopened(file);
   std::string text{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
   if (in.bad()) throw load_error(file, "cannot be read (" + reason() + ")");
+  refuse_pointer(file, text);
   return text;
 }
 

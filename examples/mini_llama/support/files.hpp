@@ -10,7 +10,7 @@
 
 namespace mini_llama {
 
-/// The whole of a file. Throws load_error when it cannot be read.
+/// The whole of a file. Throws load_error when it cannot be read, or is a pointer of git-lfs in place of the file.
 std::string read_text_file(const std::filesystem::path& file);
 
 /// Writes `text` under a temporary name beside `file`, flushes it to the disk and renames it, so that `file` holds

@@ -12,7 +12,7 @@ namespace mini_llama {
 /// not be cut short while it is mapped. Move only; the bytes stay in place when it is moved.
 class mapped_file {
  public:
-  /// Throws load_error when the file cannot be opened or mapped.
+  /// Throws load_error when the file cannot be opened or mapped, or is a pointer of git-lfs in place of the file.
   explicit mapped_file(const std::filesystem::path& file);
   ~mapped_file();
   mapped_file(mapped_file&& other) noexcept;

@@ -169,7 +169,7 @@ class running_sweep {
         .plan = kvsharer::share_map::identity(session_.identity.layers), .quality = {}, .run = {}, .seconds = {}};
     measure(m, "full model");
     const std::vector<int> ids = prompt();
-    const std::size_t used = ids.size() - (session_.llama.config().bos >= 0 ? 1 : 0);
+    const std::size_t used = ids.size() - (session_.opening() >= 0 ? 1 : 0);
     const std::span<const int> after = std::span<const int>(ids_).subspan(used).first(
         std::min(ids_.size() - used, static_cast<std::size_t>(request_.new_tokens)));
     return full_model_line(where_, session_.words(), m, session_.words().decode(ids), session_.words().decode(after));
@@ -221,7 +221,7 @@ class running_sweep {
   }
 
   std::vector<int> prompt() const {
-    const int bos = session_.llama.config().bos;
+    const int bos = session_.opening();
     std::vector<int> ids;
     if (bos >= 0) ids.push_back(bos);
     const auto rest = prompt_tokens() - static_cast<kvsharer::index_t>(ids.size());

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "support/file_itself.hpp"
 #include "text/tokens/byte_level.hpp"
 #include "text/tokens/sentencepiece.hpp"
 
@@ -18,7 +19,7 @@ std::unique_ptr<const text_coder> open(const std::filesystem::path& file) {
 std::filesystem::path present(const std::filesystem::path& directory) {
   // A tokenizer.json that was converted from a SentencePiece model lies beside it.
   for (const char* name : {"tokenizer.model", "tokenizer.json"})
-    if (std::filesystem::exists(directory / name)) return directory / name;
+    if (is_there(directory / name)) return directory / name;
   return {};
 }
 

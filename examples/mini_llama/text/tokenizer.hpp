@@ -23,13 +23,14 @@ bool has_tokenizer_file(const std::filesystem::path& directory);
 /// Text to token ids and back. Move only; reading it from several threads is safe.
 class tokenizer {
  public:
-  /// `file` is byte-level BPE where its name ends in .json, and a SentencePiece model otherwise. Throws load_error when
-  /// it is missing, broken, or asks for what is not supported.
+  /// `file` is byte-level BPE where its name ends in .json, and a SentencePiece model otherwise; the tokens that files
+  /// beside a SentencePiece model add to it are read, too. Throws load_error when a file is missing, broken, or asks
+  /// for what is not supported.
   explicit tokenizer(const std::filesystem::path& file);
 
-  /// The ids of `text`, behind the tokenizer's BOS where `bos` asks for it and it has one. Throws load_error where the
-  /// text has none, as byte-level BPE does for text that is not UTF-8.
-  std::vector<int> encode(std::string_view text, bool bos = true) const { return coder_->encode(text, bos); }
+  /// The ids of `text`; with `framed`, behind the BOS that the tokenizer puts before a text, where it does, and before
+  /// the EOS behind one. Throws load_error where the text has none, as byte-level BPE does for text that is not UTF-8.
+  std::vector<int> encode(std::string_view text, bool framed = true) const { return coder_->encode(text, framed); }
 
   /// The text of `ids`; special tokens such as BOS are silent. Throws load_error for an id outside [0, vocab()).
   std::string decode(std::span<const int> ids) const;
@@ -41,6 +42,12 @@ class tokenizer {
 
   /// One more than the largest id.
   int vocab() const { return coder_->vocab(); }
+
+  /// The same without tokens that stand in a text only where they are spelled out, and that a model may lack.
+  int pieces() const { return coder_->pieces(); }
+
+  /// Do texts begin with a token of their own, such as BOS?
+  bool opens_texts() const { return coder_->opens_texts(); }
 
   /// From now on ids in [vocab(), embeddings) are silent: models often have more rows of embeddings than tokens.
   void pad_to(int embeddings) { padded_ = embeddings; }

@@ -48,7 +48,7 @@ json small_config() {
 
 /// Every byte differs from its neighbours and from those of other tensors.
 stored filled(const std::string& type, std::vector<index_t> shape, std::size_t seed) {
-  std::size_t bytes = type == "F32" ? 4 : 2;
+  std::size_t bytes = type == "F64" || type == "I64" ? 8 : type == "F32" || type == "I32" ? 4 : type == "U8" ? 1 : 2;
   for (const index_t extent : shape) bytes *= static_cast<std::size_t>(extent);
   std::string data(bytes, '\0');
   for (std::size_t i = 0; i < bytes; ++i) data[i] = static_cast<char>((i * 7 + seed * 13) % 60);
@@ -82,7 +82,8 @@ tensors small_tensors() {
 std::string file_bytes(const tensors& all) {
   json header;
   std::string data;
-  for (const char* type : {"F32", "F16", "BF16"})  // the wide ones first, so that all are aligned
+  for (const char* type :
+       {"F64", "I64", "F32", "I32", "F16", "BF16", "U8"})  // wide ones first, so that all are aligned
     for (const auto& [name, t] : all)
       if (t.type == type) {
         header[name] = {
@@ -201,25 +202,118 @@ TEST_CASE("the weights stay in place when a checkpoint moves, and outlive it in 
   CHECK(bytes_of(m.embedding()) == small_tensors()["model.embed_tokens.weight"].bytes);
 }
 
-TEST_CASE("tied embeddings serve as the head, whether or not the file repeats them") {
+TEST_CASE("tied embeddings serve as the head, whichever of the two the file stores") {
+  json config = small_config();
+  config["tie_word_embeddings"] = true;
+  tensors all = small_tensors(), without = small_tensors(), head_alone = small_tensors();
+  all["lm_head.weight"] = all["model.embed_tokens.weight"];
+  without.erase("lm_head.weight");
+  head_alone["lm_head.weight"] = head_alone["model.embed_tokens.weight"];
+  head_alone.erase("model.embed_tokens.weight");
+  const single repeated(all, config), once(without, config), other(head_alone, config), untied(without);
+  const std::string fingerprint = checkpoint(once.path()).fingerprint();
+  for (const std::filesystem::path& directory : {repeated.path(), once.path(), other.path()}) {
+    const checkpoint file(directory);
+    CHECK(file.remarks().empty());
+    CHECK(file.config().tied_embeddings);
+    CHECK(file.fingerprint() == fingerprint);
+    const model m{checkpoint(directory)};
+    CHECK(m.head().data == m.embedding().data);
+    CHECK(bytes_of(m.embedding()) == small_tensors()["model.embed_tokens.weight"].bytes);
+  }
+  check(loading(untied.path()), {"lack tensor 'lm_head.weight'"});
+  head_alone.erase("lm_head.weight");
+  const single neither(head_alone, config);
+  check(loading(neither.path()), {"lack tensor 'model.embed_tokens.weight'"});
+}
+
+TEST_CASE("a stored head that is not the embedding unties them, and that is said") {
+  json config = small_config();
+  config["tie_word_embeddings"] = true;
+  tensors retyped = small_tensors(), last = small_tensors();
+  retyped["lm_head.weight"] = retyped["model.embed_tokens.weight"];
+  retyped["lm_head.weight"].type = "BF16";
+  retyped["model.embed_tokens.weight"].type = "F16";
+  for (stored* t : {&retyped["lm_head.weight"], &retyped["model.embed_tokens.weight"]}) t->bytes.resize(80);
+  last["lm_head.weight"] = last["model.embed_tokens.weight"];
+  last["lm_head.weight"].bytes.back() = static_cast<char>(last["lm_head.weight"].bytes.back() ^ 1);
+  for (const tensors& all : {small_tensors(), retyped, last}) {
+    const single tied(all, config), untied(all);
+    const checkpoint file(tied.path());
+    CHECK(!file.config().tied_embeddings);
+    CHECK(file.fingerprint() == checkpoint(untied.path()).fingerprint());
+    REQUIRE(file.remarks().size() == 1);
+    check(file.remarks()[0],
+          {"\"tie_word_embeddings\": true", "'lm_head.weight' that is not the embedding", "is used"});
+    const model m{checkpoint(tied.path())};
+    CHECK(bytes_of(m.head()) == all.at("lm_head.weight").bytes);
+    CHECK(bytes_of(m.embedding()) == all.at("model.embed_tokens.weight").bytes);
+  }
+}
+
+TEST_CASE("stored numbers of the rotation are passed over, wherever they stand and of whatever type") {
+  const single without;
+  const std::string fingerprint = checkpoint(without.path()).fingerprint();
+  for (const std::string place : {"model.", "model.layers.0.self_attn.", "model.layers.1.attention."})
+    for (const std::string buffer : {"inv_freq", "original_inv_freq", "cos_cached", "sin_cached"})
+      for (const std::string type : {"F32", "BF16", "F64", "I64", "U8"}) {
+        tensors all = small_tensors();
+        all[place + "rotary_emb." + buffer] = filled(type, {3}, 99);
+        const single with(all);
+        CHECK(loading(with.path()) == "(nothing was refused)");
+        CHECK(checkpoint(with.path()).fingerprint() == fingerprint);
+      }
+}
+
+TEST_CASE("tensors of types that are not computed with are refused where they are needed or not known") {
+  for (const std::string name : {"model.norm.weight", "lm_head.weight", "model.layers.0.mlp.up_proj.qweight"}) {
+    tensors all = small_tensors();
+    all[name] = filled("I32", {8}, 1);
+    const single d(all);
+    check(opening(d.path()), {"tensor '" + name + "' has the type \"I32\"", "convert the model"});
+  }
+}
+
+TEST_CASE("index and shards may differ in tensors that nobody needs") {
+  const std::string buffer = "model.layers.0.self_attn.rotary_emb.inv_freq";
+  sharded listed;  // by an older index than the shards
+  const std::string fingerprint = checkpoint(listed.path()).fingerprint();
+  listed.weight_map[buffer] = sharded::name_of(0);
+  listed.weight_map["model.rotary_emb.cos_cached"] = "model-00004-of-00004.safetensors";  // which is not there
+  listed.write_index();
+  CHECK(listed.refused() == "(nothing was refused)");
+  CHECK(checkpoint(listed.path()).fingerprint() == fingerprint);
+
+  for (const char* type : {"F32", "F64"}) {
+    sharded held;  // by shards that the index does not know as well
+    held.shards[1][buffer] = filled(type, {2}, 1);
+    held.write(sharded::name_of(1), file_bytes(held.shards[1]));
+    CHECK(held.refused() == "(nothing was refused)");
+    CHECK(checkpoint(held.path()).fingerprint() == fingerprint);
+  }
+
   json config = small_config();
   config["tie_word_embeddings"] = true;
   tensors without = small_tensors();
   without.erase("lm_head.weight");
-  const single repeated(small_tensors(), config), once(without, config), untied(without);
-  const model a{checkpoint(repeated.path())}, b{checkpoint(once.path())};
-  CHECK(a.head().data == a.embedding().data);
-  CHECK(b.head().data == b.embedding().data);
-  CHECK(a.fingerprint() == b.fingerprint());
-  check(loading(untied.path()), {"lack tensor 'lm_head.weight'"});
+  sharded tied(without, config);
+  tied.weight_map["lm_head.weight"] = sharded::name_of(2);
+  tied.write_index();
+  CHECK(loading(tied.path()) == "(nothing was refused)");
+
+  sharded untied(without);
+  untied.weight_map["lm_head.weight"] = sharded::name_of(2);
+  untied.write_index();
+  check(untied.refused(), {"lacks tensor 'lm_head.weight'", "Fetch them all again"});
 }
 
-TEST_CASE("old files' rotary frequencies are ignored") {
-  tensors all = small_tensors();
-  all["model.layers.1.self_attn.rotary_emb.inv_freq"] = filled("F32", {2}, 99);
-  const single with(all), without;
-  CHECK(loading(with.path()) == "(nothing was refused)");
-  CHECK(checkpoint(with.path()).fingerprint() == checkpoint(without.path()).fingerprint());
+TEST_CASE("an embedding in two shards is refused, though its model is tied") {
+  json config = small_config();
+  config["tie_word_embeddings"] = true;
+  sharded d(small_tensors(), config);
+  for (tensors& shard : d.shards) shard["model.embed_tokens.weight"] = small_tensors()["model.embed_tokens.weight"];
+  for (std::size_t s = 0; s < 3; ++s) d.write(sharded::name_of(s), file_bytes(d.shards[s]));
+  check(d.refused(), {"holds tensor 'model.embed_tokens.weight', which another shard holds too"});
 }
 
 TEST_CASE("the fingerprint tells models apart and nothing else") {

@@ -127,6 +127,85 @@ TEST_CASE("linear and default rotations") {
   CHECK(rope_identity(read(c).rope) == "half-split theta=20000 scaling=none");
 }
 
+TEST_CASE("linear scaling stretches the context, other rotations have theirs stated") {
+  json c = llama2();
+  c["rope_scaling"] = {{"type", "linear"}, {"factor", 4.0}};
+  CHECK(read(c).max_position == 8192);
+  c["rope_scaling"]["factor"] = 2.5;
+  CHECK(read(c).max_position == 5120);
+  c["rope_scaling"]["factor"] = 1e300;
+  CHECK(read(c).max_position == 1 << 30);
+  c["rope_parameters"] = {{"rope_type", "linear"}, {"factor", 8}, {"rope_theta", 10000}};
+  c.erase("rope_scaling");
+  CHECK(read(c).max_position == 16384);
+  CHECK(read(llama3()).max_position == 131072);
+  c["rope_parameters"] = {{"rope_type", "dynamic"}, {"factor", 8}};
+  CHECK(read(c).max_position == 2048);
+  // A window between the two is one.
+  json m = mistral();
+  m["sliding_window"] = 40000;
+  CHECK(read(m).windows.empty());
+  m["rope_scaling"] = {{"type", "linear"}, {"factor", 2.0}};
+  CHECK(read(m).windows == std::vector(22, 40000));
+}
+
+TEST_CASE("a rotation that is stated twice is stated alike") {
+  const json linear{{"type", "linear"}, {"factor", 4.0}}, yarn{{"type", "yarn"}, {"factor", 4.0}};
+  const json newer{{"rope_type", "linear"}, {"factor", 4}, {"rope_theta", 10000.0}};
+  const auto rotation = [](const json& parameters, const json& scaling, const json& more = json::object()) {
+    json c = llama2();
+    c.update(json{{"rope_parameters", parameters}, {"rope_scaling", scaling}});
+    c.update(more);
+    return c;
+  };
+  CHECK(read(rotation(newer, linear)).rope.identity() == "half-split theta=10000 scaling=linear factor=4");
+  CHECK(read(rotation(newer, linear, {{"rope_theta", 10000}})).max_position == 8192);
+  CHECK(read(rotation(newer, json::object())).rope.factor == 4);
+  CHECK(read(rotation({{"rope_type", "default"}, {"rope_theta", 5e5}}, {{"type", "dynamic"}, {"factor", 2}}))
+            .rope.theta == 5e5);
+
+  const json plain{{"rope_type", "default"}, {"rope_theta", 10000.0}};
+  check_refused(rotation(plain, yarn), "{}", "the rotation type \"yarn\" in rope_scaling is not supported");
+  check_refused(rotation(yarn, linear), "{}", "the rotation type \"yarn\" in rope_parameters is not supported");
+  for (const json& other :
+       {json{{"type", "linear"}, {"factor", 2.0}}, json{{"type", "default"}}, llama3().at("rope_scaling")}) {
+    check_refused(rotation(newer, other), "{}", "\"rope_parameters\": {\"factor\":4");
+    check_refused(rotation(newer, other), "{}", "\"rope_scaling\": {");
+    check_refused(rotation(newer, other), "{}", "contradict each other; keep the one");
+  }
+  check_refused(rotation(plain, linear), "{}", "contradict each other");
+  check_refused(rotation(plain, nullptr, {{"rope_theta", 5e5}}), "{}",
+                "\"rope_theta\": 500000.0 and \"rope_parameters.rope_theta\": 10000.0 contradict each other");
+  check_refused(rotation(nullptr, {{"type", "linear"}, {"rope_type", "default"}, {"factor", 2}}), "{}",
+                "\"rope_scaling.rope_type\": \"default\" and \"rope_scaling.type\": \"linear\" contradict");
+  json l = llama3();
+  l["original_max_position_embeddings"] = 4096;
+  check_refused(l, "{}",
+                "\"original_max_position_embeddings\": 4096 and \"rope_scaling.original_max_position_embeddings\"");
+  l["original_max_position_embeddings"] = 8192;
+  CHECK(read(l).rope.original_max_position == 8192);
+}
+
+TEST_CASE("the tokens that generation_config.json lists end a text, before those of config.json") {
+  const auto ends = [](const std::string& generation) {
+    const scratch_directory d;
+    d.write("config.json", llama2().dump());
+    d.write("generation_config.json", generation);
+    return read_config(d.path()).eos;
+  };
+  CHECK(ends(R"({"eos_token_id": [2, 43, 7], "temperature": 0.6})") == std::vector{2, 43, 7});
+  CHECK(ends(R"({"eos_token_id": 43})") == std::vector{43});
+  CHECK(ends(R"({"eos_token_id": null, "top_p": 0.9})") == std::vector{2});
+  CHECK(ends("{}") == std::vector{2});
+  CHECK(has(refusal([&] { ends(R"({"eos_token_id": [2, 32000]})"); }),
+            "generation_config.json: \"eos_token_id\": [2,32000] is no token id below \"vocab_size\": 32000"));
+  CHECK(has(refusal([&] { ends("{\"eos_token_id\": "); }), "generation_config.json: is no valid JSON"));
+  // A config.json alone, as `bench --shape` takes it, is no checkpoint.
+  const scratch_directory d;
+  d.write("generation_config.json", R"({"eos_token_id": 43})");
+  CHECK(read_config_file(d.write("config.json", llama2().dump())).eos == std::vector{2});
+}
+
 TEST_CASE("Mistral and Qwen") {
   const model_config m = read(mistral());
   CHECK(m.architecture == "MistralForCausalLM");

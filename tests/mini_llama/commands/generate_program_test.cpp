@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -84,7 +85,12 @@ class folder_without_words {
   }
 
   void give(const std::string& tokenizer_json) { folder_.write("tokenizer.json", tokenizer_json); }
+  void give(const std::string& name, const json& content) { folder_.write(name, content.dump()); }
+  void give_pieces() {
+    std::filesystem::create_symlink(golden::model_directory() + "/tokenizer.model", folder_.path() / "tokenizer.model");
+  }
   std::string ids(const std::string& text) { return folder_.write("ids.json", text).string(); }
+  std::string text(const std::string& content) { return folder_.write("text.txt", content).string(); }
   std::string directory() const { return folder_.path().string(); }
 
  private:
@@ -190,4 +196,94 @@ TEST_CASE("without words, token ids still work, and text is refused with what to
   const program_run refused = run_program(of_text);
   CHECK(refused.exit_code == 1);
   CHECK(has(refused.err, "model.type is \"Unigram\""));
+}
+
+TEST_CASE("generation ends at each of the tokens that generation_config.json lists") {
+  folder_without_words folder;
+  const arguments generate{
+      "generate",         "--model", folder.directory(), "--token-ids", folder.ids("[[1, 5, 9], [1, 7]]"),
+      "--max-new-tokens", "12",      "--backend",        "cpu",         "--json"};
+  using batch = std::vector<std::vector<int>>;
+  const batch all = json::parse(run_program(generate).out).at("token_ids");
+  REQUIRE(all[0].size() == 12);
+  // Each sequence up to the first of these tokens, which is not the one of config.json.
+  folder.give("generation_config.json", {{"eos_token_id", {2, all[0][3], all[1][5]}}});
+  batch expected = all;
+  for (std::vector<int>& ids : expected) {
+    const auto end = std::find_if(ids.begin(), ids.end(), [&](int id) { return id == all[0][3] || id == all[1][5]; });
+    ids.erase(end + 1, ids.end());
+  }
+  CHECK(expected[0].size() <= 4);
+  CHECK(json::parse(run_program(generate).out).at("token_ids") == json(expected));
+}
+
+TEST_CASE("what stands beside tokenizer.model is followed in prompts, samples and evaluated texts") {
+  folder_without_words folder;
+  folder.give_pieces();
+  folder.give(
+      "tokenizer_config.json",
+      {{"add_bos_token", false}, {"added_tokens_decoder", {{"300", {{"content", "<|im_end|>"}, {"special", true}}}}}});
+  const std::string text = "of Lisbon<|im_end|>";
+  const std::string ids = folder.ids("[[280, 6057, 3854, 300]]"), file = folder.text(text + "\n");
+  const auto generated = [&](const arguments& prompt) {
+    arguments a{"generate", "--model", folder.directory(), "--max-new-tokens", "6", "--ignore-eos", "--backend",
+                "cpu",      "--json"};
+    a.insert(a.end(), prompt.begin(), prompt.end());
+    const json j = json::parse(run_program(a).out);
+    return json{j.at("token_ids"), j.at("kv_bytes")};
+  };
+  CHECK(generated({"--prompt", text}) == generated({"--token-ids", ids}));
+
+  const auto found = [&](const arguments& samples) {
+    arguments a{"search",          "--model", folder.directory(), "--share", "1",     "--samples", "1",
+                "--sample-tokens", "4",       "--backend",        "cpu",     "--json"};
+    a.insert(a.end(), samples.begin(), samples.end());
+    const program_run r = run_program(a);
+    REQUIRE_MESSAGE(r.exit_code == 0, r.err);
+    return json::parse(r.out).at("distance_matrix");
+  };
+  CHECK(found({"--calibration", file}) == found({"--token-ids", ids}));
+
+  // Five tokens with the newline, none of which BOS predicts.
+  const auto evaluated = [&] {
+    return json::parse(run_program({"eval", "--model", folder.directory(), "--text", file, "--window", "16",
+                                    "--backend", "cpu", "--json"})
+                           .out)
+        .at("tokens");
+  };
+  CHECK(evaluated() == 4);
+  folder.give("tokenizer_config.json", {{"add_bos_token", true}});
+  CHECK(evaluated() > 5);  // <|im_end|> is text now
+}
+
+TEST_CASE("a head that unties the embedding is used, and said on standard error") {
+  folder_without_words folder;
+  const scratch_directory other;
+  std::filesystem::create_directory(other.path() / "model");
+  const std::string ids = folder.ids("[[1, 5, 9]]");
+  std::string bytes = slurp(std::filesystem::path(folder.directory()) / "model.safetensors");
+  // The embedding stands first: a copy of it with the sign of every number changed is the head.
+  const std::size_t header_bytes =
+      static_cast<unsigned char>(bytes[0]) | static_cast<std::size_t>(static_cast<unsigned char>(bytes[1])) << 8;
+  json header = json::parse(bytes.substr(8, header_bytes));
+  std::string data = bytes.substr(8 + header_bytes), head = data.substr(0, golden::vocab * tiny_checkpoint::hidden * 4);
+  for (std::size_t i = 3; i < head.size(); i += 4) head[i] = static_cast<char>(head[i] ^ 0x80);
+  header["lm_head.weight"] = {{"dtype", "F32"},
+                              {"shape", {golden::vocab, tiny_checkpoint::hidden}},
+                              {"data_offsets", {data.size(), data.size() + head.size()}}};
+  const auto untied = other.path() / "model";
+  std::filesystem::copy(std::filesystem::path(folder.directory()) / "config.json", untied / "config.json");
+  other.write("model/model.safetensors", safetensors_bytes(header.dump(), data + head));
+
+  const auto logits = [&](const std::string& directory) {
+    return run_program({"logits", "--model", directory, "--token-ids", ids, "--backend", "cpu"});
+  };
+  const program_run tied_run = logits(folder.directory()), untied_run = logits(untied.string());
+  REQUIRE_MESSAGE(untied_run.exit_code == 0, untied_run.err);
+  CHECK(tied_run.err.empty());
+  CHECK_MESSAGE(has(untied_run.err, "mini_llama: config.json says \"tie_word_embeddings\": true"), untied_run.err);
+  const std::vector<double> a = json::parse(tied_run.out).at("logits").at(0),
+                            b = json::parse(untied_run.out).at("logits").at(0);
+  REQUIRE(a.size() == golden::vocab);
+  for (std::size_t i = 0; i < a.size(); ++i) CHECK(a[i] == -b[i]);
 }

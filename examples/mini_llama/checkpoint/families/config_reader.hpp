@@ -28,6 +28,12 @@ class config_reader {
     return at == object_.end() || at->is_null() ? nullptr : &*at;
   }
 
+  /// The object at a key that is there.
+  config_reader within(const char* key) const {
+    if (!find(key)->is_object()) refuse(said(key) + " is no object");
+    return {file_, *find(key), where_ + key + "."};
+  }
+
   std::string said(const char* key) const {
     const nlohmann::json* value = find(key);
     std::string text = value ? value->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) : "null";

@@ -7,12 +7,12 @@
 
 namespace mini_llama {
 
-std::vector<int> byte_level::encode(std::string_view text, bool bos) const {
+std::vector<int> byte_level::encode(std::string_view text, bool framed) const {
   if (const std::size_t good = utf8_length(text); good < text.size())
     throw load_error("the text cannot be tokenized: its byte " + std::to_string(good) +
                      " is not UTF-8. Convert it to UTF-8, for one with iconv");
   std::vector<int> ids;
-  if (bos) ids = parts_.before;
+  if (framed) ids = parts_.before;
   const auto token = [&](int id) { ids.push_back(id); };
   const auto words = [&](std::string_view piece) {
     parts_.words.split(piece, [&](std::string_view word) { append_word(word, ids); });

@@ -29,16 +29,17 @@ struct byte_level_parts {
 /// for one that asks for something else, naming it.
 byte_level_parts read_byte_level(const std::filesystem::path& file);
 
-/// Byte-level BPE: words are runs of bytes, so that any text has ids.
+/// Byte-level BPE: words are runs of bytes, so that any text has ids; bytes without a token may be left out.
 class byte_level : public text_coder {
  public:
   explicit byte_level(byte_level_parts parts) : parts_(std::move(parts)) {}
 
   /// Throws load_error for text that is no UTF-8.
-  std::vector<int> encode(std::string_view text, bool bos) const override;
+  std::vector<int> encode(std::string_view text, bool framed) const override;
   std::string decode(std::span<const int> ids) const override;
   std::string decode_next(std::span<const int> ids, std::size_t& known) const override;
   int vocab() const override { return static_cast<int>(parts_.pieces.size()); }
+  bool opens_texts() const override { return !parts_.before.empty(); }
 
  private:
   void append_word(std::string_view word, std::vector<int>& ids) const;

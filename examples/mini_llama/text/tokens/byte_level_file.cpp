@@ -115,6 +115,7 @@ byte_level_parts read_parts(const json_place& root) {
 
   byte_level_vocabulary vocabulary(parts);
   vocabulary.read(model["vocab"], model["ignore_merges"].flag(false));
+  vocabulary.read_bytes(model);
   if (!root["added_tokens"].absent())
     for (const json_place& token : root["added_tokens"].list()) vocabulary.read_added(token);
   for (const json_place& merge : model["merges"].list()) vocabulary.read_merge(merge);

@@ -22,13 +22,24 @@ void byte_level_vocabulary::read(const json_place& vocab, bool ignore_merges) {
     add(spelling, {id, vocab.where + "[" + quoted(spelling) + "]"});
     if (const auto bytes = spelled_bytes(spelling); bytes && ignore_merges) to_.whole.emplace(*bytes, ids_[spelling]);
   }
+}
+
+void byte_level_vocabulary::read_bytes(const json_place& model) {
+  const auto find = [&](const std::string& spelling) {
+    const auto found = ids_.find(spelling);
+    return found == ids_.end() ? -1 : found->second;
+  };
+  // A vocabulary lacks bytes that never stood in the text that it was trained on.
+  bool whole = true;
   for (unsigned byte = 0; byte < 256; ++byte) {
-    const auto found = ids_.find(byte_letter(static_cast<unsigned char>(byte)));
-    if (found == ids_.end())
-      throw unsupported_json(vocab.where + " has no token for byte " + std::to_string(byte) +
-                             ", so it is not byte-level");
-    to_.merges.bytes[byte] = found->second;
+    to_.merges.bytes[byte] = find(byte_letter(static_cast<unsigned char>(byte)));
+    whole = whole && to_.merges.bytes[byte] >= 0;
   }
+  const json_place unknown = model["unk_token"];
+  if (whole || unknown.absent()) return;
+  to_.merges.unknown = find(unknown.text());
+  to_.merges.fuses_unknown = model["fuse_unk"].flag(false);
+  if (to_.merges.unknown < 0) unknown.want("a token of the vocabulary, which lacks some bytes");
 }
 
 void byte_level_vocabulary::read_added(const json_place& token) {

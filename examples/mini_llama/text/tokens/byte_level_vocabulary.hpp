@@ -10,8 +10,9 @@
 
 namespace mini_llama {
 
-/// Reads the tokens of a tokenizer.json into its parts: read, any number of read_added and read_merge, finish. All
-/// throw broken_json for tokens that contradict each other, and unsupported_json for what has no counterpart here.
+/// Reads the tokens of a tokenizer.json into its parts: read, read_bytes, any number of read_added and read_merge,
+/// finish. All throw broken_json for tokens that contradict each other, and unsupported_json for what has no
+/// counterpart here.
 class byte_level_vocabulary {
  public:
   /// Borrows `to`, whose `composed` is set already.
@@ -19,6 +20,9 @@ class byte_level_vocabulary {
 
   /// `vocab`: ids by spelling. With `ignore_merges` words that are in it are taken whole.
   void read(const json_place& vocab, bool ignore_merges);
+
+  /// The tokens of single bytes; for those without one, what the file's `model` says of the unknown.
+  void read_bytes(const json_place& model);
 
   /// One of the list of added tokens.
   void read_added(const json_place& token);

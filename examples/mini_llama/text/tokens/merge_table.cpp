@@ -14,10 +14,17 @@ void merge_table::encode(std::string_view word, std::vector<int>& ids) const {
     int id;  // -1 once joined to the symbol on its left
     std::size_t before, after;
   };
-  std::vector<symbol> symbols(word.size());
-  for (std::size_t i = 0; i < word.size(); ++i)
-    symbols[i] = {bytes[static_cast<unsigned char>(word[i])], i == 0 ? none : i - 1,
-                  i + 1 < word.size() ? i + 1 : none};
+  std::vector<symbol> symbols;
+  symbols.reserve(word.size());
+  bool in_run = false;
+  for (const char c : word) {
+    const int id = bytes[static_cast<unsigned char>(c)];
+    const bool lost = id < 0, skipped = lost && (unknown < 0 || (in_run && fuses_unknown));
+    in_run = lost;
+    if (!skipped) symbols.push_back({lost ? unknown : id, symbols.size() - 1, symbols.size() + 1});
+  }
+  if (symbols.empty()) return;
+  symbols.front().before = symbols.back().after = none;
 
   struct candidate {
     std::int64_t rank;

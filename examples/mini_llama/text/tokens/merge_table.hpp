@@ -12,8 +12,13 @@ namespace mini_llama {
 /// Which pairs of tokens become one, the earliest in the list first: byte pair encoding.
 class merge_table {
  public:
-  /// The token of each byte.
+  /// The token of each byte; -1 for a byte that has none.
   std::array<int, 256> bytes{};
+
+  /// What stands for a byte that has none, or, where they fuse, for a run of them. -1: nothing does, and what lies
+  /// around them is joined as neighbours.
+  int unknown = -1;
+  bool fuses_unknown = false;
 
   /// The next pair of the list becomes `whole`; a pair that is there already gets this place instead.
   void add(int left, int right, int whole) { joins_[key(left, right)] = {next_++, whole}; }

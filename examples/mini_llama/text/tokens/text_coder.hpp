@@ -15,9 +15,9 @@ class text_coder {
  public:
   virtual ~text_coder() = default;
 
-  /// The ids of `text`; with `bos`, behind what the file puts before a text. Throws load_error for a text that has
-  /// none.
-  virtual std::vector<int> encode(std::string_view text, bool bos) const = 0;
+  /// The ids of `text`; with `framed`, between what the files put before and behind a text. Throws load_error for a
+  /// text that has none.
+  virtual std::vector<int> encode(std::string_view text, bool framed) const = 0;
 
   /// The text of `ids`, always UTF-8; special tokens, and ids outside [0, vocab()), are silent.
   virtual std::string decode(std::span<const int> ids) const = 0;
@@ -27,6 +27,12 @@ class text_coder {
 
   /// One more than the largest id.
   virtual int vocab() const = 0;
+
+  /// The same without tokens that were added beside the file and stand in a text only where they are spelled out.
+  virtual int pieces() const { return vocab(); }
+
+  /// Do texts begin with a token of their own, such as BOS?
+  virtual bool opens_texts() const = 0;
 };
 
 }  // namespace mini_llama

@@ -77,9 +77,6 @@ TEST_CASE("what is not supported is refused by name") {
   names(said_with("/post_processor", behind, "nemo"), "post_processor.single[2] is {\"SpecialToken\"");
   for (const std::string flag : {"lstrip", "rstrip", "single_word"})
     names(said_with("/added_tokens/0/" + flag, true), "added_tokens[0]." + flag + " is true");
-  json vocab = file_of("gpt2").at("model").at("vocab");
-  vocab.erase("\xC4\xA0");  // the letter of the blank
-  names(said_with("/model/vocab", vocab, "gpt2"), "model.vocab has no token for byte 32, so it is not byte-level");
 }
 
 TEST_CASE("a tokenizer.json that was made from a SentencePiece model is refused") {
@@ -90,7 +87,6 @@ TEST_CASE("a tokenizer.json that was made from a SentencePiece model is refused"
 
 TEST_CASE("broken files are refused with the place") {
   CHECK(has(said_of(""), "is no valid JSON"));
-  CHECK(has(said_of("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"), "is no valid JSON"));
   CHECK(has(said_of("[]"), "the whole is [], not an object"));
   CHECK(has(said_of("{}"), "model is null, not an object"));
   CHECK(has(said_with("/model/vocab", 3), "model.vocab is 3, not an object"));
@@ -144,6 +140,33 @@ TEST_CASE("files may say the same in other ways") {
     const scratch_directory d;
     CHECK(tokenizer(d.write("tokenizer.json", j.dump())).encode(text) == ids);
   }
+}
+
+TEST_CASE("bytes without a token become the unknown one, one each or fused, or nothing where there is none") {
+  json j = file_of("digits");
+  json& model = j["model"];
+  for (const char* letter : {"\xC4\x84", "\xC4\x86", "q"}) REQUIRE(model["vocab"].erase(letter) == 1);  // bytes 4 and 6
+  json merges = json::array();
+  for (const json& merge : model["merges"])
+    if (!has(merge.dump(), "q")) merges.push_back(merge);
+  model["merges"] = merges;
+  // What tokenizers 0.23 makes of these. Left out, a byte does not keep its neighbours apart.
+  using ids = std::vector<std::vector<int>>;
+  const auto encoded = [&] {
+    const scratch_directory d;
+    const tokenizer t(d.write("tokenizer.json", j.dump()));
+    ids all;
+    for (const char* text : {"tqhe inn", "\x04", "q\x04\x06 q", "the inn", "\x04\x06!"}) all.push_back(t.encode(text));
+    return all;
+  };
+  CHECK(encoded() == ids{{263, 291, 78}, {221}, {221, 221}, {263, 291, 78}, {221, 1}});
+  model["unk_token"] = "!";
+  CHECK(encoded() == ids{{257, 1, 258, 291, 78}, {221, 1}, {221, 1, 1, 1, 221, 1}, {263, 291, 78}, {221, 1, 1, 1}});
+  model["fuse_unk"] = true;
+  CHECK(encoded() == ids{{257, 1, 258, 291, 78}, {221, 1}, {221, 1, 1, 221, 1}, {263, 291, 78}, {221, 1, 1}});
+  model["unk_token"] = "nowhere";
+  const std::string said = said_of(j.dump());
+  CHECK_MESSAGE(has(said, "model.unk_token is \"nowhere\", not a token of the vocabulary"), said);
 }
 
 TEST_CASE("a Split can remove what it matches, or keep nothing else") {
