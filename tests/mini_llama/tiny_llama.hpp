@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -135,10 +136,11 @@ struct run {
 
 /// A run with layer l reading the keys and values that layer `owners[l]` computed, changed as `aligned` says, where it
 /// names l: each value v into B v + offset, each pair of key channels, as a complex number, into its gain times itself.
-/// Where `value_owners` are given, the values are theirs.
+/// Where `value_owners` are given, the values are theirs. `hidden_from(token, other)` masks what a token does not see.
 inline run textbook_run(const model_config& c, const tensors& w, const std::vector<int>& owners,
                         const std::vector<int>& ids, const std::map<int, kvsharer::layer_alignment>& aligned = {},
-                        const std::vector<int>& value_owners = {}) {
+                        const std::vector<int>& value_owners = {},
+                        const std::function<bool(std::size_t, std::size_t)>& hidden_from = {}) {
   const auto hidden = static_cast<std::size_t>(c.hidden), dim = static_cast<std::size_t>(c.head_dim);
   rows x;
   for (int id : ids) {
@@ -170,6 +172,7 @@ inline run textbook_run(const model_config& c, const tensors& w, const std::vect
         std::vector<double> weight(t + 1, 0.0);
         double sum = 0;
         for (std::size_t s = 0; s <= t; ++s) {
+          if (hidden_from && hidden_from(t, s)) continue;
           for (std::size_t i = 0; i < dim; ++i) weight[s] += q[t][from + i] * k[s][kv + i];
           sum += weight[s] = std::exp(weight[s] / std::sqrt(static_cast<double>(dim)));
         }

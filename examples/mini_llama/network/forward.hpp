@@ -22,7 +22,7 @@ namespace detail {
 /// Makes the angles of all positions in the batch available, in powers of two so that decoding rarely computes any.
 inline void reserve_positions(const model& m, std::span<const sequence_slice> slices, workspace& w) {
   kvsharer::index_t end = 0;
-  for (const sequence_slice& s : slices) end = std::max(end, s.first + s.tokens);
+  for (const sequence_slice& s : slices) end = std::max(end, s.position() + s.tokens);
   if (end > w.rope.positions())
     w.rope.reserve(
         m.config().rope, m.config().head_dim,
@@ -37,7 +37,7 @@ inline void keep_last_rows(std::span<const sequence_slice> slices, kvsharer::ind
   for (const sequence_slice& s : slices) {
     end += s.tokens * hidden;
     std::copy(end - hidden, end, x + static_cast<kvsharer::index_t>(last.size()) * hidden);
-    last.push_back({s.id, s.first + s.tokens - 1, 1});
+    last.push_back({s.id, s.first + s.tokens - 1, 1, s.removed});
   }
 }
 
@@ -89,8 +89,8 @@ std::span<const float> forward(const model& m, Store& store, std::span<const seq
   if (rows != static_cast<index_t>(ids.size()) || slices.empty())
     refuse(std::to_string(ids.size()) + " token ids were given for " + std::to_string(rows) + " rows");
   for (const sequence_slice& s : slices)
-    if (s.tokens < 1 || s.first < 0 || s.first + s.tokens > c.max_position)
-      refuse("tokens [" + std::to_string(s.first) + ", " + std::to_string(s.first + s.tokens) +
+    if (s.tokens < 1 || s.first < 0 || s.removed < 0 || s.position() + s.tokens > c.max_position)
+      refuse("tokens [" + std::to_string(s.position()) + ", " + std::to_string(s.position() + s.tokens) +
              ") of a sequence are empty or outside the model's context of " + std::to_string(c.max_position));
 
   float* x = workspace::at_least(w.residual, rows * hidden);

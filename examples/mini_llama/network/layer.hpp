@@ -113,7 +113,7 @@ inline void rotate(const kvsharer::rope_table& rope, std::span<const sequence_sl
   kvsharer::index_t row = 0;
   for (const sequence_slice& s : slices) {
     for (kvsharer::index_t r = std::max(row, begin); r < std::min(row + s.tokens, end); ++r)
-      rope.rotate(rows + r * width, heads, s.first + r - row);
+      rope.rotate(rows + r * width, heads, s.position() + r - row);
     row += s.tokens;
   }
 }

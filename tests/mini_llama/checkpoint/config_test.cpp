@@ -158,7 +158,7 @@ TEST_CASE("a rotation that is stated twice is stated alike") {
     c.update(more);
     return c;
   };
-  CHECK(read(rotation(newer, linear)).rope.identity() == "half-split theta=10000 scaling=linear factor=4");
+  CHECK(rope_identity(read(rotation(newer, linear)).rope) == "half-split theta=10000 scaling=linear factor=4");
   CHECK(read(rotation(newer, linear, {{"rope_theta", 10000}})).max_position == 8192);
   CHECK(read(rotation(newer, json::object())).rope.factor == 4);
   CHECK(read(rotation({{"rope_type", "default"}, {"rope_theta", 5e5}}, {{"type", "dynamic"}, {"factor", 2}}))

@@ -116,6 +116,41 @@ TEST_CASE("keys of one owner and values of another: the textbook's logits, a sho
   CHECK(w.counters.kv_rows == 6 * 23);  // three planes of keys and three of values
 }
 
+TEST_CASE("tokens taken out of the cache are masked, and the others stay where they stood") {
+  const std::vector<int>& owners = owner_lists[2];
+  const auto ids = text(30);
+  const auto gone = [](std::size_t t) { return t < 16 && t % 3 == 1; };  // taken out behind the 18th token
+  const auto expected =
+      tiny_llama::textbook_run(llama.config(), *weights, owners, ids, {}, {},
+                               [&](std::size_t t, std::size_t other) { return t >= 18 && gone(other); });
+  const model_config& c = llama.config();
+  kvsharer::shared_cache<float, kvsharer::layout::paged<4>> cache(
+      share_map::from_owners(owners).value(), {c.layers, c.kv_heads, c.head_dim, 32}, {.positions = true});
+  const sequence_id id = cache.create();
+  (void)run(cache, id, std::span(ids).first(18), outputs::last_logits);
+  std::vector<index_t> kept;
+  for (index_t slot = 0; slot < 18; ++slot)
+    if (!gone(static_cast<std::size_t>(slot))) kept.push_back(slot);
+  cache.keep(id, kept);
+
+  workspace w;
+  std::size_t at = 18;
+  double worst = 0;
+  for (const std::size_t tokens : {1, 7, 1, 3}) {  // decode, and a chunk
+    const auto some = std::span(ids).subspan(at, tokens);
+    const index_t removed = cache.next_position(id) - cache.length(id), count = static_cast<index_t>(tokens);
+    CHECK(removed == 5);
+    const sequence_slice slice{id, cache.append(id, count), count, removed};
+    const auto logits = forward(llama, cache, {&slice, 1}, some, {.want = outputs::all_logits}, w);
+    for (std::size_t t = 0; t < tokens; ++t, ++at)
+      for (std::size_t v = 0; v < 61; ++v)
+        worst = std::max(worst, std::abs(static_cast<double>(logits[t * 61 + v]) - expected.logits[at][v]));
+  }
+  CHECK(worst < 2e-5);
+  const auto unmasked = tiny_llama::logits(llama.config(), *weights, owners, ids);
+  CHECK(std::abs(unmasked.back()[0] - expected.logits.back()[0]) > 1e-4);
+}
+
 /// What an engine without a layer map has: keys and values per layer, [token][kv_head][channel].
 struct unshared_store {
   kvsharer::share_plan identity = share_map::identity(llama.config().layers);
