@@ -112,9 +112,8 @@ void fit_on_shared(const model& m, const token_batch& samples, const share_map& 
   workspace scratch;
   for (layer_id l{0}; l.value < map.layers() && !stopped(request); ++l.value) {
     if (!map.owns(l)) {
-      detail::reserve_positions(m, batch.slices, scratch);
-      detail::run_layer(m, batch.store, own, batch.slices, l, detail::layer_part::keys_and_values, {}, batch.x.data(),
-                        scratch);
+      stored_in rows(batch.store);
+      store_layer(m, rows, own, batch.slices, l, batch.x.data(), scratch);
       pair_moments moments = fit.moments();
       batch.add_to(moments, map, l);
       aligned.align(l.value, fit.fit(l, moments));
