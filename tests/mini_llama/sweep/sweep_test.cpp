@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "kvsharer/io/strategy_json.hpp"
 #include "mini_llama/program.hpp"
 #include "mini_llama/tiny_checkpoint.hpp"
 #include "report/page.hpp"

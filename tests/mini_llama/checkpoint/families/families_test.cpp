@@ -13,6 +13,7 @@
 
 #include "checkpoint/families/own_map.hpp"
 #include "kvsharer/cpu.hpp"
+#include "kvsharer/io/strategy_json.hpp"
 #include "mini_llama/scratch_directory.hpp"
 #include "network/forward.hpp"
 #include "run/evaluation.hpp"
