@@ -35,7 +35,7 @@ const tokenizer& session::words() {
       throw load_error(file.string() + ": the tokenizer has " + std::to_string(found.pieces()) +
                        " pieces, the model only " + std::to_string(llama.config().vocab) +
                        " embeddings; they do not belong together");
-    found.pad_to(llama.config().vocab);
+    found.fit_to(llama.config().vocab);
     words_ = std::move(found);
   }
   return *words_;

@@ -39,6 +39,17 @@ bool has_tokenizer_file(const std::filesystem::path& directory) { return !presen
 
 tokenizer::tokenizer(const std::filesystem::path& file) : coder_(open(file)) {}
 
+std::vector<int> tokenizer::encode(std::string_view text, bool framed) const {
+  std::vector<int> ids = coder_->encode(text, framed);
+  for (const int id : ids)
+    if (embeddings_ > 0 && id >= embeddings_)
+      throw load_error("the text spells out the token of id " + std::to_string(id) +
+                       ", which the tokenizer adds, but the "
+                       "model has only " +
+                       std::to_string(embeddings_) + " embeddings; leave it out of the text");
+  return ids;
+}
+
 std::string tokenizer::decode(std::span<const int> ids) const {
   check(ids);
   return coder_->decode(ids);
@@ -50,7 +61,7 @@ std::string tokenizer::decode_next(std::span<const int> ids, std::size_t& known)
 }
 
 void tokenizer::check(std::span<const int> ids) const {
-  const int end = std::max(vocab(), padded_);
+  const int end = std::max(vocab(), embeddings_);
   for (const int id : ids)
     if (id < 0 || id >= end)
       throw load_error("token id " + std::to_string(id) + " is outside the tokenizer's 0 to " +

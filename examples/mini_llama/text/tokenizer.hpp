@@ -29,8 +29,9 @@ class tokenizer {
   explicit tokenizer(const std::filesystem::path& file);
 
   /// The ids of `text`; with `framed`, behind the BOS that the tokenizer puts before a text, where it does, and before
-  /// the EOS behind one. Throws load_error where the text has none, as byte-level BPE does for text that is not UTF-8.
-  std::vector<int> encode(std::string_view text, bool framed = true) const { return coder_->encode(text, framed); }
+  /// the EOS behind one. Throws load_error where the text has none, as byte-level BPE does for text that is not UTF-8,
+  /// and where it spells out an added token that the model has no embedding for.
+  std::vector<int> encode(std::string_view text, bool framed = true) const;
 
   /// The text of `ids`; special tokens such as BOS are silent. Throws load_error for an id outside [0, vocab()).
   std::string decode(std::span<const int> ids) const;
@@ -49,14 +50,15 @@ class tokenizer {
   /// Do texts begin with a token of their own, such as BOS?
   bool opens_texts() const { return coder_->opens_texts(); }
 
-  /// From now on ids in [vocab(), embeddings) are silent: models often have more rows of embeddings than tokens.
-  void pad_to(int embeddings) { padded_ = embeddings; }
+  /// The model has so many embeddings. From now on ids in [vocab(), embeddings) are silent: models often have more rows
+  /// than tokens.
+  void fit_to(int embeddings) { embeddings_ = embeddings; }
 
  private:
   void check(std::span<const int> ids) const;
 
   std::unique_ptr<const text_coder> coder_;
-  int padded_ = 0;
+  int embeddings_ = 0;  ///< 0: not known
 };
 
 }  // namespace mini_llama

@@ -138,7 +138,7 @@ TEST_CASE("ids outside the vocabulary are refused, but for the rows that a model
   const int end = t.vocab();
   const std::vector<int> ids = {t.encode("a", false)[0], end, t.encode("b", false)[0]};
   CHECK(has(refusal([&] { t.decode(ids); }), "token id " + std::to_string(end) + " is outside the tokenizer's 0 to"));
-  t.pad_to(end + 1);
+  t.fit_to(end + 1);
   CHECK(t.decode(ids) == "ab");
   std::size_t known = 0;
   CHECK(streamed(t, ids, known) == "ab");

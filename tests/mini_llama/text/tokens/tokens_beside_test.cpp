@@ -105,6 +105,16 @@ TEST_CASE("added_tokens.json counts where tokenizer_config.json lists none") {
   CHECK(tokenizer(both.file()).encode(prompt) == prompt_ids);
 }
 
+TEST_CASE("an added token that the model has no embedding for is refused only where a text spells it out") {
+  const beside d(with_decoder());
+  tokenizer t(d.file());
+  t.fit_to(8193);
+  CHECK(t.encode("<|im_start|>", false) == std::vector{8192});
+  const std::string said = refusal([&] { t.encode("a <tool>"); });
+  CHECK_MESSAGE(has(said, "the token of id 8193"), said);
+  CHECK(has(said, "only 8193 embeddings; leave it out"));
+}
+
 TEST_CASE("a piece takes the name that it is given") {
   const json renamed{{"300", {{"content", "<|im_end|>"}, {"special", true}}}};
   const beside d(json{{"tokenizer_config.json", {{"added_tokens_decoder", renamed}}}});
