@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kvsharer/config.hpp"
+
 /// The vocabulary every room shares: indices, layers, and the shape of a cache. Equality is spelled out beside the
 /// ordering that implies it, since nvcc 13 loses the implied one between its passes.
 namespace kvsharer::inline v0 {

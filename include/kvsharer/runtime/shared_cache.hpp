@@ -76,15 +76,15 @@ class shared_cache<E, Layout, Allocator> {
 
   /// Throws errc::bad_shape when sizes are not positive, disagree with the plan or overflow 64 bits, errc::bad_argument
   /// for options out of range.
-  shared_cache(share_plan plan, cache_shape shape, options options = {}, Layout layout = {}, Allocator allocator = {})
+  shared_cache(share_plan plan, cache_shape shape, options chosen = {}, Layout layout = {}, Allocator allocator = {})
       : plan_(std::move(plan)),
         shape_(shape),
         layout_(std::move(layout)),
         geometry_(
-            make_geometry(plan_, shape, layout_.page_tokens(shape), options.max_sequences, options.pages, sizeof(E))),
-        sequences_(options.max_sequences, shape.capacity, geometry_.page_tokens, geometry_.blocks, geometry_.pages,
+            make_geometry(plan_, shape, layout_.page_tokens(shape), chosen.max_sequences, chosen.pages, sizeof(E))),
+        sequences_(chosen.max_sequences, shape.capacity, geometry_.page_tokens, geometry_.blocks, geometry_.pages,
                    allocator),
-        tag_(options.tag.begin(), options.tag.end(), allocator),
+        tag_(chosen.tag.begin(), chosen.tag.end(), allocator),
         keys_(static_cast<std::size_t>(geometry_.key_elements), allocator),
         values_(static_cast<std::size_t>(geometry_.value_elements), allocator) {}
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -10,6 +9,7 @@
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/require.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/layer_view.hpp"
 #include "kvsharer/layout/strided_index.hpp"
@@ -91,11 +91,11 @@ class calibration_average {
 
   template <class Cache>
   void check_finite(const Cache& cache) {
-    float zero = 0;
+    bool finite = true;
     for_each_row(cache, [&](const float*, const auto& view, index_t head, index_t token) {
-      for (index_t d = 0; d < shape_.head_dim; ++d) zero += 0.0f * static_cast<float>(view.at(head, token, d));
+      for (index_t d = 0; d < shape_.head_dim; ++d) finite &= is_finite(static_cast<float>(view.at(head, token, d)));
     });
-    if (std::isnan(zero)) {  // 0 * x is NaN for infinities and NaN alone
+    if (!finite) {
       if (samples_ == 0) shape_ = {};
       throw error(errc::not_finite, "a calibration sample's keys or values contain NaN or infinity");
     }

@@ -5,6 +5,8 @@
 #include <new>
 #include <vector>
 
+#include "kvsharer/config.hpp"
+
 namespace kvsharer::inline v0::cpu::detail {
 
 /// Allocates on cache lines, which are as wide as the widest register.

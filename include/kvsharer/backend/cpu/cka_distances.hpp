@@ -14,6 +14,7 @@
 #include "kvsharer/concepts/require.hpp"
 #include "kvsharer/core/distance_matrix.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::cpu {
@@ -57,7 +58,7 @@ class cka_plane {
 
   /// In [0, 1] to rounding. Constant layers are 0 from each other and 1 from any other.
   double distance(std::size_t a, std::size_t b) const {
-    if (norms_[a] * norms_[b] == 0) return norms_[a] == norms_[b] ? 0.0 : 1.0;  // not where one of them is NaN
+    if (is_zero(norms_[a] * norms_[b])) return norms_[a] == norms_[b] ? 0.0 : 1.0;  // not where one of them is NaN
     return 1.0 - alignment(a, b) / (norms_[a] * norms_[b]);
   }
 

@@ -70,20 +70,20 @@ class shared_cache<E, Layout, Resource> {
 
   /// Throws what kvsharer::shared_cache does, errc::bad_shape when head_dim is not a multiple of 16 bytes or block
   /// tables pass 2^31 entries, and what the resource throws when there is no memory.
-  shared_cache(share_plan plan, cache_shape shape, options options, stream_ref stream, Layout layout = {},
+  shared_cache(share_plan plan, cache_shape shape, options chosen, stream_ref stream, Layout layout = {},
                Resource resource = {})
       : plan_(std::move(plan)),
         shape_(shape),
         layout_(std::move(layout)),
         geometry_(checked(
-            make_geometry(plan_, shape, layout_.page_tokens(shape), options.max_sequences, options.pages, sizeof(E)),
-            shape, options)),
+            make_geometry(plan_, shape, layout_.page_tokens(shape), chosen.max_sequences, chosen.pages, sizeof(E)),
+            shape, chosen)),
         stream_(stream),
-        sequences_(options.max_sequences, shape.capacity, geometry_.page_tokens, geometry_.blocks, geometry_.pages, {}),
-        tag_(options.tag),
+        sequences_(chosen.max_sequences, shape.capacity, geometry_.page_tokens, geometry_.blocks, geometry_.pages, {}),
+        tag_(chosen.tag),
         keys_(stream, static_cast<std::size_t>(geometry_.key_elements), resource),
         values_(stream, static_cast<std::size_t>(geometry_.value_elements), resource),
-        words_(stream, static_cast<std::size_t>(options.max_sequences + geometry_.table_elements), resource) {}
+        words_(stream, static_cast<std::size_t>(chosen.max_sequences + geometry_.table_elements), resource) {}
 
   shared_cache(shared_cache&&) = default;  ///< what was moved from knows no sequence and makes none
   shared_cache& operator=(shared_cache&&) = delete;
