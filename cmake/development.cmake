@@ -24,10 +24,12 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LES
   target_compile_options(kvsharer_development INTERFACE -Wno-maybe-uninitialized -Wno-uninitialized -Wno-restrict)
 endif()
 
-# CUDA is used where it is; -DKVSHARER_CUDA=OFF leaves it out. One architecture, since every kernel is compiled for each.
+# CUDA is used where it is; -DKVSHARER_CUDA=OFF leaves it out.
 include(CheckLanguage)
+include(${CMAKE_CURRENT_LIST_DIR}/cuda_choice.cmake)
 if(TARGET kvsharer::cuda)
   check_language(CUDA)
+  kvsharer_explain_nvcc("${CUDAToolkit_NVCC_EXECUTABLE}")
 endif()
 if(CMAKE_CUDA_COMPILER)
   set(cuda_found ON)
@@ -36,9 +38,6 @@ else()
 endif()
 option(KVSHARER_CUDA "Build the CUDA tests and benchmarks, and the driver's CUDA backend" ${cuda_found})
 if(KVSHARER_CUDA)
-  if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 90-real)
-  endif()
   if(KVSHARER_CCACHE AND NOT DEFINED CMAKE_CUDA_COMPILER_LAUNCHER)
     set(CMAKE_CUDA_COMPILER_LAUNCHER ${KVSHARER_CCACHE})
   endif()
