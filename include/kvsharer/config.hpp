@@ -3,6 +3,16 @@
 
 /// The only header that asks which compiler compiles the library.
 ///
+/// What the library needs of a compiler. A missing file ends the compilation at once, so that no other errors follow.
+#if defined(__cplusplus) && __cplusplus < 202002L
+#error "kvsharer needs C++20: compile with -std=c++20 or newer (CMake: target_compile_features(... cxx_std_20))"
+#include <kvsharer needs C++20>
+#endif
+#if !defined(__cpp_exceptions) && !defined(__CUDA_ARCH__)
+#error "kvsharer refuses by exceptions: compile what includes it without -fno-exceptions"
+#include <kvsharer needs exceptions>
+#endif
+
 /// KVSHARER_HD marks functions that host and device code may call: views, layouts and metrics. Without CUDA it is
 /// empty.
 #if defined(__CUDACC__)

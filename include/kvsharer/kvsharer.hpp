@@ -25,6 +25,7 @@
 #include "kvsharer/core/distance_matrix.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/float8.hpp"
 #include "kvsharer/core/hash.hpp"
 #include "kvsharer/core/kv_part.hpp"

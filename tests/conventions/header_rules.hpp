@@ -45,6 +45,7 @@ inline const std::map<std::string, std::set<std::string>> rooms_below{
 
 /// Third parties by room; all else that stands in <> must be a header of the standard library.
 inline const std::map<std::string, std::set<std::string>> third_parties{
+    {"config.hpp", {"kvsharer needs C++20", "kvsharer needs exceptions"}},  // which nobody has
     {"backend/cpu", {"Eigen/Cholesky", "Eigen/Core", "immintrin.h", "omp.h"}},
     {"backend/cuda", {"cuda_runtime.h", "nv/target"}},
     {"io", {"nlohmann/json.hpp"}},
@@ -73,11 +74,14 @@ inline bool permits(const std::map<std::string, std::set<std::string>>& table, c
 /// What is wrong with one line of one header, or nothing.
 inline std::string line_violation(const headers& all, const std::string& path, const std::string& line) {
   static const std::regex own("\\s*#\\s*include\\s*\"([^\"]*)\".*"), other("\\s*#\\s*include\\s*<([^>]*)>.*"),
-      condition("\\s*#\\s*(if|ifdef|ifndef|elif)\\b.*"), standard("[a-z_]+");
+      condition("\\s*#\\s*(if|ifdef|ifndef|elif)\\b.*"), standard("[a-z_]+"), assumed(".*\\bis(nan|finite|inf)\\(.*");
   std::smatch found;
   const std::string here = room(path);
   if (std::regex_match(line, condition) && !may_decide.contains(path))
     return "decides by the preprocessor; only config.hpp and the like may";
+  if (std::regex_match(line, assumed))
+    return "asks the standard library whether a number is finite, which -ffast-math answers; core/finite.hpp asks the "
+           "bits";
   if (line.find("__global__") != line.npos && !line.starts_with("#") && line.find("KVSHARER_HIDDEN") == line.npos &&
       line.find("static") == line.npos)
     return "has a kernel that is neither KVSHARER_HIDDEN nor static; two shared objects would mix up theirs";

@@ -122,6 +122,12 @@ TEST_CASE("the rules find what is forbidden") {
       CHECK(fault("kvsharer/policy/by_flag.hpp", line) ==
             "decides by the preprocessor; only config.hpp and the like may");
   }
+  SUBCASE("a question that a flag answers") {
+    for (const std::string line : {"  if (std::isnan(x)) return;", "ok = std::isfinite(x);", "return !isinf(x);"})
+      CHECK(fault("kvsharer/policy/by_flag.hpp", line) ==
+            "asks the standard library whether a number is finite, which -ffast-math answers; core/finite.hpp asks the "
+            "bits");
+  }
   SUBCASE("a kernel that other shared objects see") {
     CHECK(fault("kvsharer/backend/cpu/kernel.cuh", "__global__ void twice(float* x);") ==
           "has a kernel that is neither KVSHARER_HIDDEN nor static; two shared objects would mix up theirs");

@@ -56,7 +56,7 @@ struct float16 {
   }
   /// Exact.
   KVSHARER_HD operator float() const noexcept {
-    const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000u) << 16, magnitude = bits & 0x7fffu;
+    const std::uint32_t sign = (bits & 0x8000u) << 16, magnitude = bits & 0x7fffu;
     std::uint32_t u;
     if (magnitude >= 0x7c00u) {
       u = 0x7f800000u | (magnitude << 13);

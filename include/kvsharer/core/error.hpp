@@ -6,6 +6,8 @@
 #include <utility>
 #include <variant>
 
+#include "kvsharer/config.hpp"
+
 /// The library's errors. Every error has a number, and the number is a heading in docs/troubleshooting.md.
 namespace kvsharer::inline v0 {
 

@@ -16,7 +16,7 @@ struct float8_e4m3 {
 
   /// Exact.
   KVSHARER_HD operator float() const noexcept {
-    const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x80u) << 24, magnitude = bits & 0x7fu;
+    const std::uint32_t sign = (bits & 0x80u) << 24, magnitude = bits & 0x7fu;
     std::uint32_t u;
     if (magnitude == 0x7fu)
       u = 0x7fc00000u;

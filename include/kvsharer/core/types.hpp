@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kvsharer/config.hpp"
+
 /// Types that all folders use: indices, layers, and the shape of a cache. Equality is defined explicitly beside the
 /// ordering that implies it, since nvcc 13 loses the implied one between its passes.
 namespace kvsharer::inline v0 {

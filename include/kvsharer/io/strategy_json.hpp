@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -122,7 +121,7 @@ inline candidate candidate_from(const nlohmann::json& j, const std::string& file
   c.rank = whole<std::size_t>(j.at("rank"), file);
   c.pair = {{whole<int>(j.at("reader"), file)}, {whole<int>(j.at("owner"), file)}};
   c.distance = j.at("distance").get<double>();
-  c.score = j.at("score").is_null() ? std::numeric_limits<double>::quiet_NaN() : j.at("score").get<double>();
+  if (!j.at("score").is_null()) c.score = j.at("score").get<double>();  // else NaN, as it is made
   c.outcome = named(verdict_names, j.at("verdict").get<std::string>(), file);
   c.resumed_at = {whole<int>(j.at("resumed_at"), file)};
   c.part = named(part_names, j.value("part", "both"), file);

@@ -5,6 +5,7 @@
 
 #include "kvsharer/concepts/policies.hpp"
 #include "kvsharer/config.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::metric {
@@ -28,7 +29,8 @@ struct cosine {
     return {p.dot + q.dot, p.a + q.a, p.b + q.b};
   }
   KVSHARER_HD double finish(partial p, index_t) const noexcept {
-    if (p.a == 0 || p.b == 0) return p.a == p.b ? 0.0 : 1.0;
+    if (is_zero(p.a) && is_zero(p.b)) return 0.0;
+    if (is_zero(p.a) || is_zero(p.b)) return 1.0 - static_cast<double>(p.dot);  // of zero, or of NaN and infinity, NaN
     return 1.0 - static_cast<double>(p.dot) / std::sqrt(static_cast<double>(p.a) * static_cast<double>(p.b));
   }
 };

@@ -5,6 +5,7 @@
 
 #include "kvsharer/concepts/policies.hpp"
 #include "kvsharer/config.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::metric {
@@ -30,7 +31,7 @@ struct scaled_euclidean {
     return {p.difference + q.difference, p.norms + q.norms};
   }
   KVSHARER_HD double finish(partial p, index_t) const noexcept {
-    return p.norms == 0 ? 0.0 : std::sqrt(static_cast<double>(p.difference) / static_cast<double>(p.norms));
+    return is_zero(p.norms) ? 0.0 : std::sqrt(static_cast<double>(p.difference) / static_cast<double>(p.norms));
   }
 };
 static_assert(DistanceMetric<scaled_euclidean>);

@@ -70,8 +70,8 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
 
   /// Throws errc::bad_shape when sizes are not positive, disagree with the plan or overflow 64 bits, errc::bad_argument
   /// for options out of range.
-  shared_cache(share_plan plan, cache_shape shape, options options = {}, Layout layout = {}, Allocator allocator = {})
-      : book(std::move(plan), shape, layout.page_tokens(shape), sizeof(E), options, allocator),
+  shared_cache(share_plan plan, cache_shape shape, options chosen = {}, Layout layout = {}, Allocator allocator = {})
+      : book(std::move(plan), shape, layout.page_tokens(shape), sizeof(E), chosen, allocator),
         layout_(std::move(layout)),
         keys_(static_cast<std::size_t>(book::geometry().key_elements), allocator),
         values_(static_cast<std::size_t>(book::geometry().value_elements), allocator) {}

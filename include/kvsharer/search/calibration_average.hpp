@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <vector>
 
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/require.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/layer_view.hpp"
 #include "kvsharer/layout/strided_index.hpp"
@@ -69,11 +69,11 @@ class calibration_average {
 
   template <class Cache>
   static void check_finite(const Cache& cache, cache_shape s) {
-    float zero = 0;
+    bool finite = true;
     for_each_row(cache, s, [&](const auto& view, index_t head, index_t token) {
-      for (index_t d = 0; d < s.head_dim; ++d) zero += 0.0f * static_cast<float>(view.at(head, token, d));
+      for (index_t d = 0; d < s.head_dim; ++d) finite &= is_finite(static_cast<float>(view.at(head, token, d)));
     });
-    if (std::isnan(zero))  // 0 * x is NaN for infinities and NaN alone
+    if (!finite)
       throw error(errc::not_finite, "a calibration sample's keys or values contain NaN or infinity");
   }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0 {
@@ -24,12 +25,12 @@ enum class similarity : std::uint8_t {
 inline double cosine_similarity(std::span<const float> a, std::span<const float> b) noexcept {
   double dot = 0, aa = 0, bb = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    const double x = a[i], y = b[i];
+    const auto x = static_cast<double>(a[i]), y = static_cast<double>(b[i]);
     dot += x * y;
     aa += x * x;
     bb += y * y;
   }
-  return aa * bb == 0 ? 0 : dot / std::sqrt(aa * bb);
+  return is_zero(aa * bb) ? 0 : dot / std::sqrt(aa * bb);
 }
 
 /// The acceptance score of the greedy search. `full` and `shared` hold the final hidden states (after the last norm) of
@@ -52,8 +53,8 @@ inline double hidden_similarity(std::span<const float> full, std::span<const flo
   for (std::size_t i = 0; i < length; ++i) {
     double a = 0, b = 0;
     for (std::size_t s = 0; s < n; ++s) {
-      a += full[s * length + i];
-      b += shared[s * length + i];
+      a += static_cast<double>(full[s * length + i]);
+      b += static_cast<double>(shared[s * length + i]);
     }
     mean_full[i] = static_cast<float>(a / static_cast<double>(n));
     mean_shared[i] = static_cast<float>(b / static_cast<double>(n));

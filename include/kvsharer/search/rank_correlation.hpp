@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/finite.hpp"
 
 namespace kvsharer::inline v0 {
 
@@ -39,8 +40,8 @@ inline double spearman_rho(std::span<const double> a, std::span<const double> b)
   if (a.size() != b.size())
     throw error(errc::bad_shape, "ranks of " + std::to_string(a.size()) + " and of " + std::to_string(b.size()) +
                                      " numbers cannot be compared");
-  const auto is_nan = [](double x) { return std::isnan(x); };
-  if (std::any_of(a.begin(), a.end(), is_nan) || std::any_of(b.begin(), b.end(), is_nan))
+  const auto nan = [](double x) { return is_nan(x); };
+  if (std::any_of(a.begin(), a.end(), nan) || std::any_of(b.begin(), b.end(), nan))
     throw error(errc::not_finite, "NaN has no rank; leave such entries out of both lists");
   const std::vector<double> x = average_ranks(a), y = average_ranks(b);
   const double mean = (static_cast<double>(x.size()) + 1) / 2;  // ties share ranks, so it stays

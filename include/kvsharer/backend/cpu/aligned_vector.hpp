@@ -5,6 +5,8 @@
 #include <new>
 #include <vector>
 
+#include "kvsharer/config.hpp"
+
 namespace kvsharer::inline v0::cpu::detail {
 
 /// Allocates at multiples of a cache line, which is as wide as the widest register.

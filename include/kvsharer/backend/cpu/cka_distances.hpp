@@ -12,6 +12,7 @@
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/require.hpp"
 #include "kvsharer/core/distance_matrix.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::cpu {
@@ -56,7 +57,7 @@ class cka_plane {
 
   /// In [0, 1] up to rounding. Two constant layers have distance 0; a constant layer has distance 1 from any other.
   double distance(std::size_t a, std::size_t b) const {
-    if (norms_[a] * norms_[b] == 0) return norms_[a] == norms_[b] ? 0.0 : 1.0;  // not where one of them is NaN
+    if (is_zero(norms_[a] * norms_[b])) return norms_[a] == norms_[b] ? 0.0 : 1.0;  // not where one of them is NaN
     return 1.0 - alignment(a, b) / (norms_[a] * norms_[b]);
   }
 

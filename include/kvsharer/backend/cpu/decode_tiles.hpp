@@ -34,7 +34,7 @@ void score_block(const float* queries, const token_rows<E>& block, index_t n, fl
     pack sums[lanes] = {};
     index_t d = 0;
     for (; d + lanes <= n; d += lanes) {
-      pack query[Group];
+      pack query[static_cast<std::size_t>(Group)];
       unrolled<Group>([&](auto g) __attribute__((always_inline)) { load(queries + g * n + d, query[g]); });
       unrolled<rows>([&](auto r) __attribute__((always_inline)) {
         pack key;

@@ -12,6 +12,7 @@
 #include "kvsharer/align/layer_alignment.hpp"
 #include "kvsharer/align/moments.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::cpu {
@@ -79,7 +80,7 @@ inline void fit_values(const second_moments& m, const fit_options& o, float* val
 inline std::complex<double> gain_of(std::complex<double> cross, double regular, key_length length) {
   if (length == key_length::least_squares) return regular > 0 ? cross / regular : std::complex<double>{};
   const double size = std::abs(cross);
-  return size == 0 ? std::complex<double>(1) : cross / size;  // NaN goes on
+  return size == 0 ? std::complex<double>(1) : cross / size;
 }
 
 inline void fit_keys(const second_moments& m, const fit_options& o, float* gain, residual& r) {
@@ -102,6 +103,14 @@ inline void fit_keys(const second_moments& m, const fit_options& o, float* gain,
   }
 }
 
+/// Are all numbers finite that these are moments of? Their squares' sum is, then.
+inline bool of_finite(const second_moments& m) {
+  double sum = 0;
+  for (index_t i = 0; i < m.width; ++i)
+    sum += m.xx[static_cast<std::size_t>(i * m.width + i)] + m.yy[static_cast<std::size_t>(i)];
+  return is_finite(sum);
+}
+
 }  // namespace detail
 
 /// The alignment that brings the owner's keys and values nearest to the reader's own, by least squares per KV head: B
@@ -110,7 +119,7 @@ inline void fit_keys(const second_moments& m, const fit_options& o, float* gain,
 /// Throws errc::bad_argument for a ridge that is negative or not finite, errc::short_samples if no token was added,
 /// errc::not_finite for NaN or infinity in the moments. O(kv_heads * head_dim^3), in double.
 inline fitted_alignment fit_alignment(const pair_moments& moments, const fit_options& options = {}) {
-  if (!(options.ridge >= 0) || !std::isfinite(options.ridge))
+  if (!(options.ridge >= 0) || !is_finite(options.ridge))
     throw error(errc::bad_argument, "the ridge is " + std::to_string(options.ridge) + "; it must be 0 or more");
   const index_t heads = moments.kv_heads(), d = moments.head_dim();
   if (moments.keys(0).tokens < 1)
@@ -119,6 +128,10 @@ inline fitted_alignment fit_alignment(const pair_moments& moments, const fit_opt
   fit.alignment = layer_alignment::identity(heads, d, options.pairing);
   detail::residual of_values, of_keys;
   for (index_t h = 0; h < heads; ++h) {
+    if (!detail::of_finite(moments.keys(h)) || !detail::of_finite(moments.values(h)))
+      throw error(errc::not_finite,
+                  "an alignment was to be fitted to NaN or infinity; check the keys and values of the calibration "
+                  "samples");
     detail::fit_values(moments.values(h), options, fit.alignment.values.data() + h * d * d,
                        fit.alignment.offset.data() + h * d, of_values);
     detail::fit_keys(moments.keys(h), options, fit.alignment.key_gain.data() + h * d, of_keys);
@@ -127,7 +140,7 @@ inline fitted_alignment fit_alignment(const pair_moments& moments, const fit_opt
   fit.keys_explained = of_keys.explained();
   for (const auto* numbers : {&fit.alignment.values, &fit.alignment.offset, &fit.alignment.key_gain})
     for (const float x : *numbers)
-      if (!std::isfinite(x))
+      if (!is_finite(x))
         throw error(
             errc::not_finite,
             "an alignment came out as NaN or infinity; check the keys and values of the calibration samples, or "

@@ -71,7 +71,7 @@ void prefill_head(const attention_shape& s, const K& keys, const V& values, inde
   const index_t group = s.group(), n = s.head_dim;
   const float scale = s.score_scale();
   for (index_t from = 0; from < rows; from += query_block) {
-    const index_t block_rows = std::min(query_block, rows - from), m = block_rows * group;
+    const index_t rows_here = std::min(query_block, rows - from), m = rows_here * group;
     const prefill_buffers b(m, n, scratch);
     for (index_t r = 0; r < m; ++r) {
       const float* query = queries + (from + r / group) * row_stride + r % group * n;
@@ -81,7 +81,7 @@ void prefill_head(const attention_shape& s, const K& keys, const V& values, inde
     std::fill(b.sums, b.sums + m, 0.0f);
     std::fill(b.maxima(), b.maxima() + m, -std::numeric_limits<float>::infinity());
 
-    const index_t end = first + from + block_rows;
+    const index_t end = first + from + rows_here;
     for (index_t token = 0; token < end; token += token_block) {
       const index_t tokens = std::min(token_block, end - token);
       gather(keys, head, token, token + tokens, n, b.stride, b.row, b.keys);

@@ -7,7 +7,7 @@
 
 #include "kvsharer/core/types.hpp"
 
-#if defined(__F16C__)
+#if defined(__AVX512F__) || defined(__F16C__)  // of which neither implies the other
 #include <immintrin.h>
 #endif
 

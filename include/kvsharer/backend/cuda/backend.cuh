@@ -28,11 +28,11 @@ class backend {
   static constexpr std::size_t counter_bytes = 8192;
 
   /// `scratch` begins at a multiple of 256 bytes and is not shared by streams that run at the same time; entry points
-  /// say how much they need, the largest serves all. Clears its counters, in stream order. A null `status` means that
+  /// say how much they need, the largest serves all. Clears its counters, in stream order. Null `refusals` mean that
   /// refusals of kernels are not reported. Throws errc::cuda_call.
   backend(stream_ref on, const device_properties& properties, std::byte* scratch = nullptr,
-          std::size_t scratch_bytes = 0, status_word* status = nullptr)
-      : stream(on), device(properties), status(status), scratch_(scratch), scratch_bytes_(scratch_bytes) {
+          std::size_t scratch_bytes = 0, status_word* refusals = nullptr)
+      : stream(on), device(properties), status(refusals), scratch_(scratch), scratch_bytes_(scratch_bytes) {
     if (scratch_bytes >= counter_bytes)
       check(cudaMemsetAsync(scratch, 0, counter_bytes, stream.get()), "the clearing of counters");
   }

@@ -20,6 +20,7 @@
 #include "kvsharer/concepts/require.hpp"
 #include "kvsharer/config.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/layer_view.hpp"
 #include "kvsharer/layout/strided_index.hpp"
@@ -73,14 +74,14 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(mean_rows * 32)
     return;
   }
   float* const mean = u.mean + ((layer * index_t{gridDim.y} + head) * u.tokens + token) * u.channels;
-  float zero = 0;
+  bool finite = true;
 #pragma unroll 4
   for (int c = lane; c < u.channels; c += 32) {
     const float x = row.at(c);
     mean[c] += (x - mean[c]) * u.weight;
-    zero += 0.0f * x;
+    finite &= is_finite(x);
   }
-  if (zero != 0.0f) atomicCAS(u.spoilt, 0, u.sample);  // 0 * x is NaN for infinities and NaN alone
+  if (!finite) atomicCAS(u.spoilt, 0, u.sample);
 }
 
 }  // namespace detail

@@ -69,7 +69,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
 
   /// Throws what kvsharer::shared_cache does, errc::bad_shape when head_dim is not a multiple of 16 bytes or block
   /// tables pass 2^31 entries, and what the resource throws when there is no memory.
-  shared_cache(share_plan plan, cache_shape shape, options options, stream_ref stream, Layout layout = {},
+  shared_cache(share_plan plan, cache_shape shape, options chosen, stream_ref stream, Layout layout = {},
                Resource resource = {})
       : book(checked(std::move(plan), shape, layout.page_tokens(shape), options), shape, layout.page_tokens(shape),
              sizeof(E), options),

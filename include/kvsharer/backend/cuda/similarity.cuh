@@ -19,6 +19,7 @@
 #include "kvsharer/config.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/search/fidelity.hpp"
 
@@ -47,7 +48,7 @@ struct cosine_sums {
       add({__shfl_xor_sync(0xffffffffu, dot, step), __shfl_xor_sync(0xffffffffu, aa, step),
            __shfl_xor_sync(0xffffffffu, bb, step)});
   }
-  __device__ double cosine() const { return aa * bb == 0 ? 0 : dot / std::sqrt(aa * bb); }
+  __device__ double cosine() const { return is_zero(aa * bb) ? 0 : dot / std::sqrt(aa * bb); }
 };
 
 /// Two arrays [samples][length]. `groups` cosines are wanted, each cut into parts by blocks: one of each sample, or one

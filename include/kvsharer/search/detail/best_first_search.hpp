@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <limits>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <tuple>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/kv_part.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/share_plan.hpp"
@@ -41,8 +43,8 @@ class best_first_search {
     check_share_count(layers, options.share);
     if (options.beam < 1)
       throw error(errc::bad_argument, "a beam of " + std::to_string(options.beam) + " keeps no map; use 1 or more");
-    if (std::isnan(options.threshold)) throw error(errc::bad_argument, "the threshold is not a number");
-    if (!(options.slack >= 0) || std::isinf(options.slack))
+    if (is_nan(options.threshold)) throw error(errc::bad_argument, "the threshold is not a number");
+    if (!(options.slack >= 0) || !is_finite(options.slack))
       throw error(errc::bad_argument, "the slack must be a number of 0 or more; for no guesses at all, lazy = false");
   }
 
@@ -50,11 +52,11 @@ class best_first_search {
     report_.plan = start_;
     if (start_.reader_count() >= options_.share) return std::move(report_);
     report_.score = probe_.score(report_.plan);
-    if (!std::isfinite(report_.score))
+    if (!is_finite(report_.score))
       throw error(errc::not_finite, "the probe's score of the full model is not finite; look at what it computes");
     levels_.resize(2 * static_cast<std::size_t>(options_.share) + 1);
     const auto moves_known = static_cast<std::size_t>(3 * layers_ * layers_);
-    levels_[lowest()] = {{report_.plan, report_.score, gains(moves_known, unknown), {}}};
+    levels_[lowest()] = {{report_.plan, report_.score, gains(moves_known), {}}};
     state& first = levels_[lowest()].front();
     if (whole_layers()) report_.pairs_ranked = moves(first, whole).size();
     if (apart_) report_.pairs_ranked += moves(first, halves()).size();
@@ -88,8 +90,7 @@ class best_first_search {
   /// Levels that a step climbs.
   enum class pace : std::size_t { planes = 1, layers = 2 };
 
-  using gains = std::vector<double>;  // [part][reader][owner]: what a move added when it was last scored
-  static constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
+  using gains = std::vector<std::optional<double>>;  // [part][reader][owner]: what a move added when last scored
 
   /// A plan during the search, and what is known of the moves from it.
   struct state {
@@ -173,21 +174,20 @@ class best_first_search {
   /// Scores a move and reports it; true if it is a candidate for its level.
   bool score(move& m) {
     state& from = *m.from;
-    double& gain = from.known[index(m.part, m.pair)];
+    std::optional<double>& gain = from.known[index(m.part, m.pair)];
     std::vector<int> owners(m.plan.keys().owners().begin(), m.plan.keys().owners().end());
     owners.insert(owners.end(), m.plan.values().owners().begin(), m.plan.values().owners().end());
     if (const auto same = scored_.find(owners); same != scored_.end()) {  // another way led here, and it was judged
-      gain = std::isfinite(same->second) ? same->second - from.score : unknown;
+      gain = gain_of(same->second, from);
       return false;
     }
     probe_.resume_from(from.plan);
     candidate tried{.pair = m.pair, .part = m.part, .rank = report_.candidates.size() - step_began_};
     tried.resumed_at = probe_.start(m.plan);
     tried.score = m.score = probe_.score(m.plan);
-    const bool finite = std::isfinite(m.score);
-    gain = finite ? m.score - from.score : unknown;
+    gain = gain_of(m.score, from);
     scored_.emplace(std::move(owners), m.score);
-    tried.outcome = !finite                        ? verdict::not_finite
+    tried.outcome = !gain                          ? verdict::not_finite
                     : m.score > options_.threshold ? verdict::outscored
                                                    : verdict::below_threshold;
     m.candidate = report_.candidates.size();
@@ -198,13 +198,18 @@ class best_first_search {
     return tried.outcome == verdict::outscored;
   }
 
+  /// What a move to a plan of this score adds; unknown if the score is not finite.
+  static std::optional<double> gain_of(double score, const state& from) {
+    if (!is_finite(score)) return std::nullopt;
+    return score - from.score;
+  }
+
   /// Guesses assume that a move does not become cheaper. After one plane of a reader is shared, sharing its other plane
   /// may become almost free, so its earlier cost is no guess.
   void forget_other_half(state& s, const move& m) {
     if (m.part == kv_part::both) return;
     const kv_part other = m.part == kv_part::keys ? kv_part::values : kv_part::keys;
-    for (layer_id owner{0}; owner < m.pair.reader; ++owner.value)
-      s.known[index(other, {m.pair.reader, owner})] = unknown;
+    for (layer_id owner{0}; owner < m.pair.reader; ++owner.value) s.known[index(other, {m.pair.reader, owner})].reset();
   }
 
   void keep(move m) {
@@ -213,7 +218,7 @@ class best_first_search {
     if (best_.size() > beam()) best_.pop_back();
   }
 
-  /// Every legal move from a plan, each with its guess: infinite if nothing is known of it.
+  /// Every legal move from a plan, each with its guess: the largest number if nothing is known of it.
   std::vector<move> moves(state& from, std::span<const kv_part> parts) const {
     std::vector<move> found;
     for (layer_id reader{1}; reader.value < layers_; ++reader.value)
@@ -224,9 +229,9 @@ class best_first_search {
           if (part != kv_part::keys && !open(from.plan.values(), pair)) continue;
           share_plan changed = from.plan.with(pair, part).value();
           if (!all_shareable(changed, options_.shareable)) continue;
-          const double gain = from.known[index(part, pair)];
-          const double guess = options_.lazy && !std::isnan(gain) ? from.score + gain + options_.slack * std::abs(gain)
-                                                                  : std::numeric_limits<double>::infinity();
+          const std::optional<double> gain = from.known[index(part, pair)];
+          const double guess = options_.lazy && gain ? from.score + *gain + options_.slack * std::abs(*gain)
+                                                     : std::numeric_limits<double>::max();
           found.push_back({guess, 0, &from, pair, part, std::move(changed)});
         }
     return found;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <functional>
 #include <string>
@@ -10,6 +9,7 @@
 
 #include "kvsharer/core/distance_matrix.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/search/detail/probe_calls.hpp"
@@ -29,9 +29,9 @@ inline std::vector<layer_pair> legal_pairs(int layers, const search_options& opt
 inline void check_search(const distance_matrix& distances, const search_options& options) {
   const int layers = distances.layers();
   check_share_count(layers, options.share);
-  if (std::isnan(options.threshold)) throw error(errc::bad_argument, "the threshold is not a number");
+  if (is_nan(options.threshold)) throw error(errc::bad_argument, "the threshold is not a number");
   for (layer_pair p : all_pairs(layers))
-    if (!std::isfinite(distances(p)))
+    if (!is_finite(distances(p)))
       throw error(errc::not_finite, "the distance of layers " + std::to_string(p.reader.value) + " and " +
                                         std::to_string(p.owner.value) +
                                         " is not finite; look at the calibration caches");
@@ -71,7 +71,7 @@ inline search_report greedy_search(const distance_matrix& distances,
     report.layer_evaluations += layers - tried.resumed_at.value;
     report.layer_evaluations_without_resume += layers;
 
-    tried.outcome = !std::isfinite(tried.score)       ? verdict::not_finite
+    tried.outcome = !is_finite(tried.score)           ? verdict::not_finite
                     : tried.score > options.threshold ? verdict::accepted
                                                       : verdict::below_threshold;
     if (tried.outcome == verdict::accepted) {

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an engine makes of the library's templates, so that warnings which only their instances have are seen.
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kvsharer/cpu.hpp"
+#include "kvsharer/io/python_map.hpp"
+#include "kvsharer/io/strategy_json.hpp"
+#include "kvsharer/kvsharer.hpp"
+
+using namespace kvsharer;
+
+namespace {
+
+template <class E, class Layout>
+void run(const share_plan& plan, Layout layout) {
+  const attention_shape heads{8, 4, 16};
+  shared_cache<E, Layout> cache(plan, {plan.layers(), 4, 16, 64}, {.max_sequences = 2}, layout);
+
+  const sequence_id id = cache.create();
+  const index_t first = cache.append(id, 3);
+  const std::vector<float> rows(3 * 4 * 16, 0.5f);
+  const std::vector<E> stored(rows.size());
+  std::vector<float> queries(3 * 8 * 16, 0.25f), out(queries.size());
+  for (layer_id l{0}; l.value < plan.layers(); ++l.value) {
+    if (cache.owns(l)) cache.store(l, id, first, 3, rows.data(), rows.data());
+    cpu::attend(heads, cache.keys(l, id), cache.values(l, id), first, 3, queries.data(), out.data());
+    cpu::attend(heads, cache.keys(l, id), cache.values(l, id), 2, 1, queries.data(), out.data());
+  }
+  const sequence_id twin = cache.fork(id);
+  cache.drop(twin);
+  (void)cache.footprint();
+  (void)cache.counters();
+}
+
+template <class Metric>
+distance_matrix measure(const calibration_average& average, Metric metric) {
+  return cpu::layer_distances(cpu::backend{}, average, metric);
+}
+
+template <class Policy>
+search_report search(const distance_matrix& d, Policy policy) {
+  return find_share_map(d, policy, [](const share_map&) { return 1.0; }, {.share = 1});
+}
+
+template <class View>
+float first_of(const View& view) {
+  return view.at(0, 0, 0);
+}
+
+}  // namespace
+
+int main() {
+  const share_plan plan(share_map::from_owners(std::vector{0, 1, 0, 1}).value());
+  run<float>(plan, layout::head_major{});
+  run<float16>(plan, layout::paged<16>{});
+  run<bfloat16>(plan, layout::paged<16>{});
+
+  calibration_average average;
+  const distance_matrix d = measure(average, metric::mean_row_norm{});
+  measure(average, metric::flat_euclidean{});
+  measure(average, metric::cosine{});
+  measure(average, metric::scaled_euclidean{});
+  measure(average, cpu::linear_cka{});
+  search(d, policy::dissimilar_first{});
+  search(d, policy::similar_first{});
+  search(d, policy::suffix_first{});
+  search(d, policy::random_order{1});
+  search(d, policy::explicit_map{plan.keys()});
+  find_best_share_map(4, [](const share_map&) { return 1.0; }, {.share = 1});
+  find_best_share_plan(4, [](const share_plan&) { return 1.0; }, {.share = 1});
+  cpu::fit_alignment(pair_moments(4, 16));
+  (void)python_map(plan);
+  return static_cast<int>(read_strategy(write_strategy(strategy{})).report.candidates.size());
+}
