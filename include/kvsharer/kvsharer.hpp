@@ -70,6 +70,7 @@
 #include "kvsharer/search/calibration_samples.hpp"
 #include "kvsharer/search/fidelity.hpp"
 #include "kvsharer/search/find_share_map.hpp"
+#include "kvsharer/search/prediction_quality.hpp"
 #include "kvsharer/search/rank_correlation.hpp"
 #include "kvsharer/search/search_options.hpp"
 #include "kvsharer/search/search_report.hpp"
