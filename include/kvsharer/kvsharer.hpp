@@ -72,6 +72,7 @@
 #include "kvsharer/search/find_share_map.hpp"
 #include "kvsharer/search/prediction_quality.hpp"
 #include "kvsharer/search/rank_correlation.hpp"
+#include "kvsharer/search/resumable_layers.hpp"
 #include "kvsharer/search/search_options.hpp"
 #include "kvsharer/search/search_report.hpp"
 #include "kvsharer/search/strategy.hpp"
