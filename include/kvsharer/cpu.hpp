@@ -7,5 +7,6 @@
 #include "kvsharer/backend/cpu/cka_distances.hpp"
 #include "kvsharer/backend/cpu/distances.hpp"
 #include "kvsharer/backend/cpu/fit_alignment.hpp"
+#include "kvsharer/backend/cpu/logits.hpp"
 #include "kvsharer/backend/cpu/parallel.hpp"
 #include "kvsharer/kvsharer.hpp"

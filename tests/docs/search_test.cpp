@@ -27,38 +27,36 @@ struct model {
 /// A probe that keeps, of the accepted map's run, what entered every layer and what the owners stored.
 class resumable_probe {
  public:
-  explicit resumable_probe(model& m) : model_(m), inputs_(layers + 1, 1.0), stored_(layers) {
-    run(share_map::identity(layers), {0});  // the reference, and the first accepted run
-    full_ = next_inputs_.back();
+  explicit resumable_probe(model& m) : model_(m), inputs_(layers), stored_(layers) {
+    inputs_.own({0}) = 1;  // what enters the first layer is the same in all runs
+    inputs_.accept();
+    full_ = run(share_map::identity(layers), {0});  // the reference, and the first accepted run
     accept();
   }
 
   double operator()(const share_map& map) { return resume(map, {0}); }
-
-  double resume(const share_map& map, layer_id first) {
-    run(map, first);
-    return 1 - std::fabs(next_inputs_.back() - full_) / 10;
-  }
+  double resume(const share_map& map, layer_id first) { return 1 - std::fabs(run(map, first) - full_) / 10; }
 
   void accept() {
-    inputs_ = next_inputs_;
-    stored_ = next_stored_;
+    inputs_.accept();
+    stored_.accept();
   }
 
  private:
-  void run(const share_map& map, layer_id first) {
-    next_inputs_ = inputs_;  // below `first` the accepted run is this run
-    next_stored_ = stored_;
-    for (auto l = static_cast<std::size_t>(first.value); l < layers; ++l) {
-      const layer_id layer{static_cast<int>(l)};
-      if (map.owns(layer)) next_stored_[l] = model::stored(layer.value, next_inputs_[l]);
-      const double read = next_stored_[static_cast<std::size_t>(map.owner(layer).value)];
-      next_inputs_[l + 1] = model_.run_layer(layer.value, next_inputs_[l], read);
+  double run(const share_map& map, layer_id first) {
+    stored_.begin(first);
+    inputs_.begin({first.value + 1});  // the input of `first` is the accepted run's
+    double x = inputs_[first];
+    for (layer_id l = first; l.value < layers; ++l.value) {
+      if (l > first) inputs_.own(l) = x;
+      if (map.owns(l)) stored_.own(l) = model::stored(l.value, x);
+      x = model_.run_layer(l.value, x, stored_[map.owner(l)]);
     }
+    return x;
   }
 
   model& model_;
-  std::vector<double> inputs_, stored_, next_inputs_, next_stored_;
+  kvsharer::resumable_layers<double> inputs_, stored_;  // of an engine: rows, keys and values
   double full_ = 0;
 };
 static_assert(kvsharer::ResumableProbe<resumable_probe>);

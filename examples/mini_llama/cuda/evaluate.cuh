@@ -60,7 +60,7 @@ class evaluator {
     batch_.finish(context_, sums_);
   }
 
-  const score_sums& sums() const noexcept { return sums_; }
+  const kvsharer::prediction_sums& sums() const noexcept { return sums_; }
 
  private:
   const model_config& config_;
@@ -77,7 +77,7 @@ class evaluator {
   batch_cache<E> full_cache_;
   std::optional<batch_cache<E>> shared_cache_;
   decoder<E> model_, shared_model_;
-  score_sums sums_;
+  kvsharer::prediction_sums sums_;
 };
 
 template <kvsharer::CacheElement E>

@@ -57,7 +57,7 @@ __device__ T over_block(const T& mine) {
 
 /// Grid: rows.
 __global__ void __launch_bounds__(score_threads)
-    score_kernel(scored_rows rows, row_score* scores, kvsharer::cuda::status_word* status) {
+    score_kernel(scored_rows rows, kvsharer::prediction_score* scores, kvsharer::cuda::status_word* status) {
   const index_t row = blockIdx.x;
   const float* const full = rows.full + row * rows.vocab;
   const float* const shared = rows.shared != nullptr ? rows.shared + row * rows.vocab : full;
@@ -83,11 +83,11 @@ __global__ void __launch_bounds__(score_threads)
   const std::int32_t target = rows.targets[row];
   if (target < 0 || target >= rows.vocab) {
     kvsharer::cuda::report(status, kvsharer::cuda::refusal::bad_token, -1, -1, row);
-    scores[row] = row_score{};
+    scores[row] = kvsharer::prediction_score{};
     return;
   }
   const double log_full = log(sum.full), log_shared = log(sum.shared);
-  row_score s;
+  kvsharer::prediction_score s;
   s.full_loss = log_full - (static_cast<double>(full[target]) - static_cast<double>(top.full.value));
   s.loss = log_shared - (static_cast<double>(shared[target]) - static_cast<double>(top.shared.value));
   s.kl = sum.difference / sum.full - log_full + log_shared;
@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(score_threads)
 
 }  // namespace
 
-void score(const kvsharer::cuda::backend& on, const scored_rows& rows, row_score* scores) {
+void score(const kvsharer::cuda::backend& on, const scored_rows& rows, kvsharer::prediction_score* scores) {
   if (rows.vocab < 1 || rows.vocab >= detail::no_id)
     throw kvsharer::error(kvsharer::errc::bad_shape,
                           "tokens of a vocabulary of " + std::to_string(rows.vocab) + " cannot be named by token ids");

@@ -5,7 +5,7 @@
 
 #include "kvsharer/backend/cuda/backend.cuh"
 #include "kvsharer/core/types.hpp"
-#include "run/row_score.hpp"
+#include "kvsharer/search/prediction_quality.hpp"
 
 namespace mini_llama::cuda {
 
@@ -22,6 +22,6 @@ struct scored_rows {
 /// in an order that depends on the vocabulary alone. NaN for a row that holds NaN or infinity. A target outside the
 /// vocabulary is reported (refusal::bad_token). Stream-ordered: neither allocates nor synchronises, and may be
 /// captured. Throws kvsharer::error (bad_shape, cuda_call).
-void score(const kvsharer::cuda::backend& on, const scored_rows& rows, row_score* scores);
+void score(const kvsharer::cuda::backend& on, const scored_rows& rows, kvsharer::prediction_score* scores);
 
 }  // namespace mini_llama::cuda

@@ -51,13 +51,10 @@ class search_probe final : public probe {
         buffers_(stream, config_, rows(), samples_),
         store_(stream, config_, samples_, tokens_),
         places_(stream, static_cast<std::size_t>(2 * samples_ + 1)),
-        inputs_(stream, static_cast<std::size_t>(2 * config_.layers * row_numbers())),
+        input_memory_(stream, static_cast<std::size_t>(2 * config_.layers * row_numbers())),
+        inputs_(pieces(input_memory_.data(), row_numbers(), config_.layers)),
         decoder_(on_, weights_, context_.angles(), context_.products(), buffers_),
         average_(on_) {
-    for (int l = 0; l < config_.layers; ++l) {
-      accepted_inputs_.push_back(inputs_.data() + 2 * l * row_numbers());
-      candidate_inputs_.push_back(inputs_.data() + (2 * l + 1) * row_numbers());
-    }
     place();
     embed_samples(wanted.samples);
     run(kvsharer::share_map::identity(config_.layers), {0});
@@ -70,9 +67,7 @@ class search_probe final : public probe {
 
   void accept() override {
     store_.accept();
-    // The first layer's input is the accepted run's already; those above are the candidate's.
-    for (auto l = static_cast<std::size_t>(first_.value) + 1; l < accepted_inputs_.size(); ++l)
-      std::swap(accepted_inputs_[l], candidate_inputs_[l]);
+    inputs_.accept();
   }
 
   /// On the device, but for `cka` and keys before rotation, for which the averages are brought to the host.
@@ -110,7 +105,8 @@ class search_probe final : public probe {
     for (const std::vector<int>& sample : samples) ids.insert(ids.end(), sample.begin(), sample.end());
     buffer<std::int32_t> on_device(stream_, ids.size());
     context_.place(ids.data(), ids.size(), on_device.data());
-    embed(on_, weights_.embedding(), config_.vocab, config_.hidden, on_device.data(), batch_, accepted_inputs_[0]);
+    embed(on_, weights_.embedding(), config_.vocab, config_.hidden, on_device.data(), batch_, inputs_.own({0}));
+    inputs_.accept();
   }
 
   std::unique_ptr<search_score<E>> score_for(const probe_request& wanted) {
@@ -131,14 +127,14 @@ class search_probe final : public probe {
   /// Layers add to their input in place, so each one's is copied first: at 7 billion parameters 10 us of a layer's
   /// millisecond.
   void run(const kvsharer::share_plan& plan, kvsharer::layer_id first) {
-    first_ = first;
     store_.begin_candidate(plan, first);
+    inputs_.begin({first.value + 1});
     E* const x = buffers_.x.data();
     for (int l = first.value; l < config_.layers; ++l, ++layer_evaluations_) {
       if (l == first.value)
-        copy(accepted_inputs_[static_cast<std::size_t>(l)], x);
+        copy(inputs_[first], x);
       else
-        copy(x, candidate_inputs_[static_cast<std::size_t>(l)]);
+        copy(x, inputs_.own({l}));
       decoder_.run_layers(store_, plan, batch_, l, l + 1, x);
     }
     rms_norm(on_, x, weights_.final_norm(), config_.norm_eps, rows(), config_.hidden, buffers_.normed.data());
@@ -161,11 +157,10 @@ class search_probe final : public probe {
   search_store<E> store_;
   buffer<std::int32_t> places_;  // lengths [samples], then row_begin [samples + 1]
   kvsharer::cuda::ragged_batch batch_;
-  buffer<E> inputs_;
-  std::vector<E*> accepted_inputs_, candidate_inputs_;  // [layer]: [rows][hidden]
+  buffer<E> input_memory_;
+  kvsharer::resumable_layers<E*> inputs_;  // [layer]: [rows][hidden]
   decoder<E> decoder_;
   std::unique_ptr<search_score<E>> score_;
-  kvsharer::layer_id first_{0};
   kvsharer::cuda::calibration_average<> average_;
   index_t layer_evaluations_ = 0;
 };

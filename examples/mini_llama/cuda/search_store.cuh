@@ -17,8 +17,20 @@
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/contiguous.hpp"
+#include "kvsharer/search/resumable_layers.hpp"
 
 namespace mini_llama::cuda {
+
+/// Memory of `numbers` each for the accepted run and for the candidate's, of every layer, one behind the other.
+template <class E>
+kvsharer::resumable_layers<E*> pieces(E* memory, kvsharer::index_t numbers, int layers) {
+  std::vector<E*> accepted, candidate;
+  for (int l = 0; l < layers; ++l) {
+    accepted.push_back(memory + 2 * l * numbers);
+    candidate.push_back(memory + (2 * l + 1) * numbers);
+  }
+  return {std::move(accepted), std::move(candidate)};
+}
 
 /// calibration_store in device memory: the keys and values of all samples, of the accepted plan's run and of the
 /// candidate's, which writes planes of its own. To the decoder it is a cache under the candidate's plan. All memory is
@@ -34,11 +46,8 @@ class search_store {
       : shape_{c.layers, c.kv_heads, c.head_dim, tokens},
         plane_(samples * c.kv_heads * tokens * c.head_dim),
         memory_(stream, static_cast<std::size_t>(4 * c.layers * plane_)),
-        tables_(stream, static_cast<std::size_t>(samples)) {
-    for (int l = 0; l < c.layers; ++l) {
-      accepted_.push_back(memory_.data() + 4 * l * plane_);
-      candidate_.push_back(memory_.data() + (4 * l + 2) * plane_);
-    }
+        tables_(stream, static_cast<std::size_t>(samples)),
+        layers_(pieces(memory_.data(), 2 * plane_, c.layers)) {
     std::vector<std::int32_t> each(tables_.size());
     std::iota(each.begin(), each.end(), 0);
     kvsharer::cuda::check(
@@ -52,15 +61,11 @@ class search_store {
   /// From now on layers from `first` on are the candidate's, and read what `plan` says.
   void begin_candidate(const kvsharer::share_plan& plan, kvsharer::layer_id first) {
     plan_ = plan;
-    first_ = first;
+    layers_.begin(first);
   }
 
   /// The candidate's layers become the accepted ones.
-  void accept() noexcept {
-    for (auto l = static_cast<std::size_t>(first_.value); l < accepted_.size(); ++l)
-      std::swap(accepted_[l], candidate_[l]);
-    first_ = {static_cast<int>(accepted_.size())};
-  }
+  void accept() noexcept { layers_.accept(); }
 
   // What the decoder asks of a cache.
 
@@ -96,7 +101,7 @@ class search_store {
  private:
   template <class T>
   kvsharer::cuda::pool_batch<T, layout> batch_of(kvsharer::layer_id owner, int values) const {
-    E* const planes = (owner < first_ ? accepted_ : candidate_)[static_cast<std::size_t>(owner.value)];
+    E* const planes = layers_[owner];
     return {planes + values * plane_, plane_, tables_.data(), 1, shape_, {}};
   }
 
@@ -104,9 +109,8 @@ class search_store {
   kvsharer::index_t plane_;
   kvsharer::cuda::device_buffer<E> memory_;
   kvsharer::cuda::device_buffer<std::int32_t> tables_;  // [sample]: its place
-  std::vector<E*> accepted_, candidate_;                // [layer]: keys' plane, and values' behind it
+  kvsharer::resumable_layers<E*> layers_;               // keys' plane, and values' behind it
   kvsharer::share_plan plan_;
-  kvsharer::layer_id first_{0};
 };
 
 }  // namespace mini_llama::cuda

@@ -55,11 +55,11 @@ class window_batch {
   // [rows], in device memory.
   const std::int32_t* ids() const noexcept { return ids_.data(); }
   const std::int32_t* targets() const noexcept { return targets_.data(); }
-  row_score* scores() noexcept { return scores_.data(); }
+  kvsharer::prediction_score* scores() noexcept { return scores_.data(); }
 
   /// Adds the scores that were made, and leaves nothing of the windows.
-  void finish(const run_context& on, score_sums& sums) {
-    std::vector<row_score> scores(inputs_.size());
+  void finish(const run_context& on, kvsharer::prediction_sums& sums) {
+    std::vector<kvsharer::prediction_score> scores(inputs_.size());
     on.fetch(scores_.data(), scores.data(), scores.size());
     sums.add(scores);
     clear();
@@ -74,7 +74,7 @@ class window_batch {
  private:
   index_t windows_;
   buffer<std::int32_t> ids_, targets_;
-  buffer<row_score> scores_;
+  buffer<kvsharer::prediction_score> scores_;
   std::vector<index_t> lengths_;
   std::vector<std::int32_t> inputs_, following_;
 };

@@ -58,7 +58,7 @@ class device_reference final : public text_reference {
   evaluation run(decoder<E>& model, const kvsharer::share_plan& plan, bool compares,
                  const evaluation_progress& on_progress, const std::function<bool()>& cancelled) {
     batch_cache<E> held(stream_, config_, plan, windows_, window_ - 1);
-    score_sums sums;
+    kvsharer::prediction_sums sums;
     index_t scored = 0;
     for_each_batch(batch_, ids_, window_, session_.opening(), cancelled, [&] {
       batch_.place(context_);

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <utility>
 #include <vector>
 
 #include "kvsharer/kvsharer.hpp"
@@ -20,44 +19,35 @@ class calibration_store {
   calibration_store(int layers, int samples, kvsharer::index_t tokens, kvsharer::index_t kv_heads,
                     kvsharer::index_t head_dim)
       : shape_{layers, kv_heads, head_dim, tokens},
-        accepted_(static_cast<std::size_t>(layers)),
-        candidate_(static_cast<std::size_t>(layers)),
+        layers_(layers),
         plane_(static_cast<std::size_t>(samples * kv_heads * tokens * head_dim)) {}
 
   kvsharer::cache_shape shape() const noexcept { return shape_; }
 
   /// From now on layers from `first` on are the candidate's.
-  void begin_candidate(kvsharer::layer_id first) noexcept { first_ = first; }
+  void begin_candidate(kvsharer::layer_id first) noexcept { layers_.begin(first); }
 
   /// The candidate's layers become the accepted ones.
-  void accept() noexcept {
-    for (auto l = static_cast<std::size_t>(first_.value); l < accepted_.size(); ++l)
-      std::swap(accepted_[l], candidate_[l]);
-    first_ = {static_cast<int>(accepted_.size())};
-  }
+  void accept() noexcept { layers_.accept(); }
 
   void store(kvsharer::layer_id layer, kvsharer::sequence_id sample, kvsharer::index_t first, kvsharer::index_t tokens,
              const float* keys, const float* values) {
-    layer_planes& planes = candidate_[static_cast<std::size_t>(layer.value)];
+    layer_planes& planes = layers_.own(layer);
     if (keys != nullptr) scatter(planes.keys, sample, first, tokens, keys);
     if (values != nullptr) scatter(planes.values, sample, first, tokens, values);
   }
 
   view_type keys(kvsharer::layer_id owner, kvsharer::sequence_id sample) const {
-    return view(planes(owner).keys, sample);
+    return view(layers_[owner].keys, sample);
   }
   view_type values(kvsharer::layer_id owner, kvsharer::sequence_id sample) const {
-    return view(planes(owner).values, sample);
+    return view(layers_[owner].values, sample);
   }
 
  private:
   struct layer_planes {
     std::vector<float> keys, values;
   };
-
-  const layer_planes& planes(kvsharer::layer_id owner) const {
-    return (owner < first_ ? accepted_ : candidate_)[static_cast<std::size_t>(owner.value)];
-  }
 
   kvsharer::layout::strided_index index(kvsharer::sequence_id sample) const {
     const kvsharer::index_t head = shape_.capacity * shape_.head_dim;
@@ -78,9 +68,8 @@ class calibration_store {
   }
 
   kvsharer::cache_shape shape_;
-  std::vector<layer_planes> accepted_, candidate_;
+  kvsharer::resumable_layers<layer_planes> layers_;
   std::size_t plane_;
-  kvsharer::layer_id first_{0};
 };
 
 /// One sample of the store's accepted run as the library's KVCache, for the calibration average.

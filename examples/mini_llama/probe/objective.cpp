@@ -4,10 +4,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <memory>
+#include <span>
 #include <vector>
 
+#include "kvsharer/backend/cpu/logits.hpp"
 #include "kvsharer/backend/cpu/parallel.hpp"
-#include "network/logit_row.hpp"
 #include "network/workspace.hpp"
 
 namespace mini_llama {
@@ -30,7 +31,8 @@ class divergence_score {
     for (index_t first = 0; first < rows_; first += block)
       project_logits(m, full.data() + first * m.config().hidden, std::min(block, rows_ - first),
                      full_.data() + first * m.config().vocab, scratch_);
-    kvsharer::cpu::parallel_for(rows_, [&](index_t r) { log_full_[at(r)] = log_normaliser(row(full_, r)); });
+    kvsharer::cpu::parallel_for(rows_,
+                                [&](index_t r) { log_full_[at(r)] = kvsharer::cpu::log_normaliser(row(full_, r)); });
   }
 
   double operator()(std::span<const float> hidden) {
@@ -38,9 +40,9 @@ class divergence_score {
       const index_t rows = std::min(block, rows_ - first);
       project_logits(model_, hidden.data() + first * model_.config().hidden, rows, logits_.data(), scratch_);
       kvsharer::cpu::parallel_for(rows, [&](index_t r) {
-        const logit_row shared = row(logits_, r);
-        parts_[at(first + r)] =
-            divergence(row(full_, first + r), log_full_[at(first + r)], shared, log_normaliser(shared));
+        const std::span<const float> shared = row(logits_, r);
+        parts_[at(first + r)] = kvsharer::cpu::divergence(row(full_, first + r), log_full_[at(first + r)], shared,
+                                                          kvsharer::cpu::log_normaliser(shared));
       });
     }
     // In order, so that the sum has the same bits whatever thread was first.
@@ -53,8 +55,8 @@ class divergence_score {
   static constexpr index_t block = 256;  // rows whose logits are made at once, while they are in the cache
 
   static std::size_t at(index_t r) { return static_cast<std::size_t>(r); }
-  logit_row row(const std::vector<float>& logits, index_t r) const {
-    return {logits.data() + r * model_.config().vocab, model_.config().vocab};
+  std::span<const float> row(const std::vector<float>& logits, index_t r) const {
+    return {logits.data() + r * model_.config().vocab, at(model_.config().vocab)};
   }
 
   const model& model_;

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <span>
-#include <utility>
 
 #include "checkpoint/families/own_map.hpp"
 #include "probe/average_distances.hpp"
@@ -19,16 +18,16 @@ search_probe::search_probe(const model& m, const token_batch& samples, const obj
       rows_(static_cast<index_t>(samples.size() * samples.at(0).size())),
       store_(m.config().layers, static_cast<int>(samples.size()), static_cast<index_t>(samples[0].size()),
              m.config().kv_heads, m.config().head_dim),
-      accepted_inputs_(static_cast<std::size_t>(m.config().layers)),
-      candidate_inputs_(static_cast<std::size_t>(m.config().layers)) {
+      inputs_(m.config().layers) {
   std::vector<int> ids;
   for (std::size_t s = 0; s < samples.size(); ++s) {
     slices_.push_back({{static_cast<int>(s)}, 0, static_cast<index_t>(samples[s].size())});
     ids.insert(ids.end(), samples[s].begin(), samples[s].end());
   }
-  accepted_inputs_[0].resize(static_cast<std::size_t>(rows_ * m.config().hidden));
-  embed(m, ids, accepted_inputs_[0].data());
-  candidate_inputs_[0] = accepted_inputs_[0];
+  std::vector<float>& embedded = inputs_.own({0});
+  embedded.resize(static_cast<std::size_t>(rows_ * m.config().hidden));
+  embed(m, ids, embedded.data());
+  inputs_.accept();
 
   const kvsharer::share_map own = own_map(m.config());
   run(own, {0});
@@ -44,9 +43,7 @@ double search_probe::score(const share_plan& plan, layer_id first) {
 
 void search_probe::accept() {
   store_.accept();
-  // The first layer's input is the accepted run's already; those above are the candidate's.
-  for (auto l = static_cast<std::size_t>(first_.value) + 1; l < accepted_inputs_.size(); ++l)
-    std::swap(accepted_inputs_[l], candidate_inputs_[l]);
+  inputs_.accept();
 }
 
 kvsharer::distance_matrix search_probe::distances(const std::string& metric, const std::string& keys) {
@@ -54,11 +51,11 @@ kvsharer::distance_matrix search_probe::distances(const std::string& metric, con
 }
 
 void search_probe::run(const share_plan& plan, layer_id first) {
-  first_ = first;
   store_.begin_candidate(first);
-  hidden_ = accepted_inputs_[static_cast<std::size_t>(first.value)];
+  inputs_.begin({first.value + 1});
+  hidden_ = inputs_[first];
   for (int l = first.value; l < plan.layers(); ++l, ++layer_evaluations_) {
-    if (l > first.value) candidate_inputs_[static_cast<std::size_t>(l)] = hidden_;
+    if (l > first.value) inputs_.own({l}) = hidden_;
     run_layers(model_, store_, plan, slices_, l, l + 1, hidden_.data(), workspace_);
   }
   final_norm(model_, hidden_.data(), rows_, hidden_.data());

@@ -41,10 +41,9 @@ class search_probe final : public probe {
   kvsharer::index_t rows_;
   std::vector<sequence_slice> slices_;
   calibration_store store_;
-  std::vector<std::vector<float>> accepted_inputs_, candidate_inputs_;  // [layer][rows * hidden]
-  std::vector<float> hidden_;                                           // [rows * hidden], after the last norm
+  kvsharer::resumable_layers<std::vector<float>> inputs_;  // [layer][rows * hidden]
+  std::vector<float> hidden_;                              // [rows * hidden], after the last norm
   hidden_score objective_;
-  kvsharer::layer_id first_{0};
   workspace workspace_;
   kvsharer::calibration_average average_;
   kvsharer::index_t layer_evaluations_ = 0;

@@ -3,15 +3,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "checkpoint/families/own_map.hpp"
+#include "kvsharer/backend/cpu/logits.hpp"
 #include "kvsharer/backend/cpu/parallel.hpp"
-#include "network/logit_row.hpp"
 #include "run/window_run.hpp"
 #include "support/usage_error.hpp"
 #include "text/text_windows.hpp"
@@ -22,12 +22,6 @@ using kvsharer::index_t;
 using kvsharer::share_plan;
 
 namespace {
-
-index_t argmax(logit_row logits) {
-  index_t best;
-  logits.maxCoeff(&best);
-  return best;
-}
 
 /// Turns final hidden states into losses and sums them up.
 class comparison {
@@ -58,40 +52,30 @@ class comparison {
   evaluation result() const { return sums_.result(); }
 
  private:
-  row_score score(std::size_t offset, int target, bool compares) const {
-    const logit_row p(full_logits_.data() + offset, model_.config().vocab);
-    const double log_p = log_normaliser(p), full_loss = log_p - static_cast<double>(p[target]);
+  kvsharer::prediction_score score(std::size_t offset, index_t target, bool compares) const {
+    using namespace kvsharer::cpu;
+    const auto row = [&](const std::vector<float>& logits) {
+      return std::span(logits).subspan(offset, static_cast<std::size_t>(model_.config().vocab));
+    };
+    const auto p = row(full_logits_);
+    const double log_p = log_normaliser(p), full_loss = cross_entropy(p, log_p, target);
     if (!compares) return {full_loss, full_loss, 0, true};
-    const logit_row q(shared_logits_.data() + offset, model_.config().vocab);
+    const auto q = row(shared_logits_);
     const double log_q = log_normaliser(q);
-    return {log_q - static_cast<double>(q[target]), full_loss, divergence(p, log_p, q, log_q), argmax(p) == argmax(q)};
+    return {cross_entropy(q, log_q, target), full_loss, divergence(p, log_p, q, log_q),
+            most_likely(p) == most_likely(q)};
   }
 
   static constexpr std::size_t block = 64;
 
   const model& model_;
-  std::array<row_score, block> scores_;
+  std::array<kvsharer::prediction_score, block> scores_;
   std::vector<float> full_logits_, shared_logits_;
   workspace scratch_;
-  score_sums sums_;
+  kvsharer::prediction_sums sums_;
 };
 
 }  // namespace
-
-void score_sums::add(std::span<const row_score> scores) {
-  for (const row_score& s : scores) {
-    loss_ += s.loss;
-    full_loss_ += s.full_loss;
-    kl_ += s.kl;
-    agreed_ += static_cast<std::size_t>(s.agrees);
-  }
-  tokens_ += scores.size();
-}
-
-evaluation score_sums::result() const {
-  const double n = static_cast<double>(std::max<std::size_t>(tokens_, 1));
-  return {std::exp(loss_ / n), std::exp(full_loss_ / n), kl_ / n, static_cast<double>(agreed_) / n, tokens_};
-}
 
 void check_text(const session& s, std::span<const int> ids, index_t window) {
   if (ids.empty()) throw usage_error("there is no text to evaluate");

@@ -7,31 +7,11 @@
 #include <vector>
 
 #include "kvsharer/kvsharer.hpp"
-#include "run/row_score.hpp"
 #include "run/session.hpp"
 
 namespace mini_llama {
 
-/// How well a plan predicts a text, and how it differs there from the full model.
-struct evaluation {
-  double perplexity = 0;       ///< exp of the mean negative log-likelihood
-  double full_perplexity = 0;  ///< the full model's on the same tokens
-  double kl = 0;               ///< mean over tokens of KL(full || shared) of the next-token distributions, in nats
-  double top1_agreement = 1;   ///< share of tokens at which both predict the same most likely token
-  std::size_t tokens = 0;      ///< predicted, each once
-};
-
-/// Adds scores up in the order in which they come, so that sums have the same bits whoever made them first.
-class score_sums {
- public:
-  void add(std::span<const row_score> scores);
-  std::size_t tokens() const noexcept { return tokens_; }
-  evaluation result() const;
-
- private:
-  double loss_ = 0, full_loss_ = 0, kl_ = 0;
-  std::size_t tokens_ = 0, agreed_ = 0;
-};
+using evaluation = kvsharer::prediction_quality;
 
 /// Throws usage_error when the text is empty or the window does not fit the model.
 void check_text(const session& s, std::span<const int> ids, kvsharer::index_t window);

@@ -24,10 +24,10 @@
 namespace {
 
 using namespace device_test;
+using kvsharer::prediction_score;
 using mini_llama::evaluation;
 using mini_llama::gpu_choice;
 using mini_llama::model_config;
-using mini_llama::row_score;
 using mini_llama::session;
 
 model_config small(int bos = 1) {
@@ -126,12 +126,12 @@ TEST_CASE("scores follow their definitions, whatever the vocabulary") {
     for (index_t r = 0; r < rows; ++r) targets.push_back(static_cast<std::int32_t>((r * 37 + vocab - 1) % vocab));
     const auto on_full = on_device(d.stream, full), on_shared = on_device(d.stream, shared);
     const auto on_targets = on_device(d.stream, targets);
-    auto scores = poisoned<row_score>(d.stream, static_cast<std::size_t>(rows));
+    auto scores = poisoned<prediction_score>(d.stream, static_cast<std::size_t>(rows));
     mini_llama::cuda::score(d.backend, {on_full.data(), on_shared.data(), on_targets.data(), rows, vocab},
                             scores.data());
-    const std::vector<row_score> got = on_host(scores);
+    const std::vector<prediction_score> got = on_host(scores);
     mini_llama::cuda::score(d.backend, {on_full.data(), nullptr, on_targets.data(), rows, vocab}, scores.data());
-    const std::vector<row_score> alone = on_host(scores);
+    const std::vector<prediction_score> alone = on_host(scores);
     for (std::size_t r = 0; r < got.size(); ++r) {
       const auto begin = static_cast<std::ptrdiff_t>(r) * vocab;
       const std::vector<double> p(full.begin() + begin, full.begin() + begin + vocab),
@@ -158,9 +158,9 @@ TEST_CASE("NaN is not passed over, and a target outside the vocabulary is report
   logits[70] = std::numeric_limits<float>::quiet_NaN();
   const auto on_logits = on_device(d.stream, logits);
   const auto targets = on_device(d.stream, std::vector<std::int32_t>{5, 5});
-  auto scores = poisoned<row_score>(d.stream, 2);
+  auto scores = poisoned<prediction_score>(d.stream, 2);
   mini_llama::cuda::score(d.backend, {on_logits.data(), nullptr, targets.data(), 2, 61}, scores.data());
-  const std::vector<row_score> got = on_host(scores);
+  const std::vector<prediction_score> got = on_host(scores);
   CHECK(got[0].loss == doctest::Approx(std::log(61.0)));
   CHECK(std::isnan(got[1].loss));
   d.backend.check_status();
