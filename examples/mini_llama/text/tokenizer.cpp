@@ -5,6 +5,7 @@
 
 #include "text/tokens/byte_level.hpp"
 #include "text/tokens/sentencepiece.hpp"
+#include "text/tokens/utf8.hpp"
 
 namespace mini_llama {
 namespace {
@@ -37,6 +38,14 @@ std::filesystem::path tokenizer_file(const std::filesystem::path& directory) {
 bool has_tokenizer_file(const std::filesystem::path& directory) { return !present(directory).empty(); }
 
 tokenizer::tokenizer(const std::filesystem::path& file) : coder_(open(file)) {}
+
+std::vector<int> tokenizer::encode(std::string_view text, bool bos, const std::string& origin) const {
+  // Coders make something of any bytes, but nothing that a model has seen.
+  if (const std::size_t good = utf8_length(text); good < text.size())
+    throw load_error(origin + " cannot be tokenized: its byte " + std::to_string(good) +
+                     " is not UTF-8. Convert it to UTF-8, for one with iconv");
+  return coder_->encode(text, bos);
+}
 
 std::string tokenizer::decode(std::span<const int> ids) const {
   check(ids);

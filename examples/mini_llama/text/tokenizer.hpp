@@ -27,9 +27,9 @@ class tokenizer {
   /// it is missing, broken, or asks for what is not supported.
   explicit tokenizer(const std::filesystem::path& file);
 
-  /// The ids of `text`, behind the tokenizer's BOS where `bos` asks for it and it has one. Throws load_error where the
-  /// text has none, as byte-level BPE does for text that is not UTF-8.
-  std::vector<int> encode(std::string_view text, bool bos = true) const { return coder_->encode(text, bos); }
+  /// The ids of `text`, behind the tokenizer's BOS where `bos` asks for it and it has one. Throws load_error for text
+  /// that is not UTF-8, and where it has no ids; `origin`, such as a file and a line, is what the message calls it.
+  std::vector<int> encode(std::string_view text, bool bos = true, const std::string& origin = "the text") const;
 
   /// The text of `ids`; special tokens such as BOS are silent. Throws load_error for an id outside [0, vocab()).
   std::string decode(std::span<const int> ids) const;

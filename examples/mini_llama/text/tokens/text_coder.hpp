@@ -15,8 +15,8 @@ class text_coder {
  public:
   virtual ~text_coder() = default;
 
-  /// The ids of `text`; with `bos`, behind what the file puts before a text. Throws load_error for a text that has
-  /// none.
+  /// The ids of `text`, which is UTF-8; with `bos`, behind what the file puts before a text. Throws load_error for a
+  /// text that has none.
   virtual std::vector<int> encode(std::string_view text, bool bos) const = 0;
 
   /// The text of `ids`, always UTF-8; special tokens, and ids outside [0, vocab()), are silent.
