@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -51,14 +52,26 @@ class tiny_checkpoint {
       add(layer + "post_attention_layernorm.weight", {hidden});
     }
     add("model.norm.weight", {hidden});
-    folder_.write("model.safetensors",
-                  safetensors_bytes(header_.dump(),
-                                    {reinterpret_cast<const char*>(numbers_.data()), numbers_.size() * sizeof(float)}));
+    write();
+  }
+
+  /// Sets one number of a tensor, such as NaN: the one in its middle or, counted from 0, the one at `at`.
+  void spoil(const std::string& tensor, float number, std::ptrdiff_t at = -1) {
+    const auto& offsets = header_.at(tensor).at("data_offsets");
+    const std::size_t first = offsets[0].get<std::size_t>() / sizeof(float);
+    const std::size_t count = offsets[1].get<std::size_t>() / sizeof(float) - first;
+    numbers_.at(first + (at < 0 ? count / 2 : static_cast<std::size_t>(at))) = number;
+    write();
   }
 
   std::string directory() const { return folder_.path().string(); }
 
  private:
+  void write() const {
+    folder_.write("model.safetensors",
+                  safetensors_bytes(header_.dump(),
+                                    {reinterpret_cast<const char*>(numbers_.data()), numbers_.size() * sizeof(float)}));
+  }
   void add(const std::string& name, const std::vector<int>& shape, double size = 2) {
     const std::size_t begin = numbers_.size() * sizeof(float);
     std::size_t count = 1;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/alignment.hpp"
 
-#include <cmath>
 #include <cstddef>
 #include <cstring>
 #include <span>
@@ -9,6 +8,7 @@
 
 #include "checkpoint/safetensors.hpp"
 #include "checkpoint/safetensors_writer.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "support/files.hpp"
 #include "support/hash.hpp"
 
@@ -30,7 +30,7 @@ void take(const safetensors_file& file, const std::string& name, const std::vect
                                       "alignment of another map; search again with --align");
   std::memcpy(numbers.data(), found->second.data, numbers.size() * sizeof(float));
   for (const float x : numbers)
-    if (!std::isfinite(x)) throw load_error(file.path(), "tensor '" + name + "' holds NaN or infinity");
+    if (!kvsharer::is_finite(x)) throw load_error(file.path(), "tensor '" + name + "' holds NaN or infinity");
 }
 
 }  // namespace

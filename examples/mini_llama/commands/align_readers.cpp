@@ -7,8 +7,10 @@
 #include <string>
 
 #include "checkpoint/alignment.hpp"
+#include "commands/number_options.hpp"
 #include "support/files.hpp"
 #include "support/interrupt.hpp"
+#include "support/standard_output.hpp"
 
 namespace mini_llama {
 
@@ -22,7 +24,7 @@ void add_alignment_options(CLI::App& command, alignment_arguments& a) {
       ->check(CLI::IsMember({"full", "shared"}));
   command.add_option("--align-ridge", a.request.ridge, "Ridge of that fit, as a share of the mean variance")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(number(0));
   command.add_option("--align-keys", a.request.keys, "How long the gains of keys are made")
       ->capture_default_str()
       ->check(CLI::IsMember({"least-squares", "one"}));
@@ -56,8 +58,8 @@ nlohmann::json to_json(const alignment_outcome& fitted) {
 
 void print_text(const alignment_outcome& fitted) {
   for (const auto& [l, e] : fitted.explained)
-    std::printf("layer %d aligned: %.1f %% of its keys and %.1f %% of its values follow from its owner's\n", l,
-                100 * e.keys, 100 * e.values);
+    print_out("layer %d aligned: %.1f %% of its keys and %.1f %% of its values follow from its owner's\n", l,
+              100 * e.keys, 100 * e.values);
 }
 
 }  // namespace mini_llama

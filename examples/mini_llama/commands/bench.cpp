@@ -12,11 +12,13 @@
 #include "checkpoint/families/own_map.hpp"
 #include "checkpoint/shapes.hpp"
 #include "commands/commands.hpp"
+#include "commands/number_options.hpp"
 #include "device/gpu.hpp"
 #include "probe/choices.hpp"
 #include "run/throughput.hpp"
 #include "support/interrupt.hpp"
 #include "support/progress.hpp"
+#include "support/standard_output.hpp"
 
 namespace mini_llama {
 
@@ -97,36 +99,36 @@ void print_json(const bench_arguments& a, const throughput_report& report) {
                          {"copy_bytes_per_second", report.copy_bytes_per_second},
                          {"product_operations_per_second", report.product_operations_per_second},
                          {"runs", runs}};
-  std::printf("%s\n", j.dump().c_str());
+  print_out("%s\n", j.dump().c_str());
 }
 
 void print_text(const bench_arguments& a, const throughput_report& report) {
-  std::printf("%s, %s in %s, prompts of %td tokens, %td new ones", report.device.c_str(), a.shape.c_str(),
-              a.request.type.c_str(), a.request.context, a.request.new_tokens);
-  if (a.budget_gb) std::printf(", %g GB for keys and values", *a.budget_gb);
-  std::printf("\nA copy moves %.2f TB/s", report.copy_bytes_per_second * 1e-12);
+  print_out("%s, %s in %s, prompts of %td tokens, %td new ones", report.device.c_str(), a.shape.c_str(),
+            a.request.type.c_str(), a.request.context, a.request.new_tokens);
+  if (a.budget_gb) print_out(", %g GB for keys and values", *a.budget_gb);
+  print_out("\nA copy moves %.2f TB/s", report.copy_bytes_per_second * 1e-12);
   if (report.product_operations_per_second > 0)
-    std::printf(", a large product does %.0f TFLOP/s", report.product_operations_per_second * 1e-12);
-  std::printf(
-      ".\n\n sharing  batch  weights GB   KV GB  prefill s  of floor  step ms  floor ms  of floor   tokens/s\n");
+    print_out(", a large product does %.0f TFLOP/s", report.product_operations_per_second * 1e-12);
+  print_out(".\n\n sharing  batch  weights GB   KV GB  prefill s  of floor  step ms  floor ms  of floor   tokens/s\n");
   for (const throughput& t : report.runs) {
     const double floor = report.step_floor(t);
-    std::printf("%3d of %2d  %5td  %10.2f  %6.2f  %9.4f  ", t.map.reader_count(), t.map.layers(), t.batch,
-                t.weight_bytes * 1e-9, static_cast<double>(t.kv_bytes) * 1e-9, t.prefill_seconds);
+    print_out("%3d of %2d  %5td  %10.2f  %6.2f  %9.4f  ", t.map.reader_count(), t.map.layers(), t.batch,
+              t.weight_bytes * 1e-9, static_cast<double>(t.kv_bytes) * 1e-9, t.prefill_seconds);
     if (report.product_operations_per_second > 0)
-      std::printf("%6.1f %%", 100 * report.prefill_floor(t) / t.prefill_seconds);
+      print_out("%6.1f %%", 100 * report.prefill_floor(t) / t.prefill_seconds);
     else
-      std::printf("%8s", "-");
-    std::printf("  %7.3f  %8.3f  %6.1f %%  %9.1f\n", t.step_seconds * 1e3, floor * 1e3, 100 * floor / t.step_seconds,
-                t.tokens_per_second);
+      print_out("%8s", "-");
+    print_out("  %7.3f  %8.3f  %6.1f %%  %9.1f\n", t.step_seconds * 1e3, floor * 1e3, 100 * floor / t.step_seconds,
+              t.tokens_per_second);
   }
 }
 
 void run(bench_arguments& a, const gpu_opener& open) {
   throughput_request& r = a.request;
   r.config = shape_named(a.shape);
-  if (r.context + r.new_tokens > r.config.max_position)
-    throw usage_error("--context and --new-tokens make " + std::to_string(r.context + r.new_tokens) +
+  if (r.context > r.config.max_position - r.new_tokens)  // a signed sum may pass 2^63
+    throw usage_error("--context and --new-tokens make " +
+                      std::to_string(static_cast<std::uint64_t>(r.context) + static_cast<std::uint64_t>(r.new_tokens)) +
                       " tokens; this shape knows " + std::to_string(r.config.max_position) + " positions");
   if (a.budget_gb) r.kv_budget = *a.budget_gb * 1e9;
   if (!a.map.empty())
@@ -160,13 +162,11 @@ void add_bench(CLI::App& app, const gpu_opener& open) {
   auto a = std::make_shared<bench_arguments>();
   CLI::App* c = app.add_subcommand("bench", "Measure prefill and decode at a published model's sizes");
   c->add_option("--shape", a->shape, "llama2-7b, llama2-13b, llama3-8b, mistral-7b, or a config.json")->required();
-  c->add_option("--batch", a->request.batch, "Sequences")->capture_default_str()->check(CLI::PositiveNumber);
-  c->add_option("--context", a->request.context, "Tokens of each prompt")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+  c->add_option("--batch", a->request.batch, "Sequences")->capture_default_str()->check(whole(1, most_sequences));
+  c->add_option("--context", a->request.context, "Tokens of each prompt")->capture_default_str()->check(whole(1));
   c->add_option("--new-tokens", a->request.new_tokens, "Tokens to decode in each sequence")
       ->capture_default_str()
-      ->check(CLI::Range(2, 1 << 20));
+      ->check(whole(2, 1 << 20));
   c->add_option("--share", a->shares, "Layers that share, as counts or percentages; several, separated by commas")
       ->capture_default_str()
       ->delimiter(',');
@@ -178,10 +178,10 @@ void add_bench(CLI::App& app, const gpu_opener& open) {
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(kv_type_names.begin(), kv_type_names.end())));
   c->add_option("--kv-budget", a->budget_gb, "GB for keys and values; the batch is then what fits into them")
-      ->check(CLI::PositiveNumber);
+      ->check(number(0));
   c->add_option("--repeats", a->request.repeats, "Prefills to take the median of")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(whole(1));
   c->add_option("--seed", a->request.seed, "Seed of weights, prompts and --order random")->capture_default_str();
   c->add_option("--backend", a->backend, "Where to run: auto takes a GPU where there is one; cuda insists on it")
       ->capture_default_str()

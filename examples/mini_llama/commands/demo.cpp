@@ -5,23 +5,26 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "checkpoint/families/own_map.hpp"
 #include "commands/commands.hpp"
 #include "commands/draw.hpp"
+#include "commands/number_options.hpp"
 #include "device/gpu.hpp"
 #include "kvsharer/io/strategy_json.hpp"
 #include "probe/choices.hpp"
 #include "run/evaluation.hpp"
+#include "run/finite_logits.hpp"
 #include "run/generation.hpp"
 #include "search/find_sharing.hpp"
 #include "support/files.hpp"
 #include "support/interrupt.hpp"
 #include "support/progress.hpp"
+#include "support/standard_output.hpp"
 
 namespace mini_llama {
 
@@ -46,17 +49,16 @@ struct demo_row {
 
 /// Everything of a text behind its first `lines` usable lines: what the search has not seen.
 std::vector<int> unseen_tokens(const demo_arguments& a, session& s) {
-  std::istringstream lines(read_text_file(a.text));
   std::vector<int> unseen;
   int used = 0;
-  for (std::string line; std::getline(lines, line);) {
-    if (line.empty()) continue;
-    const std::vector<int> ids = s.words().encode(line, false);
+  for_each_passage(read_text_file(a.text), [&](std::string_view line, int number) {
+    const std::vector<int> ids = s.words().encode(line, false, line_of(a.text, number));
     if (used < a.samples && static_cast<int>(ids.size()) + 1 >= a.sample_tokens)
       ++used;
     else
       unseen.insert(unseen.end(), ids.begin(), ids.end());
-  }
+    return true;
+  });
   if (unseen.empty()) throw usage_error(a.text.string() + " has no passage left to measure on; use fewer --samples");
   return unseen;
 }
@@ -124,6 +126,9 @@ void run(const demo_arguments& a, const gpu_opener& open) {
   const token_batch samples = read_calibration(a.text, s.words(), a.samples, a.sample_tokens);
   const std::vector<int> unseen = unseen_tokens(a, s);
 
+  make_folder(a.out);
+  require_writable(a.out / "demo.json");  // before the searches, whose results would have no place
+
   std::vector<demo_row> rows;
   rows.push_back({.name = "full model", .order = "none", .share = "0", .found = {}, .quality = {}, .run = {}});
   for (const char* share : {"12.5%", "25%", "37.5%"})
@@ -151,6 +156,7 @@ void run(const demo_arguments& a, const gpu_opener& open) {
           {.share = parse_share(row.share, s.identity.layers), .order = row.order, .cancelled = interrupted},
           card.get());
     measure(row, s, unseen, a, card.get());
+    if (row.order == "none") check_figures(row.quality);
     if (interrupted()) throw std::runtime_error("stopped by Ctrl-C; nothing was written");
   }
   shown.update(rows.size());
@@ -158,7 +164,6 @@ void run(const demo_arguments& a, const gpu_opener& open) {
   const demo_row &full = rows[0], &paper = rows[2];
   nlohmann::json all = nlohmann::json::array();
   for (const demo_row& row : rows) all.push_back(row_json(row, s));
-  std::filesystem::create_directories(a.out);
   for (const demo_row& row : rows)
     if (row.order != "none")
       write_file_atomically(a.out / file_name(row), kvsharer::write_strategy(row.found.strategy));
@@ -167,32 +172,32 @@ void run(const demo_arguments& a, const gpu_opener& open) {
   write_file_atomically(a.out / "demo.json",
                         report.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   if (a.json) {
-    std::printf("%s\n", report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    print_out("%s\n", report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return;
   }
 
   const model_config& c = s.llama.config();
   const kvsharer::search_report& found = paper.found.strategy.report;
-  std::printf("%s, %d layers, %d query and %d KV heads of %d; %d calibration samples of %d tokens; on %s\n\n",
-              c.architecture.c_str(), c.layers, c.heads, c.kv_heads, c.head_dim, a.samples, a.sample_tokens,
-              device.c_str());
-  std::printf("How different the layers' caches are, and what KVSharer shares at 25%%:\n\n%s\n%s\n",
-              draw_distances(paper.found.strategy.distances, found.map()).c_str(), draw_map(found.map()).c_str());
-  std::printf("%s\n", table(rows, s).c_str());
-  std::printf(
+  print_out("%s, %d layers, %d query and %d KV heads of %d; %d calibration samples of %d tokens; on %s\n\n",
+            c.architecture.c_str(), c.layers, c.heads, c.kv_heads, c.head_dim, a.samples, a.sample_tokens,
+            device.c_str());
+  print_out("How different the layers' caches are, and what KVSharer shares at 25%%:\n\n%s\n%s\n",
+            draw_distances(paper.found.strategy.distances, found.map()).c_str(), draw_map(found.map()).c_str());
+  print_out("%s\n", table(rows, s).c_str());
+  print_out(
       "Perplexity, KL and top-1 agreement: %zu tokens of %s that the search did not see, in windows of %td;\n"
       "KV bytes and tokens/s: one sequence of %zu + %td tokens, float32. KVSharer is the paper's rule, most "
       "dissimilar\n"
       "pair first; the controls below it show what other orders do on this model.\n\n",
       paper.quality.tokens, a.text.filename().string().c_str(), window_of(s), s.words().encode(a.prompt).size(),
       a.max_new_tokens);
-  std::printf("The search at 25%% tried %zu candidates in %.2f s and ran %td layers (%td without resuming).\n\n",
-              found.candidates.size(), paper.found.seconds, paper.found.layer_evaluations,
-              c.layers + found.layer_evaluations_without_resume);
-  std::printf("\"%s\" continued\n\n  by the full cache:\n    %s\n\n  with %d of %d layers sharing:\n    %s\n\n",
-              a.prompt.c_str(), s.words().decode(full.run.token_ids.at(0)).c_str(), found.map().reader_count(),
-              c.layers, s.words().decode(paper.run.token_ids.at(0)).c_str());
-  std::printf("Strategies and all figures are in %s (strategy-*.json, demo.json).\n", a.out.string().c_str());
+  print_out("The search at 25%% tried %zu candidates in %.2f s and ran %td layers (%td without resuming).\n\n",
+            found.candidates.size(), paper.found.seconds, paper.found.layer_evaluations,
+            c.layers + found.layer_evaluations_without_resume);
+  print_out("\"%s\" continued\n\n  by the full cache:\n    %s\n\n  with %d of %d layers sharing:\n    %s\n\n",
+            a.prompt.c_str(), s.words().decode(full.run.token_ids.at(0)).c_str(), found.map().reader_count(), c.layers,
+            s.words().decode(paper.run.token_ids.at(0)).c_str());
+  print_out("Strategies and all figures are in %s (strategy-*.json, demo.json).\n", a.out.string().c_str());
 }
 
 }  // namespace
@@ -204,11 +209,11 @@ void add_demo(CLI::App& app, const gpu_opener& open) {
   c->add_option("--calibration", a->text, "Text, one passage a line; those not used to calibrate are measured on")
       ->capture_default_str();
   c->add_option("--prompt", a->prompt, "Text to continue")->capture_default_str();
-  c->add_option("--samples", a->samples, "Calibration samples")->capture_default_str()->check(CLI::PositiveNumber);
+  c->add_option("--samples", a->samples, "Calibration samples")->capture_default_str()->check(whole(1));
   c->add_option("--sample-tokens", a->sample_tokens, "Tokens a sample is cut to")
       ->capture_default_str()
-      ->check(CLI::Range(2, 1 << 20));
-  c->add_option("--max-new-tokens", a->max_new_tokens, "Tokens to generate")->capture_default_str();
+      ->check(whole(2, 1 << 20));
+  c->add_option("--max-new-tokens", a->max_new_tokens, "Tokens to generate")->capture_default_str()->check(whole(1));
   c->add_option("--out", a->out, "Folder for strategies and figures")->capture_default_str();
   c->add_option("--backend", a->backend, "Where to search, measure and generate: auto takes a GPU where there is one")
       ->capture_default_str()

@@ -9,10 +9,12 @@
 #include "commands/commands.hpp"
 #include "commands/device_options.hpp"
 #include "run/evaluation.hpp"
+#include "run/finite_logits.hpp"
 #include "search/layers_shared.hpp"
 #include "support/files.hpp"
 #include "support/interrupt.hpp"
 #include "support/progress.hpp"
+#include "support/standard_output.hpp"
 
 namespace mini_llama {
 
@@ -32,12 +34,13 @@ void run(const eval_arguments& a, const gpu_opener& open) {
   session s(a.model);
   a.device.keep_for(card, s.llama.config());
   const kvsharer::share_plan plan = s.follow(a.strategy, !a.no_align);
-  std::vector<int> ids = s.words().encode(read_text_file(a.text), false);
+  std::vector<int> ids = s.words().encode(read_text_file(a.text), false, a.text);
   if (a.max_tokens && ids.size() > a.max_tokens) ids.resize(a.max_tokens);
   progress shown("eval: tokens", ids.size(), true);
   const auto on_progress = [&](std::size_t done, std::size_t) { shown.update(done); };
   const evaluation e = card ? card->evaluate(s, plan, ids, a.window, a.device.choice, on_progress, interrupted)
                             : evaluate(s, plan, ids, a.window, on_progress, interrupted);
+  check_figures(e);
   if (a.json) {
     const nlohmann::json j{{"perplexity", e.perplexity},
                            {"full_perplexity", e.full_perplexity},
@@ -48,13 +51,13 @@ void run(const eval_arguments& a, const gpu_opener& open) {
                            {"layers_shared", layers_shared(plan)},
                            {"device", card ? card->name() : "CPU"},
                            {"dtype", a.device.choice.type}};
-    std::printf("%s\n", j.dump().c_str());
+    print_out("%s\n", j.dump().c_str());
   } else {
-    std::printf("perplexity %.4f", e.perplexity);
+    print_out("perplexity %.4f", e.perplexity);
     if (plan.shared_planes())
-      std::printf(" with %g of %d layers sharing (full model %.4f), KL %.4f nats, same top token at %.1f %%",
-                  plan.shared_planes() / 2.0, plan.layers(), e.full_perplexity, e.kl, 100 * e.top1_agreement);
-    std::printf(", over %zu tokens in windows of %td\n", e.tokens, a.window);
+      print_out(" with %g of %d layers sharing (full model %.4f), KL %.4f nats, same top token at %.1f %%",
+                plan.shared_planes() / 2.0, plan.layers(), e.full_perplexity, e.kl, 100 * e.top1_agreement);
+    print_out(", over %zu tokens in windows of %td\n", e.tokens, a.window);
   }
   if (e.tokens < ids.size())
     std::fprintf(stderr, "mini_llama: stopped by Ctrl-C after %zu of %zu tokens\n", e.tokens, ids.size());

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "commands/commands.hpp"
+#include "commands/number_options.hpp"
 #include "device/gpu.hpp"
 #include "probe/choices.hpp"
 #include "run/generation.hpp"
@@ -147,17 +148,17 @@ void add_generate(CLI::App& app, const gpu_opener& open) {
       ->allow_extra_args(false);
   c->add_option("--batch", a->copies, "Sequences of each prompt; with --temperature every one goes its own way")
       ->capture_default_str()
-      ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 16));
+      ->check(whole(1, 1 << 16));
   c->add_option("--token-ids", a->token_ids, "JSON array of arrays of token ids to continue, as one batch");
   c->add_option("--strategy", a->strategy, "Strategy file; without it, the full model");
   c->add_flag("--no-align", a->no_align, "Leave out the alignment that the strategy names");
-  c->add_option("--max-new-tokens", a->request.max_new_tokens, "Tokens to generate")->capture_default_str();
-  c->add_option("--temperature", a->request.temperature, "0 is greedy")
+  c->add_option("--max-new-tokens", a->request.max_new_tokens, "Tokens to generate")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(whole(1));
+  c->add_option("--temperature", a->request.temperature, "0 is greedy")->capture_default_str()->check(number(0));
   c->add_option("--top-p", a->request.top_p, "Sample from the most likely tokens of this total probability")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(number(0, 1));
   c->add_option("--seed", a->request.seed, "Seed of sampling")->capture_default_str();
   c->add_flag("--ignore-eos", a->ignore_eos, "Go on after an end-of-sequence token");
   c->add_flag("--project-readers", a->request.project_readers,
@@ -170,7 +171,7 @@ void add_generate(CLI::App& app, const gpu_opener& open) {
       ->check(CLI::IsMember(std::vector<std::string>(kv_layout_names.begin(), kv_layout_names.end())));
   c->add_option("--page-tokens", a->request.cache.page_tokens, "Tokens in a page of the paged layout")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(whole(1, 1 << 20));
   c->add_option("--backend", a->backend, "Where to run: auto takes a GPU where there is one; cuda insists on it")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(backend_names.begin(), backend_names.end())));

@@ -2,7 +2,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstddef>
-#include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -13,8 +12,10 @@
 #include "commands/commands.hpp"
 #include "commands/device_options.hpp"
 #include "network/forward.hpp"
+#include "run/finite_logits.hpp"
 #include "run/session.hpp"
 #include "support/files.hpp"
+#include "support/standard_output.hpp"
 #include "support/usage_error.hpp"
 
 namespace mini_llama {
@@ -57,8 +58,11 @@ void run(const logits_arguments& a, const gpu_opener& open) {
                         " tokens does not fit this model; 1 to " + std::to_string(config.max_position) + " do");
   const auto rows = card ? card->logits(s, plan, batch, a.device.choice) : logits_on_host(s, plan, batch);
   nlohmann::json best = nlohmann::json::array();
-  for (const std::vector<float>& row : rows) best.push_back(std::max_element(row.begin(), row.end()) - row.begin());
-  std::printf("%s\n", nlohmann::json{{"logits", rows}, {"argmax", best}}.dump().c_str());
+  for (const std::vector<float>& row : rows) {
+    check_logits(row);
+    best.push_back(std::max_element(row.begin(), row.end()) - row.begin());
+  }
+  print_out("%s\n", nlohmann::json{{"logits", rows}, {"argmax", best}}.dump().c_str());
 }
 
 }  // namespace

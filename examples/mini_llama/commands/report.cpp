@@ -8,6 +8,7 @@
 #include "commands/commands.hpp"
 #include "report/page.hpp"
 #include "support/files.hpp"
+#include "support/standard_output.hpp"
 
 namespace mini_llama {
 
@@ -22,7 +23,7 @@ void run(const report_arguments& a) {
   const report::sweep_results all = report::read_sweep(a.sweep);
   const std::filesystem::path out = a.out.value_or(a.sweep / "report.html");
   write_file_atomically(out, report::page(all));
-  std::printf("%s\n", out.string().c_str());
+  write_out(out.string() + "\n");
   if (all.maps.size() + 1 < all.planned)
     std::fprintf(stderr, "mini_llama: the sweep is unfinished, %zu of %zu lines\n", all.maps.size() + 1, all.planned);
 }

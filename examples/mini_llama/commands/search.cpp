@@ -2,15 +2,18 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "checkpoint/alignment.hpp"
 #include "commands/align_readers.hpp"
 #include "commands/commands.hpp"
 #include "commands/draw.hpp"
+#include "commands/number_options.hpp"
 #include "commands/search_subject.hpp"
 #include "device/gpu.hpp"
 #include "kvsharer/io/python_map.hpp"
@@ -22,6 +25,7 @@
 #include "support/files.hpp"
 #include "support/interrupt.hpp"
 #include "support/progress.hpp"
+#include "support/standard_output.hpp"
 
 namespace mini_llama {
 
@@ -82,7 +86,7 @@ void print_json(const found_sharing& found) {
   j["candidate_costs"] = nlohmann::json::array();
   for (const candidate_cost& c : found.costs) j["candidate_costs"].push_back(cost_json(c));
   if (found.alignment) j["alignment"] = to_json(*found.alignment);
-  std::printf("%s\n", j.dump().c_str());
+  print_out("%s\n", j.dump().c_str());
 }
 
 const char* score_name(const search_request& r) { return r.objective == "kl" ? "minus KL" : "similarity"; }
@@ -90,17 +94,17 @@ const char* score_name(const search_request& r) { return r.objective == "kl" ? "
 void print_text(const found_sharing& found, const search_arguments& a) {
   const search_outcome& o = found.outcome;
   const kvsharer::search_report& r = o.strategy.report;
-  std::printf("%s\n%s\n", draw_distances(o.strategy.distances, r.plan).c_str(), draw_map(r.plan).c_str());
-  std::printf(
+  print_out("%s\n%s\n", draw_distances(o.strategy.distances, r.plan).c_str(), draw_map(r.plan).c_str());
+  print_out(
       "%g of %d wanted layers share; %s %.4f; %zu candidates tried in %.2f s, %td layer runs (%td without "
       "resuming)\n",
       r.plan.shared_planes() / 2.0, a.request.share, score_name(a.request), r.score, r.candidates.size(), o.seconds,
       o.layer_evaluations, r.plan.layers() + r.layer_evaluations_without_resume);
   const candidate_cost total = total_cost(found.costs);
   if (total.seconds > 0)
-    std::printf("on %s: %.4f s a candidate, %.4g TFLOP in all at %.4g TFLOP/s\n", found.device.c_str(),
-                total.seconds / static_cast<double>(found.costs.size()), total.operations / tera,
-                total.operations / tera / total.seconds);
+    print_out("on %s: %.4f s a candidate, %.4g TFLOP in all at %.4g TFLOP/s\n", found.device.c_str(),
+              total.seconds / static_cast<double>(found.costs.size()), total.operations / tera,
+              total.operations / tera / total.seconds);
 }
 
 /// Progress by layers that share; of best-first searches, whose first step is most of the work, by the candidates left
@@ -144,6 +148,16 @@ found_sharing search(const search_arguments& a, search_subject& subject, gpu* ca
   return found;
 }
 
+/// The strategy and what stands beside it. Throws what fitting an alignment throws, and load_error.
+void write_files(found_sharing& found, const search_arguments& a, search_subject& subject) {
+  kvsharer::strategy& strategy = found.outcome.strategy;
+  if (a.alignment.wanted && strategy.report.plan.shared_planes() > 0)
+    found.alignment =
+        align_readers(*subject.weights().stored, subject.samples(), a.alignment.request, *a.out, strategy);
+  if (a.out) write_file_atomically(*a.out, kvsharer::write_strategy(strategy));
+  if (a.python_out) write_file_atomically(*a.python_out, kvsharer::python_map(strategy.report.map()) + "\n");
+}
+
 void run(search_arguments& a, const gpu_opener& open) {
   if (a.request.order == "explicit" && a.map.empty()) throw usage_error("--order explicit needs --map");
   if (!is_best_first(a.request.order) && (a.request.beam != 1 || a.request.exact))
@@ -169,6 +183,10 @@ void run(search_arguments& a, const gpu_opener& open) {
       throw usage_error("--map has " + std::to_string(a.map.size()) + " entries; this model has " +
                         std::to_string(layers) + " layers");
   }
+  // Before work of hours, whose result would have no place.
+  if (a.out) require_writable(*a.out);
+  if (a.out && a.alignment.wanted) require_writable(alignment_beside(*a.out));
+  if (a.python_out) require_writable(*a.python_out);
   std::unique_ptr<gpu> card = choose_backend(a.backend, open);
   keep_for(card, a.backend, subject.config());
 
@@ -178,15 +196,18 @@ void run(search_arguments& a, const gpu_opener& open) {
   a.request.cancelled = interrupted;
   a.request.progress = [&](const kvsharer::search_progress& p) { shown.update(p); };
   found_sharing found = search(a, subject, card.get());
-  search_outcome& o = found.outcome;
-  if (a.alignment.wanted && o.strategy.report.plan.shared_planes() > 0)
-    found.alignment =
-        align_readers(*subject.weights().stored, subject.samples(), a.alignment.request, *a.out, o.strategy);
-  const kvsharer::search_report& r = o.strategy.report;
-  if (a.out) write_file_atomically(*a.out, kvsharer::write_strategy(o.strategy));
-  if (a.python_out) write_file_atomically(*a.python_out, kvsharer::python_map(r.map()) + "\n");
+  const kvsharer::search_report& r = found.outcome.strategy.report;
+  // Files first: standard output may be closed by now. Where they cannot be written, it gets what was found.
+  std::exception_ptr unwritten;
+  try {
+    write_files(found, a, subject);
+  } catch (const std::exception&) {
+    unwritten = std::current_exception();
+  }
   a.json ? print_json(found) : print_text(found, a);
   if (found.alignment && !a.json) print_text(*found.alignment);
+  if (unwritten && !a.json) write_out(kvsharer::write_strategy(found.outcome.strategy));
+  if (unwritten) std::rethrow_exception(unwritten);
   if (r.status == kvsharer::search_status::cancelled)
     std::fprintf(stderr, "mini_llama: stopped by Ctrl-C; the map found so far is valid but shares fewer layers\n");
   if (r.status == kvsharer::search_status::ranking_exhausted) {
@@ -208,15 +229,14 @@ void add_search(CLI::App& app, const gpu_opener& open) {
                 "mistral-7b or a config.json");
   c->add_option("--calibration", a->subject.calibration, "Text to calibrate on, one passage a line");
   c->add_option("--token-ids", a->subject.token_ids, "JSON array of arrays of token ids to calibrate on");
-  c->add_option("--samples", a->subject.samples, "Calibration samples to use")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+  c->add_option("--samples", a->subject.samples, "Calibration samples to use")->capture_default_str()->check(whole(1));
   c->add_option("--sample-tokens", a->subject.sample_tokens, "Tokens a sample is cut to")
       ->capture_default_str()
-      ->check(CLI::Range(2, 1 << 20));
+      ->check(whole(2, 1 << 20));
   c->add_option("--share", a->share, "Layers that are to share: a count (6) or a percentage (25%)")->required();
   c->add_option("--threshold", a->threshold,
-                "Keep a step if its score is greater; 0.5, or nothing with --objective kl, where scores are below 0");
+                "Keep a step if its score is greater; 0.5, or nothing with --objective kl, where scores are below 0")
+      ->check(number());
   c->add_option("--metric", a->request.metric, "Distance of two layers' caches")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(metric_names.begin(), metric_names.end())));
@@ -226,7 +246,7 @@ void add_search(CLI::App& app, const gpu_opener& open) {
       ->check(CLI::IsMember(std::vector<std::string>(order_names.begin(), order_names.end())));
   c->add_option("--beam", a->request.beam, "With --order best: maps that are kept and continued at each step")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(whole(1));
   c->add_flag("--exact", a->request.exact, "With --order best: score every move at every step (more work)");
   c->add_flag("--apart", a->request.apart,
               "With --order best: also share keys alone or values alone, at half the cost; --share stays in layers");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sweep/sweep.hpp"
+#include "support/standard_output.hpp"
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -10,6 +11,7 @@
 
 #include "commands/commands.hpp"
 #include "commands/device_options.hpp"
+#include "commands/number_options.hpp"
 #include "probe/choices.hpp"
 #include "support/interrupt.hpp"
 #include "support/progress.hpp"
@@ -27,11 +29,11 @@ struct sweep_arguments {
 
 /// How each metric's ranking of single moves agrees with their scores.
 void print_moves(const nlohmann::json& line) {
-  std::printf("%zu single moves scored on %d samples (%s); rank correlation of distance and score:",
-              line.at("score").size(), line.at("samples").get<int>(), line.at("objective").get<std::string>().c_str());
+  print_out("%zu single moves scored on %d samples (%s); rank correlation of distance and score:",
+            line.at("score").size(), line.at("samples").get<int>(), line.at("objective").get<std::string>().c_str());
   for (const auto& [metric, rho] : line.at("spearman").items())
-    std::printf(" %s %s", metric.c_str(), rho.is_null() ? "-" : std::to_string(rho.get<double>()).substr(0, 5).c_str());
-  std::printf("\n");
+    print_out(" %s %s", metric.c_str(), rho.is_null() ? "-" : std::to_string(rho.get<double>()).substr(0, 5).c_str());
+  print_out("\n");
 }
 
 /// One row of the table that grows while the sweep runs.
@@ -44,12 +46,11 @@ void print_line(const nlohmann::json& line) {
   const auto figure = [&](const char* key) {
     return line.contains(key) && line.at(key).is_number() ? line.at(key).get<double>() : 0.0;
   };
-  std::printf("%-14s %4d  %-13s %7d %9.2f %6g of %2zu  %7.4f %10.3f %7.4f %7.1f %% %10.0f %8.0f\n", order.c_str(),
-              rule.value("seed", 0), rule.value("metric", "").c_str(), rule.value("samples", 0),
-              rule.value("threshold", 0.0), line.at("layers_shared").get<double>(), layers,
-              full ? 1.0 : figure("score"), figure("perplexity"), figure("kl"), 100 * figure("top1_agreement"),
-              figure("kv_bytes") / 1024, figure("decode_tokens_per_second"));
-  std::fflush(stdout);
+  print_out("%-14s %4d  %-13s %7d %9.2f %6g of %2zu  %7.4f %10.3f %7.4f %7.1f %% %10.0f %8.0f\n", order.c_str(),
+            rule.value("seed", 0), rule.value("metric", "").c_str(), rule.value("samples", 0),
+            rule.value("threshold", 0.0), line.at("layers_shared").get<double>(), layers, full ? 1.0 : figure("score"),
+            figure("perplexity"), figure("kl"), 100 * figure("top1_agreement"), figure("kv_bytes") / 1024,
+            figure("decode_tokens_per_second"));
 }
 
 void run(sweep_arguments& a, const gpu_opener& open) {
@@ -66,7 +67,7 @@ void run(sweep_arguments& a, const gpu_opener& open) {
   bool headed = false;
   a.request.on_line = [&](const nlohmann::json& line) {
     if (!headed)
-      std::printf(
+      print_out(
           "order          seed  metric        samples threshold  shared     score  perplexity     KL   same top  KV "
           "KiB "
           "decode/s\n");
@@ -109,18 +110,20 @@ void add_sweep(CLI::App& app, const gpu_opener& open) {
   c->add_option("--samples", r.axes.samples, "Calibration samples")->delimiter(',')->capture_default_str();
   c->add_option("--threshold", r.axes.threshold, "Keep a step if the similarity is greater")
       ->delimiter(',')
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(number());
   c->add_option("--similarity", r.similarity, "How samples' hidden states become one score")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(similarity_names.begin(), similarity_names.end())));
   c->add_option("--sample-tokens", r.sample_tokens, "Tokens a sample is cut to")
       ->capture_default_str()
-      ->check(CLI::Range(2, 1 << 20));
+      ->check(whole(2, 1 << 20));
   c->add_option("--window", r.window, "Tokens of a window of the text, its BOS included")->capture_default_str();
   c->add_option("--tokens", r.tokens, "Use only the first tokens of the text (0: all)")->capture_default_str();
   c->add_option("--prompt-tokens", r.prompt_tokens, "Tokens of the text's beginning that are continued")
-      ->capture_default_str();
-  c->add_option("--new-tokens", r.new_tokens, "Tokens they are continued by")->capture_default_str();
+      ->capture_default_str()
+      ->check(whole(1));
+  c->add_option("--new-tokens", r.new_tokens, "Tokens they are continued by")->capture_default_str()->check(whole(1));
   c->add_flag("--no-moves", a->no_moves, "Do not score every map that shares one layer alone");
   a->device.add_to(*c);
   c->callback([a, open] { run(*a, open); });

@@ -14,6 +14,7 @@
 #include "kvsharer/config.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace mini_llama::cuda {
@@ -35,7 +36,7 @@ struct best_number {
   std::int32_t id = no_id;
 
   __device__ void take(float x, std::int32_t at) {
-    if (x != x) {
+    if (kvsharer::is_nan(x)) {
       x = infinity;
       at = -1;
     }
@@ -91,7 +92,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(argmax_tuned.threads)
   if (threadIdx.x >= 32) return;
   const best_number best =
       best_of_warp(threadIdx.x < blockDim.x / 32 ? of_warp[static_cast<unsigned>(threadIdx.x)] : best_number{});
-  const bool finite = best.value - best.value == 0.0f;
+  const bool finite = kvsharer::is_finite(best.value);
   if (threadIdx.x == 0) ids[row] = finite ? best.id : -1;
 }
 

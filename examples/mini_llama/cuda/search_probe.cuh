@@ -22,6 +22,7 @@
 #include "probe/average_distances.hpp"
 #include "probe/fold_metrics.hpp"
 #include "probe/probe_request.hpp"
+#include "run/finite_logits.hpp"
 #include "support/stopwatch.hpp"
 
 namespace mini_llama::cuda {
@@ -59,6 +60,7 @@ class search_probe final : public probe {
     embed_samples(wanted.samples);
     run(kvsharer::share_map::identity(config_.layers), {0});
     score_ = score_for(wanted);
+    check_full_model();
     accept();
     for (index_t s = 0; s < samples_; ++s)
       average_.add(typename search_store<E>::sample(store_, static_cast<std::int32_t>(s)));
@@ -117,6 +119,13 @@ class search_probe final : public probe {
     if (wanted.objective == "kl")
       return std::make_unique<divergence_score<E>>(on_, context_.products(), weights_, full, rows());
     throw usage_error("there is no objective \"" + wanted.objective + "\"; choose cosine or kl");
+  }
+
+  void check_full_model() {
+    std::vector<float> logits(static_cast<std::size_t>(config_.vocab));
+    decoder_.project(buffers_.normed.data() + (rows() - 1) * config_.hidden, 1, buffers_.logits.data());
+    context_.fetch(buffers_.logits.data(), logits.data(), logits.size());
+    check_reference((*score_)(buffers_.normed.data()), logits);
   }
 
   double score(const kvsharer::share_plan& plan, kvsharer::layer_id first) override {

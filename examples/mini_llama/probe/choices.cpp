@@ -5,6 +5,8 @@
 #include <cmath>
 #include <system_error>
 
+#include "kvsharer/core/finite.hpp"
+
 namespace mini_llama {
 
 int parse_share(const std::string& text, int layers) {
@@ -12,7 +14,7 @@ int parse_share(const std::string& text, int layers) {
   const char* const end = text.data() + text.size();
   const auto [rest, failure] = std::from_chars(text.data(), end, number);
   const bool percent = failure == std::errc{} && rest != end && std::string_view(rest) == "%";
-  if (failure != std::errc{} || (rest != end && !percent) || !std::isfinite(number))
+  if (failure != std::errc{} || (rest != end && !percent) || !kvsharer::is_finite(number))
     throw usage_error("--share " + text + " is neither a number of layers (6) nor a percentage of them (25%)");
   if (!percent && number != std::floor(number))
     throw usage_error("--share " + text + " is not a whole number of layers; write a percentage with %");

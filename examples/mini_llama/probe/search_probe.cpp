@@ -6,6 +6,7 @@
 
 #include "checkpoint/families/own_map.hpp"
 #include "probe/average_distances.hpp"
+#include "run/finite_logits.hpp"
 
 namespace mini_llama {
 
@@ -32,8 +33,16 @@ search_probe::search_probe(const model& m, const token_batch& samples, const obj
   const kvsharer::share_map own = own_map(m.config());
   run(own, {0});
   objective_ = wanted(m, hidden_, static_cast<index_t>(samples.size()));
+  check_full_model();
   accept();
   for (const sequence_slice& s : slices_) average_.add(calibration_sample{store_, s.id, &own});
+}
+
+void search_probe::check_full_model() {
+  const kvsharer::index_t vocab = model_.config().vocab, hidden = model_.config().hidden;
+  float* const logits = workspace::at_least(workspace_.logits, vocab);
+  project_logits(model_, hidden_.data() + (rows_ - 1) * hidden, 1, logits, workspace_);
+  check_reference(objective_(hidden_), {logits, static_cast<std::size_t>(vocab)});
 }
 
 double search_probe::score(const share_plan& plan, layer_id first) {

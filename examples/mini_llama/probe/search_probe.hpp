@@ -34,6 +34,8 @@ class search_probe final : public probe {
   kvsharer::index_t layer_evaluations() const noexcept override { return layer_evaluations_; }
 
  private:
+  /// Throws errc::not_finite where the full model, whose run this holds, has nothing to compare with.
+  void check_full_model();
   double score(const kvsharer::share_plan& plan, kvsharer::layer_id first) override;
   void run(const kvsharer::share_plan& plan, kvsharer::layer_id first);
 

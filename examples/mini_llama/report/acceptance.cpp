@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cmath>
 
+#include "kvsharer/core/finite.hpp"
 #include "report/chart.hpp"
 #include "report/markup.hpp"
 #include "report/naming.hpp"
@@ -33,7 +33,7 @@ double lowest_score(const sweep_results& all) {
     if (r.by_divergence()) continue;
     low = std::min(low, r.rule.threshold);
     for (const tried& t : r.candidates)
-      if (std::isfinite(t.score)) low = std::min(low, t.score);
+      if (kvsharer::is_finite(t.score)) low = std::min(low, t.score);
   }
   return low;
 }

@@ -2,8 +2,8 @@
 #include "report/chart.hpp"
 
 #include <algorithm>
-#include <cmath>
 
+#include "kvsharer/core/finite.hpp"
 #include "report/markup.hpp"
 #include "report/scale.hpp"
 
@@ -65,12 +65,12 @@ std::string line(double x1, double y1, double x2, double y2, const std::string& 
                           {"class", kind}});
 }
 
-bool finite(const chart_point& p) { return std::isfinite(p.x) && std::isfinite(p.y); }
+bool finite(const chart_point& p) { return kvsharer::is_finite(p.x) && kvsharer::is_finite(p.y); }
 
 struct range {
   double low = INFINITY, high = -INFINITY;
   void add(double value) {
-    if (!std::isfinite(value)) return;
+    if (!kvsharer::is_finite(value)) return;
     low = std::min(low, value);
     high = std::max(high, value);
   }
@@ -112,7 +112,7 @@ class frame {
   std::string band(const chart_series& s) const {
     std::string there, back;
     for (const chart_band& b : s.band) {
-      if (!std::isfinite(b.low) || !std::isfinite(b.high)) continue;
+      if (!kvsharer::is_finite(b.low) || !kvsharer::is_finite(b.high)) continue;
       there += coordinate(x_(b.x)) + "," + coordinate(y_(b.high)) + " ";
       back = coordinate(x_(b.x)) + "," + coordinate(y_(b.low)) + " " + back;
     }
@@ -184,7 +184,7 @@ class frame {
       }
     }
     for (const double value : (of_x ? c.x : c.y).include) r.add(value);
-    if (!std::isfinite(r.low)) r = {0, 1};
+    if (!kvsharer::is_finite(r.low)) r = {0, 1};
     return r;
   }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cmath>
 
+#include "kvsharer/core/finite.hpp"
 #include "report/chart.hpp"
 #include "report/markup.hpp"
 #include "report/naming.hpp"
@@ -17,7 +17,7 @@ std::string perplexity(const result& r) { return data(r.perplexity, fixed_or_sho
 std::vector<const result*> reached(const sweep_results& all, int share) {
   std::vector<const result*> found;
   for (const result& r : all.maps)
-    if (r.rule.share == share && r.shared() == share && std::isfinite(r.perplexity)) found.push_back(&r);
+    if (r.rule.share == share && r.shared() == share && kvsharer::is_finite(r.perplexity)) found.push_back(&r);
   std::stable_sort(found.begin(), found.end(),
                    [](const result* a, const result* b) { return a->perplexity < b->perplexity; });
   return found;

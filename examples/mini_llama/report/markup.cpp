@@ -8,6 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "kvsharer/core/finite.hpp"
+
 namespace mini_llama::report {
 namespace {
 
@@ -70,7 +72,7 @@ std::string coordinate(double value) {
 }
 
 std::string fixed(double value, int digits) {
-  if (!std::isfinite(value)) return "\u2013";
+  if (!kvsharer::is_finite(value)) return "\u2013";
   const std::string size = printed("%.*f", digits, std::abs(value));
   const bool zero = size.find_first_of("123456789") == std::string::npos;
   return (value < 0 && !zero ? "\u2212" : "") + size;
@@ -92,7 +94,7 @@ std::string count(double value) {
 
 std::string rounded(double value) {
   const double size = std::abs(value);
-  if (!std::isfinite(value) || size == 0) return fixed(value, 0);
+  if (!kvsharer::is_finite(value) || size == 0) return fixed(value, 0);
   if (size < 1e-4) return printed("%.*e", 1, value);
   const int before = static_cast<int>(std::floor(std::log10(size))) + 1;
   return before >= 3 ? count(value) : fixed(value, std::min(3 - before, 6));
@@ -117,7 +119,7 @@ byte_unit unit_of(double value) {
 }
 
 std::string bytes(double value) {
-  if (!std::isfinite(value)) return "\u2013";
+  if (!kvsharer::is_finite(value)) return "\u2013";
   const byte_unit unit = unit_of(value);
   return rounded(value / unit.size) + "\u00a0" + unit.name;
 }

@@ -2,9 +2,9 @@
 #include "report/series.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 
+#include "kvsharer/core/finite.hpp"
 #include "report/markup.hpp"
 #include "report/naming.hpp"
 
@@ -17,7 +17,7 @@ chart_series rule_series(const sweep_results& all, const setting& where, const s
   for (const result* r : all.select(where, order)) {
     const chart_point p{x(*r), y(*r), title(*r)};
     s.points.push_back(p);
-    if (std::isfinite(p.x) && std::isfinite(p.y)) by_size[r->rule.share].push_back(p);
+    if (kvsharer::is_finite(p.x) && kvsharer::is_finite(p.y)) by_size[r->rule.share].push_back(p);
   }
   s.line.push_back({x(all.full), y(all.full), ""});
   bool spread = false;
@@ -79,7 +79,7 @@ chart_axis bytes_axis(const sweep_results& all) {
 std::vector<double> extent(const sweep_results& all, const figure_of& y) {
   std::vector<double> values{y(all.full)};
   for (const result& r : all.maps) values.push_back(y(r));
-  std::erase_if(values, [](double value) { return !std::isfinite(value); });
+  std::erase_if(values, [](double value) { return !kvsharer::is_finite(value); });
   if (values.empty()) return {};
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
   return {*low, *high};

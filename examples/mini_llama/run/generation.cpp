@@ -84,12 +84,11 @@ index_t needed_capacity(const generation_request& request, index_t context) {
     if (request.prompts[i].empty()) throw usage_error("prompt " + std::to_string(i) + " is empty");
     longest = std::max(longest, request.prompts[i].size());
   }
-  const index_t capacity = static_cast<index_t>(longest) + request.max_new_tokens;
-  if (capacity > context)
+  if (request.max_new_tokens > context - static_cast<index_t>(longest))  // a sum may pass 2^63
     throw usage_error("a prompt of " + std::to_string(longest) + " tokens and " +
                       std::to_string(request.max_new_tokens) + " new ones do not fit the model's context of " +
                       std::to_string(context) + "; shorten the prompt or lower --max-new-tokens");
-  return capacity;
+  return static_cast<index_t>(longest) + request.max_new_tokens;
 }
 
 generation generate(const session& s, const kvsharer::share_plan& plan, const generation_request& request) {

@@ -7,6 +7,8 @@
 #include <string>
 
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/finite.hpp"
+#include "run/finite_logits.hpp"
 
 namespace mini_llama {
 
@@ -15,7 +17,7 @@ using kvsharer::error;
 
 sampler::sampler(float temperature, float top_p, std::uint64_t seed)
     : temperature_(temperature), top_p_(top_p), random_(seed) {
-  if (!(temperature >= 0) || !std::isfinite(temperature))
+  if (!(temperature >= 0) || !kvsharer::is_finite(temperature))
     throw error(errc::bad_argument, "a temperature of " + std::to_string(temperature) +
                                         " is invalid; use 0 for greedy, or a positive number");
   if (!(top_p > 0) || !(top_p <= 1))
@@ -25,14 +27,8 @@ sampler::sampler(float temperature, float top_p, std::uint64_t seed)
 
 int sampler::operator()(std::span<const float> logits) {
   if (logits.empty()) throw error(errc::bad_argument, "there are no logits to pick from");
-  std::size_t best = 0;
-  bool nan = false;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    nan |= std::isnan(logits[i]);
-    if (logits[i] > logits[best]) best = i;
-  }
-  if (nan || std::isinf(logits[best]))
-    throw error(errc::not_finite, "the logits are not finite; the weights or the cache are damaged");
+  check_logits(logits);
+  const auto best = static_cast<std::size_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   if (temperature_ == 0) return static_cast<int>(best);
 
   candidates_.resize(logits.size());

@@ -6,6 +6,7 @@
 
 #include "checkpoint/families/own_map.hpp"
 #include "kvsharer/io/strategy_json.hpp"
+#include "run/bare_map.hpp"
 #include "support/files.hpp"
 
 namespace mini_llama {
@@ -43,7 +44,9 @@ const tokenizer& session::words() {
 
 kvsharer::share_plan session::follow(const std::optional<std::filesystem::path>& strategy_file, bool align) {
   if (!strategy_file) return own_map(llama.config());
-  const kvsharer::strategy s = kvsharer::read_strategy(read_text_file(*strategy_file), strategy_file->string());
+  const std::string text = read_text_file(*strategy_file);
+  refuse_bare_map(text, *strategy_file, own_map(llama.config()));
+  const kvsharer::strategy s = kvsharer::read_strategy(text, strategy_file->string());
   kvsharer::check_same_model(s.model, identity);
   require_own_readers(llama.config(), s.report.plan);
   require_same_kinds(llama.config(), s.report.plan);

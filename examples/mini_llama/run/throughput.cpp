@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/throughput.hpp"
 
+#include <cmath>
+
 #include "support/usage_error.hpp"
 
 namespace mini_llama {
@@ -70,12 +72,16 @@ index_t batch_of(const throughput_request& request, const share_map& map, std::s
   if (!request.kv_budget) return request.batch;
   const double each =
       sequence_kv_bytes(request.config, map, element_bytes, request.context + request.new_tokens, page_tokens);
-  const auto fits = static_cast<index_t>(*request.kv_budget / each);
+  const double fits = std::floor(*request.kv_budget / each);
+  if (fits > most_sequences)
+    throw usage_error("a budget of " + std::to_string(*request.kv_budget * 1e-9) + " GB holds more than " +
+                      std::to_string(most_sequences) +
+                      " sequences, which do not run as one batch; lower --kv-budget, or raise --context");
   if (fits < 1)
     throw usage_error("a sequence of " + std::to_string(request.context + request.new_tokens) + " tokens takes " +
                       std::to_string(each * 1e-9) + " GB of keys and values, more than the budget of " +
                       std::to_string(*request.kv_budget * 1e-9) + " GB");
-  return fits;
+  return static_cast<index_t>(fits);
 }
 
 }  // namespace mini_llama

@@ -75,8 +75,11 @@ double prefill_operations(const model_config& c, const kvsharer::share_map& map,
 double sequence_kv_bytes(const model_config& c, const kvsharer::share_map& map, std::size_t element_bytes,
                          kvsharer::index_t tokens, kvsharer::index_t page_tokens);
 
+/// The largest batch, what a GPU's attention takes.
+inline constexpr kvsharer::index_t most_sequences = 65535;
+
 /// The batch that a request runs under a map: the request's own or, with a budget, the largest that fits. Throws
-/// usage_error where not even one sequence does.
+/// usage_error where not even one sequence does, or more than most_sequences.
 kvsharer::index_t batch_of(const throughput_request& request, const kvsharer::share_map& map, std::size_t element_bytes,
                            kvsharer::index_t page_tokens);
 

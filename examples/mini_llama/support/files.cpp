@@ -95,12 +95,33 @@ std::string read_text_file(const std::filesystem::path& file) {
   return text;
 }
 
-void write_file_atomically(const std::filesystem::path& file, std::string_view text) {
+namespace {
+
+void require_place(const std::filesystem::path& file) {
+  if (file.filename().empty()) throw load_error(file, "cannot be written: it names no file. Name one");
   // A rename would replace what is not a file, a device among others, by one.
   std::error_code ignored;
   const std::filesystem::file_status before = std::filesystem::status(file, ignored);
   if (std::filesystem::exists(before) && !std::filesystem::is_regular_file(before))
     throw load_error(file, "cannot be written: it exists and is not a regular file. Name another file");
+}
+
+}  // namespace
+
+void make_folder(const std::filesystem::path& folder) {
+  std::error_code failed;
+  std::filesystem::create_directories(folder, failed);
+  if (failed)
+    throw load_error(folder, "cannot be made (" + failed.message() + "). Name a folder that you may write to");
+}
+
+void require_writable(const std::filesystem::path& file) {
+  require_place(file);
+  draft made_and_removed(file);
+}
+
+void write_file_atomically(const std::filesystem::path& file, std::string_view text) {
+  require_place(file);
   draft d(file);
   d.write(text);
   d.keep();

@@ -17,6 +17,13 @@ std::string read_text_file(const std::filesystem::path& file);
 /// either what it held before or all of `text`. Throws load_error when that fails, and removes the temporary file.
 void write_file_atomically(const std::filesystem::path& file, std::string_view text);
 
+/// Makes a folder, and those it lies in, unless it is there. Throws load_error where that fails.
+void make_folder(const std::filesystem::path& folder);
+
+/// Throws load_error where write_file_atomically(file, ...) would, before long work whose result is to go there: its
+/// folder must be there and take files. Leaves nothing behind.
+void require_writable(const std::filesystem::path& file);
+
 /// Reads a JSON array of arrays of token ids, each in [0, vocab) and no array empty. Throws load_error, naming the
 /// sequence and the position at fault.
 std::vector<std::vector<int>> read_token_ids(const std::filesystem::path& file, int vocab);

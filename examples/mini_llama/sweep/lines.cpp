@@ -2,9 +2,9 @@
 #include "sweep/lines.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/io/strategy_json.hpp"
 #include "probe/choices.hpp"
 #include "search/layers_shared.hpp"
@@ -65,7 +65,7 @@ json moves_line(const workplace& where, calibrated& base, const std::vector<sing
     std::vector<double> distances, scores;  // that are numbers
     for (const single_move& m : moves) {
       line["distances"][metric].push_back(d(m.pair));
-      if (std::isnan(m.score) || std::isnan(d(m.pair))) continue;
+      if (kvsharer::is_nan(m.score) || kvsharer::is_nan(d(m.pair))) continue;
       distances.push_back(d(m.pair));
       scores.push_back(m.score);
     }

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <cmath>
 #include <system_error>
 
+#include "kvsharer/core/finite.hpp"
 #include "probe/choices.hpp"
 
 namespace mini_llama {
@@ -85,7 +85,7 @@ std::vector<combination> make_plan(const sweep_axes& axes, int layers) {
   for (const int samples : axes.samples)
     if (samples < 1) throw usage_error("--samples " + std::to_string(samples) + " is less than one");
   for (const double threshold : axes.threshold)
-    if (!std::isfinite(threshold)) throw usage_error("--threshold is not a number");
+    if (!kvsharer::is_finite(threshold)) throw usage_error("--threshold is not a number");
 
   std::vector<combination> plan;
   const auto has_a_say = [&](const rule& r, const std::string& metric, double threshold) {

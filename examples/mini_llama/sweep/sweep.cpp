@@ -8,6 +8,7 @@
 
 #include "kvsharer/io/strategy_json.hpp"
 #include "probe/choices.hpp"
+#include "run/finite_logits.hpp"
 #include "support/files.hpp"
 #include "support/strict_json.hpp"
 #include "support/usage_error.hpp"
@@ -83,15 +84,13 @@ class running_sweep {
   std::unique_ptr<results_file> open() {
     text_ = {request_.text, read_text_file(request_.text)};
     calibration_ = {request_.calibration, read_text_file(request_.calibration)};
-    ids_ = session_.words().encode(text_.content, false);
+    ids_ = session_.words().encode(text_.content, false, text_.file.string());
     if (request_.tokens && ids_.size() > request_.tokens) ids_.resize(request_.tokens);
     check_request();
     // Before the folder is made for nothing: enough samples for the largest set?
     samples(*std::max_element(request_.axes.samples.begin(), request_.axes.samples.end()));
 
-    std::error_code failed;
-    std::filesystem::create_directories(request_.out, failed);
-    if (failed) throw load_error(request_.out, "cannot be made (" + failed.message() + ")");
+    make_folder(request_.out);
     auto results = std::make_unique<results_file>(request_.out / "results.jsonl");
     const std::filesystem::path origin = request_.out / "model.json";
     const nlohmann::ordered_json here = describe_origin(
@@ -119,10 +118,10 @@ class running_sweep {
       throw usage_error("--prompt-tokens and --new-tokens must be at least 1");
     if (static_cast<kvsharer::index_t>(ids_.size()) < 2) throw usage_error("there is no text to evaluate");
     const int context = session_.llama.config().max_position;
-    if (prompt_tokens() + request_.new_tokens > context)
-      throw usage_error("--prompt-tokens and --new-tokens are " +
-                        std::to_string(prompt_tokens() + request_.new_tokens) + " together; this model's context is " +
-                        std::to_string(context));
+    if (request_.new_tokens > context - prompt_tokens())  // a sum may pass 2^63
+      throw usage_error("a prompt of " + std::to_string(prompt_tokens()) + " tokens (--prompt-tokens) and " +
+                        std::to_string(request_.new_tokens) +
+                        " new ones (--new-tokens) do not fit this model's context of " + std::to_string(context));
     if (request_.window < 2 || request_.window > context)
       throw usage_error("--window " + std::to_string(request_.window) + " does not fit this model; choose 2 to " +
                         std::to_string(context));
@@ -211,6 +210,7 @@ class running_sweep {
     auto start = clock::now();
     if (!reference_) reference_ = where_.reference(ids_, request_.window, evaluating, request_.cancelled);
     stop_if_asked();
+    check_figures(reference_->full());
     m.quality = reference_->compare(m.plan, evaluating, request_.cancelled);
     stop_if_asked();
     m.seconds.evaluation = since(start);

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/calibration.hpp"
 
-#include <algorithm>
 #include <cstddef>
-#include <sstream>
 #include <string>
 #include <utility>
 
@@ -13,19 +11,18 @@ namespace mini_llama {
 
 token_batch read_calibration(const std::filesystem::path& file, const tokenizer& words, int samples,
                              int sample_tokens) {
-  std::istringstream lines(read_text_file(file));
   token_batch batch;
   int too_short = 0;
-  for (std::string line; static_cast<int>(batch.size()) < samples && std::getline(lines, line);) {
-    if (line.empty()) continue;
-    std::vector<int> ids = words.encode(line);
+  for_each_passage(read_text_file(file), [&](std::string_view line, int number) {
+    std::vector<int> ids = words.encode(line, true, line_of(file, number));
     if (static_cast<int>(ids.size()) < sample_tokens) {
       ++too_short;
-      continue;
+    } else {
+      ids.resize(static_cast<std::size_t>(sample_tokens));
+      batch.push_back(std::move(ids));
     }
-    ids.resize(static_cast<std::size_t>(sample_tokens));
-    batch.push_back(std::move(ids));
-  }
+    return static_cast<int>(batch.size()) < samples;
+  });
   if (static_cast<int>(batch.size()) < samples)
     throw load_error(file.string() + ": " + std::to_string(batch.size()) + " lines have the " +
                      std::to_string(sample_tokens) + " tokens a sample needs (" + std::to_string(too_short) +

@@ -6,6 +6,7 @@
 #include "support/file_itself.hpp"
 #include "text/tokens/byte_level.hpp"
 #include "text/tokens/sentencepiece.hpp"
+#include "text/tokens/utf8.hpp"
 
 namespace mini_llama {
 namespace {
@@ -39,14 +40,17 @@ bool has_tokenizer_file(const std::filesystem::path& directory) { return !presen
 
 tokenizer::tokenizer(const std::filesystem::path& file) : coder_(open(file)) {}
 
-std::vector<int> tokenizer::encode(std::string_view text, bool framed) const {
+std::vector<int> tokenizer::encode(std::string_view text, bool framed, const std::string& origin) const {
+  // Coders make something of any bytes, but nothing that a model has seen.
+  if (const std::size_t good = utf8_length(text); good < text.size())
+    throw load_error(origin + " cannot be tokenized: its byte " + std::to_string(good) +
+                     " is not UTF-8. Convert it to UTF-8, for one with iconv");
   std::vector<int> ids = coder_->encode(text, framed);
   for (const int id : ids)
     if (embeddings_ > 0 && id >= embeddings_)
       throw load_error("the text spells out the token of id " + std::to_string(id) +
-                       ", which the tokenizer adds, but the "
-                       "model has only " +
-                       std::to_string(embeddings_) + " embeddings; leave it out of the text");
+                       ", which the tokenizer adds, but the model has only " + std::to_string(embeddings_) +
+                       " embeddings; leave it out of the text");
   return ids;
 }
 

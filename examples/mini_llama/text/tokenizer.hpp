@@ -29,9 +29,10 @@ class tokenizer {
   explicit tokenizer(const std::filesystem::path& file);
 
   /// The ids of `text`; with `framed`, behind the BOS that the tokenizer puts before a text, where it does, and before
-  /// the EOS behind one. Throws load_error where the text has none, as byte-level BPE does for text that is not UTF-8,
-  /// and where it spells out an added token that the model has no embedding for.
-  std::vector<int> encode(std::string_view text, bool framed = true) const;
+  /// the EOS behind one. Throws load_error for text that is not UTF-8, where it has no ids, and where it spells out an
+  /// added token that the model has no embedding for; `origin`, such as a file and a line, is what the message calls
+  /// it.
+  std::vector<int> encode(std::string_view text, bool framed = true, const std::string& origin = "the text") const;
 
   /// The text of `ids`; special tokens such as BOS are silent. Throws load_error for an id outside [0, vocab()).
   std::string decode(std::span<const int> ids) const;

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <memory>
 #include <random>
 #include <string>
@@ -186,6 +187,21 @@ TEST_CASE("random weights made on the device search as the host's of the same se
   const search_request request{.share = 2};
   compare(find_sharing(identity, batch, request, *here.runs).strategy.report,
           find_sharing(identity, batch, request, *there.runs).strategy.report);
+}
+
+TEST_CASE("a full model that is not finite is nothing to compare with, whoever runs it") {
+  for (const std::string tensor : {"model.layers.4.mlp.down_proj.weight", "lm_head.weight"})
+    for (const std::string objective : {"cosine", "kl"}) {
+      CAPTURE(tensor);
+      CAPTURE(objective);
+      const auto weights = std::make_shared<tiny_llama::tensors>();
+      const model spoilt = tiny_llama::make(small(), weights);
+      weights->at(tensor)[40] = std::numeric_limits<float>::quiet_NaN();
+      const weight_source from{spoilt.config(), &spoilt};
+      const probe_request wanted{samples(2, 6), objective, kvsharer::similarity::mean_of_cosines};
+      CHECK_THROWS_WITH_AS((void)open_gpu()->make_probe(from, wanted), doctest::Contains("E406"), kvsharer::error);
+      CHECK_THROWS_WITH_AS((void)host_probe(from, wanted), doctest::Contains("E406"), kvsharer::error);
+    }
 }
 
 TEST_CASE("what cannot be is refused by name") {

@@ -365,6 +365,72 @@ TEST_CASE("what cannot be read or does not fit is refused with exit code 1, and 
   refused(strategy(j.dump()), 1, {"E"});
 }
 
+TEST_CASE("a map alone is no strategy, and the refusal says how it becomes one") {
+  const tiny_checkpoint tiny;
+  const scratch_directory folder;
+  const std::string ids = folder.write("ids.json", "[[1, 5, 9]]").string();
+  const auto refused_map = [&](const std::string& text, const std::vector<std::string>& words) {
+    refused({"generate", "--backend", "cpu", "--model", tiny.directory(), "--token-ids", ids, "--strategy",
+             folder.write("map", text).string()},
+            1, words);
+  };
+  const std::string command = "search --model DIR --calibration FILE --order explicit --map ";
+  // As a notebook, Python's json, or an editor writes them; a layer that is not named is its own owner.
+  for (const std::string text : {"{7: 2, 4: 1}", "{'7': 2,\n '4': 1}\n", "{\"4\": 1, \"7\": 2}", "[0,1,2,3,1,5,6,2]",
+                                 "{0: 0, 1: 1, 2: 2, 3: 3, 4: 1, 5: 5, 6: 6, 7: 2}"})
+    refused_map(text, {"E601", "is a map alone", command + "0,1,2,3,1,5,6,2 --share 2 --threshold -1 --out FILE"});
+  refused_map("{9: 2}", {"E301", "layer 9", "0 to 7"});
+  for (const std::string text : {"{7: }", "{7: 2, 4}", "[0,1,", "{}", "[]", "7", "{a: 1}", "[[0,1]]"})
+    refused_map(text, {"E601"});
+}
+
+TEST_CASE("numbers that are none, or too large, are refused in words") {
+  const tiny_checkpoint tiny;
+  const scratch_directory folder;
+  const std::string ids = folder.write("ids.json", "[[1, 5, 9]]").string(), most = "9223372036854775807";
+  const arguments generate{"generate", "--backend", "cpu", "--model", tiny.directory(), "--token-ids", ids};
+  const arguments bench{"bench", "--backend", "cpu", "--shape", tiny.directory() + "/config.json", "--dtype", "f32"};
+  const arguments search{"search", "--backend", "cpu", "--model", tiny.directory(), "--token-ids", ids, "--share", "1"};
+  const std::string text = folder.write("text.txt", "The river flows through the town.\n").string();
+  const arguments sweep{"sweep",
+                        "--backend",
+                        "cpu",
+                        "--model",
+                        tiny.directory(),
+                        "--text",
+                        text,
+                        "--calibration",
+                        text,
+                        "--samples",
+                        "1",
+                        "--sample-tokens",
+                        "4",
+                        "--share",
+                        "1",
+                        "--window",
+                        "8",
+                        "--out",
+                        (folder.path() / "sweep").string()};
+  refused(with(generate, {"--max-new-tokens", most}), 2,
+          {"a prompt of 3 tokens and " + most + " new ones do not fit the model's context of 128"});
+  refused(with(bench, {"--context", most}), 2,
+          {"--context and --new-tokens make 9223372036854775871 tokens; this shape knows 128 positions"});
+  refused(with(sweep, {"--new-tokens", most}), 2, {"--new-tokens", "do not fit this model's context of 128"});
+  refused(with(bench, {"--context", "16", "--batch", most}), 2, {"--batch: " + most, "a whole number of 1 to 65535"});
+  refused(with(bench, {"--context", "16", "--kv-budget", "1e300"}), 2, {"more than 65535 sequences"});
+  refused(with(generate, {"--kv-layout", "paged", "--page-tokens", most}), 2, {"--page-tokens"});
+  const std::string comma = "; decimals are written with a point";
+  refused(with(generate, {"--temperature", "0,7"}), 2, {"--temperature: 0,7 is not a number of at least 0" + comma});
+  refused(with(generate, {"--temperature", "-1"}), 2, {"--temperature: -1 is not a number of at least 0\n"});
+  refused(with(generate, {"--temperature", "nan"}), 2, {"--temperature: nan is not a number of at least 0\n"});
+  refused(with(generate, {"--top-p", "0,9"}), 2, {"--top-p: 0,9 is not a number of 0 to 1" + comma});
+  refused(with(search, {"--threshold", "0,5"}), 2, {"--threshold: 0,5 is not a number" + comma});
+  refused(with(search, {"--align-ridge", "0,1"}), 2, {"--align-ridge: 0,1 is not a number of at least 0" + comma});
+  refused(with(bench, {"--kv-budget", "0,5"}), 2, {"--kv-budget: 0,5 is not a number of at least 0" + comma});
+  refused(with(sweep, {"--threshold", "half"}), 2, {"--threshold: half is not a number\n"});
+  refused(with(search, {"--samples", "0"}), 2, {"--samples: 0 is not a whole number of at least 1\n"});
+}
+
 TEST_CASE("search aligns readers on request, and the other commands follow unless told not to") {
   const tiny_checkpoint tiny;
   const scratch_directory folder;

@@ -52,6 +52,26 @@ TEST_CASE("samples are the first long lines, cut to one length, BOS first") {
   CHECK(has(missing, "1 are shorter"));
 }
 
+TEST_CASE("what Windows adds to a text is no part of its passages") {
+  const scratch_directory folder;
+  const std::string a = "The town lies on the river and has a small harbour.", b = "The church was built in the city.";
+  const auto plain = folder.write("plain.txt", a + "\n\n" + b + "\n");
+  const auto windows = folder.write("windows.txt", "\xEF\xBB\xBF" + a + "\r\n\r\n" + b + "\r\n");
+  CHECK(read_calibration(windows, words(), 2, 8) == read_calibration(plain, words(), 2, 8));
+  // One that is a token too short does not become long enough.
+  const int tokens = static_cast<int>(words().encode(b).size());
+  const auto crlf = folder.write("crlf.txt", b + "\r\n");
+  CHECK(read_calibration(crlf, words(), 1, tokens).at(0) == words().encode(b));
+  CHECK(has(refusal([&] { read_calibration(crlf, words(), 1, tokens + 1); }), "0 lines have"));
+}
+
+TEST_CASE("a passage that is not UTF-8 is refused with its line") {
+  const scratch_directory folder;
+  const auto file = folder.write("latin1.txt", "The town.\n\nA caf\xE9 in the town.\n");
+  const std::string said = refusal([&] { read_calibration(file, words(), 2, 2); });
+  CHECK_MESSAGE(has(said, "latin1.txt: line 3 cannot be tokenized: its byte 5 is not UTF-8"), said);
+}
+
 TEST_CASE("batches of ids are cut, and refused when their lengths differ") {
   CHECK(trim_calibration({{1, 2, 3}, {4, 5, 6, 7}, {8}}, 2, 3) == token_batch{{1, 2, 3}, {4, 5, 6}});
   CHECK(has(refusal([] { trim_calibration({{1, 2, 3}, {4, 5}}, 5, 64); }), "sample 1 has 2 tokens"));

@@ -128,17 +128,27 @@ TEST_CASE("tokens in any order, broken characters and control tokens among them,
   }
 }
 
-TEST_CASE("any bytes can be encoded, and what is UTF-8 comes back") {
+TEST_CASE("any bytes that are UTF-8 can be encoded, and others are refused with the place") {
   std::mt19937 random(9);
+  int encoded = 0;
   for (int round = 0; round < 300; ++round) {
-    std::string bytes(1 + random() % 40, ' ');
+    std::string bytes(1 + random() % 4, ' ');
     for (char& b : bytes) b = static_cast<char>(random() & 0xff);
-    const std::vector<int> ids = shipped().encode(bytes);
-    CHECK(std::all_of(ids.begin(), ids.end(), [](int id) { return id >= 0 && id < shipped().vocab(); }));
+    if (is_utf8(bytes)) {
+      const std::vector<int> ids = shipped().encode(bytes);
+      CHECK(std::all_of(ids.begin(), ids.end(), [](int id) { return id >= 0 && id < shipped().vocab(); }));
+      ++encoded;
+    } else {
+      CHECK(has(refusal([&] { shipped().encode(bytes); }), "is not UTF-8"));
+    }
     std::string ascii(1 + random() % 40, ' ');
     for (char& b : ascii) b = static_cast<char>(' ' + random() % 95);
     CHECK(shipped().decode(shipped().encode(ascii)) == ascii);
   }
+  CHECK(encoded > 30);
+  CHECK(has(refusal([] { shipped().encode("caf\xE9 au lait"); }),
+            "the text cannot be tokenized: its byte 3 is not UTF-8"));
+  CHECK(has(refusal([] { shipped().encode("caf\xE9", true, "a.txt: line 2"); }), "a.txt: line 2 cannot be tokenized"));
 }
 
 TEST_CASE("ids outside the vocabulary are refused") {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -9,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "kvsharer/core/finite.hpp"
 #include "support/load_error.hpp"
 
 namespace mini_llama {
@@ -55,7 +55,7 @@ class config_reader {
     const nlohmann::json* value = find(key);
     if (!value && otherwise) return *otherwise;
     if (!value) refuse("lacks \"" + where_ + key + "\"");
-    if (!value->is_number() || !(value->get<double>() > 0) || !std::isfinite(value->get<double>()))
+    if (!value->is_number() || !(value->get<double>() > 0) || !kvsharer::is_finite(value->get<double>()))
       refuse(said(key) + " is no positive number");
     return value->get<double>();
   }

@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "text/tokens/byte_level.hpp"
 
-#include "support/load_error.hpp"
 #include "text/tokens/nfc.hpp"
 #include "text/tokens/utf8.hpp"
 
 namespace mini_llama {
 
 std::vector<int> byte_level::encode(std::string_view text, bool framed) const {
-  if (const std::size_t good = utf8_length(text); good < text.size())
-    throw load_error("the text cannot be tokenized: its byte " + std::to_string(good) +
-                     " is not UTF-8. Convert it to UTF-8, for one with iconv");
   std::vector<int> ids;
   if (framed) ids = parts_.before;
   const auto token = [&](int id) { ids.push_back(id); };

@@ -15,8 +15,8 @@ class text_coder {
  public:
   virtual ~text_coder() = default;
 
-  /// The ids of `text`; with `framed`, between what the files put before and behind a text. Throws load_error for a
-  /// text that has none.
+  /// The ids of `text`, which is UTF-8; with `framed`, between what the files put before and behind a text. Throws
+  /// load_error for a text that has none.
   virtual std::vector<int> encode(std::string_view text, bool framed) const = 0;
 
   /// The text of `ids`, always UTF-8; special tokens, and ids outside [0, vocab()), are silent.
