@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cuda_runtime.h>
+#include <cub/warp/warp_reduce.cuh>
 
 #include <cstdint>
 #include <limits>
@@ -47,14 +48,19 @@ struct best_number {
   }
 };
 
-__device__ inline best_number best_of_warp(best_number best) {
-#pragma unroll
-  for (int mask = 16; mask > 0; mask /= 2) {
-    const float value = __shfl_xor_sync(0xffffffffu, best.value, mask);
-    const std::int32_t id = __shfl_xor_sync(0xffffffffu, best.id, mask);
-    best.take(value, id);
+/// The better of two; in whatever order many are joined, the same is left.
+struct better_number {
+  __device__ best_number operator()(best_number a, const best_number& b) const {
+    a.take(b.value, b.id);
+    return a;
   }
-  return best;
+};
+
+/// That of a whole warp, for lane 0.
+__device__ inline best_number best_of_warp(const best_number& mine) {
+  using reduce = cub::WarpReduce<best_number>;
+  typename reduce::TempStorage none;  // 32 lanes shuffle
+  return reduce(none).Reduce(mine, better_number{});
 }
 
 template <class E>
