@@ -114,6 +114,16 @@ struct combination {
       cache_fixtures::combination<E, kvsharer::layout::paged<16>>,   \
       cache_fixtures::combination<E, kvsharer::layout::paged<>>,     \
       cache_fixtures::combination<E, cache_fixtures::channel_major>
-#define ALL_COMBINATIONS ALL_LAYOUTS(float), ALL_LAYOUTS(kvsharer::float16), ALL_LAYOUTS(kvsharer::bfloat16)
+/// Every layout and every element, each in more than one combination; a layout does not look at elements.
+#define ALL_COMBINATIONS                                                              \
+  cache_fixtures::combination<float, kvsharer::layout::head_major>,                   \
+      cache_fixtures::combination<float, kvsharer::layout::paged<>>,                  \
+      cache_fixtures::combination<float, cache_fixtures::channel_major>,              \
+      cache_fixtures::combination<kvsharer::float16, kvsharer::layout::token_major>,  \
+      cache_fixtures::combination<kvsharer::float16, kvsharer::layout::paged<16>>,    \
+      cache_fixtures::combination<kvsharer::bfloat16, kvsharer::layout::paged<>>,     \
+      cache_fixtures::combination<kvsharer::bfloat16, cache_fixtures::channel_major>, \
+      cache_fixtures::combination<kvsharer::float16, kvsharer::layout::head_major>,   \
+      cache_fixtures::combination<kvsharer::bfloat16, kvsharer::layout::token_major>
 
 }  // namespace cache_fixtures
