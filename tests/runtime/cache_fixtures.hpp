@@ -108,12 +108,6 @@ struct combination {
   using cache_of = shared_cache<E, L>;
   using counted_cache = shared_cache<E, Layout, counting_allocator<std::byte>>;
 };
-#define ALL_LAYOUTS(E)                                               \
-  cache_fixtures::combination<E, kvsharer::layout::head_major>,      \
-      cache_fixtures::combination<E, kvsharer::layout::token_major>, \
-      cache_fixtures::combination<E, kvsharer::layout::paged<16>>,   \
-      cache_fixtures::combination<E, kvsharer::layout::paged<>>,     \
-      cache_fixtures::combination<E, cache_fixtures::channel_major>
 /// Every layout and every element, each in more than one combination; a layout does not look at elements.
 #define ALL_COMBINATIONS                                                              \
   cache_fixtures::combination<float, kvsharer::layout::head_major>,                   \

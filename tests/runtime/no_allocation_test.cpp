@@ -21,10 +21,12 @@ std::size_t allocations = 0;
 
 using namespace cache_fixtures;
 
-TEST_CASE_TEMPLATE("append, store, fork, truncate, drop and views allocate nothing", C, ALL_COMBINATIONS) {
+TEST_CASE_TEMPLATE("append, store, fork, keep, truncate, drop and views allocate nothing", C, ALL_COMBINATIONS) {
   const cache_shape shape{4, 2, 8, 12};
-  typename C::cache cache(map_of({0, 1, 0, 1}), shape, {.max_sequences = 3}, make_layout<typename C::layout_type>());
+  typename C::cache cache(map_of({0, 1, 0, 1}), shape, {.max_sequences = 3, .positions = true},
+                          make_layout<typename C::layout_type>());
   const auto k = rows(shape, 12, 1);
+  const std::vector<index_t> kept{0, 2, 3};
   std::size_t before = allocations;
   ::operator delete(::operator new(1));
   CHECK(allocations == before + 1);  // it does count
@@ -37,7 +39,8 @@ TEST_CASE_TEMPLATE("append, store, fork, truncate, drop and views allocate nothi
   const auto c = cache.fork(a);
   cache.append(c, 3);
   cache.store({0}, c, 5, 3, k.data(), k.data());
-  cache.truncate(b, 2);
+  cache.truncate(b, 4);
+  cache.keep(b, kept);
   const float seen = cache.sequence(c).values({3}).at(1, 4, 7);
   const auto f = cache.footprint();
   const auto used = cache.counters();
