@@ -14,15 +14,8 @@ void require_host_type(const std::string& type) {
                       "\"; leave --dtype out, or choose --backend cuda");
 }
 
-/// What of a model the GPU's forward pass does not have, for a message.
-std::string host_parts(const model_config& c) {
-  std::string parts;
-  const auto add = [&](bool has, const char* name) {
-    if (has) parts += (parts.empty() ? "" : ", ") + std::string(name);
-  };
-  add(!c.kv_owners.empty(), "a layer map of their own");
-  return parts;
-}
+/// What of a model the GPU's forward pass does not have, for a message; null where it has all.
+const char* host_part(const model_config& c) { return c.kv_owners.empty() ? nullptr : "a layer map of their own"; }
 
 }  // namespace
 
@@ -51,19 +44,18 @@ std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_choice
 }
 
 void require_device_model(const model_config& model) {
-  const std::string parts = host_parts(model);
-  if (!parts.empty())
+  if (const char* part = host_part(model))
     throw kvsharer::error(kvsharer::errc::bad_argument,
-                          "the GPU does not run models with " + parts + "; choose --backend cpu");
+                          "the GPU does not run models with " + std::string(part) + "; choose --backend cpu");
 }
 
 void keep_for(std::unique_ptr<gpu>& card, const std::string& backend, const model_config& model,
               const std::string& type, const remark& say) {
-  const std::string parts = host_parts(model);
-  if (!card || parts.empty()) return;
+  const char* const part = host_part(model);
+  if (!card || !part) return;
   if (backend == "cuda") require_device_model(model);
   require_host_type(type);
-  say("runs on the CPU, since the GPU does not run models with " + parts);
+  say("runs on the CPU, since the GPU does not run models with " + std::string(part));
   card.reset();
 }
 

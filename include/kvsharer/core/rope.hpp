@@ -52,7 +52,7 @@ KVSHARER_HD constexpr channel_role role_of(rope_pairing pairing, index_t head_di
 
 /// How a model stretches its rotary positions beyond the context it was first trained on.
 enum class rope_scaling : std::uint8_t {
-  none,
+  none,    ///< frequencies as theta makes them
   linear,  ///< all frequencies divided by `factor`: positional interpolation (arXiv 2306.15595)
   llama3   ///< low frequencies divided by `factor`, high ones kept, blended between, as Llama 3.1 has it
 };
