@@ -70,8 +70,8 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
 
   /// Throws errc::bad_shape when sizes are not positive, disagree with the plan or overflow 64 bits, errc::bad_argument
   /// for options out of range.
-  shared_cache(share_plan plan, cache_shape shape, options chosen = {}, Layout layout = {}, Allocator allocator = {})
-      : book(std::move(plan), shape, layout.page_tokens(shape), sizeof(E), chosen, allocator),
+  shared_cache(share_plan sharing, cache_shape sizes, options chosen = {}, Layout layout = {}, Allocator allocator = {})
+      : book(std::move(sharing), sizes, layout.page_tokens(sizes), sizeof(E), chosen, allocator),
         layout_(std::move(layout)),
         keys_(static_cast<std::size_t>(book::geometry().key_elements), allocator),
         values_(static_cast<std::size_t>(book::geometry().value_elements), allocator) {}
@@ -241,9 +241,9 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
 
   /// row(plane, head, token) in the order of saved streams.
   template <class Pointer, class Row>
-  void for_each_row(index_t length, Pointer keys, Pointer values, Row&& row) const {
+  void for_each_row(index_t tokens, Pointer keys, Pointer values, Row&& row) const {
     for_each_plane(keys, values, [&](Pointer plane) {
-      for (index_t token = 0; token < length; ++token)
+      for (index_t token = 0; token < tokens; ++token)
         for (index_t head = 0; head < shape().kv_heads; ++head) row(plane, head, token);
     });
   }

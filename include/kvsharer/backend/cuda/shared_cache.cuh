@@ -69,15 +69,15 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
 
   /// Throws what kvsharer::shared_cache does, errc::bad_shape when head_dim is not a multiple of 16 bytes or block
   /// tables pass 2^31 entries, and what the resource throws when there is no memory.
-  shared_cache(share_plan plan, cache_shape shape, options chosen, stream_ref stream, Layout layout = {},
+  shared_cache(share_plan sharing, cache_shape sizes, options chosen, stream_ref on, Layout layout = {},
                Resource resource = {})
-      : book(checked(std::move(plan), shape, layout.page_tokens(shape), options), shape, layout.page_tokens(shape),
-             sizeof(E), options),
+      : book(checked(std::move(sharing), sizes, layout.page_tokens(sizes), chosen), sizes, layout.page_tokens(sizes),
+             sizeof(E), chosen),
         layout_(std::move(layout)),
-        stream_(stream),
-        keys_(stream, static_cast<std::size_t>(geometry().key_elements), resource),
-        values_(stream, static_cast<std::size_t>(geometry().value_elements), resource),
-        words_(stream, static_cast<std::size_t>(first_table() + geometry().table_elements), resource) {}
+        stream_(on),
+        keys_(on, static_cast<std::size_t>(geometry().key_elements), resource),
+        values_(on, static_cast<std::size_t>(geometry().value_elements), resource),
+        words_(on, static_cast<std::size_t>(first_table() + geometry().table_elements), resource) {}
 
   shared_cache(shared_cache&&) = default;  ///< what was moved from knows no sequence and makes none
   shared_cache& operator=(shared_cache&&) = delete;
@@ -232,16 +232,17 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
 
  private:
   /// The plan, if a device can hold such a cache: said before any memory is asked for.
-  static share_plan checked(share_plan plan, cache_shape shape, index_t page_tokens, const options& options) {
-    const cache_geometry g = make_geometry(plan, shape, page_tokens, options.max_sequences, options.pages, sizeof(E));
-    if (shape.head_dim * static_cast<index_t>(sizeof(E)) % 16 != 0)
+  static share_plan checked(share_plan sharing, cache_shape sizes, index_t tokens_of_page, const options& chosen) {
+    const cache_geometry g =
+        make_geometry(sharing, sizes, tokens_of_page, chosen.max_sequences, chosen.pages, sizeof(E));
+    if (sizes.head_dim * static_cast<index_t>(sizeof(E)) % 16 != 0)
       throw error(errc::bad_shape,
-                  "heads of " + std::to_string(shape.head_dim) +
+                  "heads of " + std::to_string(sizes.head_dim) +
                       " channels do not begin at multiples of 16 bytes, which the device's loads need");
-    if (g.table_elements > std::numeric_limits<std::int32_t>::max() - 2 * options.max_sequences)
+    if (g.table_elements > std::numeric_limits<std::int32_t>::max() - 2 * chosen.max_sequences)
       throw error(errc::bad_shape, "block tables of " + std::to_string(g.table_elements) +
                                        " entries; the device counts them with 31 bits: take larger pages");
-    return plan;
+    return sharing;
   }
 
   index_t blocks_in_use(index_t tokens) const noexcept { return (tokens + page_tokens() - 1) / page_tokens(); }
