@@ -9,6 +9,8 @@
 #include "backend/cuda/device.hpp"
 #include "kvsharer/backend/cuda/sequence_batch.cuh"
 #include "kvsharer/backend/cuda/shared_cache.cuh"
+#include "kvsharer/layout/layer_view.hpp"
+#include "kvsharer/layout/strided_index.hpp"
 
 using namespace kvsharer;
 using device_test::on_host;
