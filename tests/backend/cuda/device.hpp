@@ -16,6 +16,7 @@
 namespace device_test {
 
 using namespace kvsharer;
+namespace cuda = kvsharer::cuda;  // where CUB is included there is a ::cuda, too
 
 class owned_stream {
  public:

@@ -18,6 +18,7 @@
 namespace {
 
 using namespace device_test;
+namespace cuda = kvsharer::cuda;
 namespace driver = mini_llama::cuda;
 
 /// Calls f with a number of each type.
