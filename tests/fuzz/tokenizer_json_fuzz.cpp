@@ -9,7 +9,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto file = fuzz::folder().write("tokenizer.json", fuzz::text(data, size));
   try {
     const mini_llama::tokenizer tokens(file);
-    fuzz::promise(tokens.vocab() >= 256, "there is a token for every byte");
+    fuzz::promise(tokens.vocab() > 0, "a tokenizer that is read has tokens");  // though perhaps none for some bytes
     const std::vector<int> ids = tokens.encode("It's a\xcc\x8a 12\r\n  \xf0\x9f\x99\x82 <|end|>");
     for (const int id : ids) fuzz::promise(id >= 0 && id < tokens.vocab(), "ids are tokens");
     std::string joined;
