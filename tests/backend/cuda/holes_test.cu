@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // On the device too, attention over a cache with holes equals attention in which the tokens that were taken out are
-// masked: in ragged batches, of which one sequence has none, and from a graph that is replayed while holes come.
+// masked: in ragged batches, of which one sequence has none.
 #include "backend/holes.hpp"
 
 #include <doctest/doctest.h>
