@@ -72,6 +72,7 @@
 #include "kvsharer/search/calibration_samples.hpp"
 #include "kvsharer/search/fidelity.hpp"
 #include "kvsharer/search/find_share_map.hpp"
+#include "kvsharer/search/model_identity.hpp"
 #include "kvsharer/search/prediction_quality.hpp"
 #include "kvsharer/search/rank_correlation.hpp"
 #include "kvsharer/search/resumable_layers.hpp"
