@@ -81,8 +81,8 @@ struct inputs {
     std::shuffle(order.begin(), order.end(), std::mt19937(1));
     return order;
   }
-  cuda::pool_batch<const bfloat16, Layout> view(const cuda::device_buffer<bfloat16>& pool, index_t set) const {
-    return {pool.data() + set * elements, elements, tables.data(), blocks, shape, layout};
+  cuda::pool_batch<const bfloat16> view(const cuda::device_buffer<bfloat16>& pool, index_t set) const {
+    return cuda::pool_of(pool.data() + set * elements, elements, tables.data(), blocks, shape, layout);
   }
 };
 

@@ -85,24 +85,19 @@ class search_store {
     sample(const search_store& store, std::int32_t place) : store_(store), place_(place) {}
     kvsharer::cache_shape shape() const { return store_.shape_; }
     kvsharer::index_t length() const { return store_.shape_.capacity; }
-    auto keys(kvsharer::layer_id l) const { return bound(store_.template batch_of<const E>(l, 0)); }
-    auto values(kvsharer::layer_id l) const { return bound(store_.template batch_of<const E>(l, 1)); }
+    auto keys(kvsharer::layer_id l) const { return store_.template batch_of<const E>(l, 0).sequence(place_); }
+    auto values(kvsharer::layer_id l) const { return store_.template batch_of<const E>(l, 1).sequence(place_); }
 
    private:
-    auto bound(const kvsharer::cuda::pool_batch<const E, layout>& all) const {
-      const auto index = layout{}.index(all.shape, &place_);
-      return kvsharer::cuda::pool_view<const E, std::remove_const_t<decltype(index)>>{
-          all.plane, all.elements - all.shape.head_dim, index};
-    }
     const search_store& store_;
     std::int32_t place_;
   };
 
  private:
   template <class T>
-  kvsharer::cuda::pool_batch<T, layout> batch_of(kvsharer::layer_id owner, int values) const {
-    E* const planes = layers_[owner];
-    return {planes + values * plane_, plane_, tables_.data(), 1, shape_, {}};
+  kvsharer::cuda::pool_batch<T> batch_of(kvsharer::layer_id owner, int values) const {
+    T* const planes = layers_[owner];
+    return kvsharer::cuda::pool_of(planes + values * plane_, plane_, tables_.data(), 1, shape_, layout{});
   }
 
   kvsharer::cache_shape shape_;

@@ -165,8 +165,8 @@ void compare(Layout layout, const attention_shape& heads, const std::vector<ragg
   auto lse = poisoned<float>(on.stream, static_cast<std::size_t>(rows * heads.heads));
   auto mass = poisoned<float>(on.stream, static_cast<std::size_t>(chosen * heads.heads * capacity));
   const auto view = [&](const auto& plane) {
-    return cuda::pool_batch<const E, Layout>{
-        plane.data(), static_cast<index_t>(plane.size()), tables.data(), cache.blocks, cache.shape, layout};
+    return cuda::pool_of(plane.data(), static_cast<index_t>(plane.size()), tables.data(), cache.blocks, cache.shape,
+                         layout);
   };
   const cuda::ragged_batch batch{.sequences = static_cast<index_t>(sequences.size()),
                                  .rows = rows,
@@ -242,16 +242,15 @@ TEST_CASE("decode: an item of more parts than have room for the weights of all i
   // 300 blocks, each with 64 tokens of the one item: 16 rows of 300 weights are more than the 4224 that fit
   compare<float16, 64>(layout::paged<16>{}, {16, 1, 64}, {{300 * 64, 1}}, 300 * 64, 31, 150);
   for (const int head_dim : cuda::attention_head_dims)
-    for (const int bytes : {2, 4})
-      for (const int capability : {80, 90}) {
-        const auto tuning = cuda::detail::tune_decode(capability, head_dim, bytes);
-        const int room = tuning.warps * 16 * (head_dim + 2);
-        CHECK(tuning.merged_rows(1, head_dim) == 16);
-        CHECK(tuning.merged_rows(room / 16, head_dim) == 16);
-        CHECK(tuning.merged_rows(room / 16 + 1, head_dim) < 16);
-        CHECK(tuning.merged_rows(1056, head_dim) >= 1);
-        CHECK(tuning.merged_rows(1056, head_dim) * 1056 <= room);
-      }
+    for (const int bytes : {2, 4}) {
+      const auto tuning = cuda::detail::tune_decode(head_dim, bytes);
+      const int room = tuning.warps * 16 * (head_dim + 2);
+      CHECK(tuning.merged_rows(1, head_dim) == 16);
+      CHECK(tuning.merged_rows(room / 16, head_dim) == 16);
+      CHECK(tuning.merged_rows(room / 16 + 1, head_dim) < 16);
+      CHECK(tuning.merged_rows(1056, head_dim) >= 1);
+      CHECK(tuning.merged_rows(1056, head_dim) * 1056 <= room);
+    }
 }
 
 TEST_CASE("prefill: rows of a ragged batch, whole sequences and chunks of longer ones") {
@@ -313,8 +312,8 @@ void compare_decode_with_prefill(index_t window) {
   const auto asked = on_device(on.stream, random_numbers<E>(tokens * width, shifted(1022)));
   auto at_once = poisoned<E>(on.stream, asked.size()), by_token = poisoned<E>(on.stream, asked.size());
   const auto view = [&](const auto& plane) {
-    return cuda::pool_batch<const E, layout::paged<16>>{
-        plane.data(), static_cast<index_t>(plane.size()), tables.data(), cache.blocks, cache.shape, cache.layout};
+    return cuda::pool_of(plane.data(), static_cast<index_t>(plane.size()), tables.data(), cache.blocks, cache.shape,
+                         cache.layout);
   };
   cuda::attend<64>(
       on.backend, heads, view(keys), view(values),

@@ -261,8 +261,7 @@ TEST_CASE("a block table that leads outside is reported with layer, sequence and
   const auto lengths = on_device(on.stream, std::vector<std::int32_t>{20, 3});
   const cache_shape one_head{1, 1, 64, 32};
   const auto view = [&](auto* data) {
-    using T = std::remove_pointer_t<decltype(data)>;
-    return cuda::pool_batch<T, layout::paged<16>>{data, 2 * 16 * 64, tables.data(), 2, one_head, {}};
+    return cuda::pool_of(data, 2 * 16 * 64, tables.data(), 2, one_head, layout::paged<16>{});
   };
   const auto queries = on_device(on.stream, std::vector<float>(2 * 64, 1.0f));
   auto out = poisoned<float>(on.stream, 2 * 64);
@@ -289,8 +288,8 @@ TEST_CASE("a sequence longer than its block table is reported, and what lies beh
   std::fill(numbers.begin() + 16 * 64, numbers.end(), std::numeric_limits<float>::quiet_NaN());  // page 1: another's
   const auto plane = on_device(on.stream, numbers);
   const auto tables = on_device(on.stream, std::vector<std::int32_t>{0, 1});
-  const cuda::pool_batch<const float, layout::paged<16>> view{plane.data(),   2 * 16 * 64, tables.data(), 1,
-                                                              {1, 1, 64, 16}, {}};
+  const auto view =
+      cuda::pool_of(plane.data(), 2 * 16 * 64, tables.data(), 1, cache_shape{1, 1, 64, 16}, layout::paged<16>{});
   // Decode and prefill; a little too long, and so much that some blocks find no token that is there.
   for (const auto& [rows, length] : {std::pair{1, 41}, {40, 41}, {1, 5000}, {40, 5000}}) {
     const auto lengths = on_device(on.stream, std::vector<std::int32_t>{length});

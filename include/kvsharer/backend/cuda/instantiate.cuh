@@ -15,13 +15,13 @@
 /// macros instantiate the functions that launch, not the kernels, which nvcc keeps to the file that they are made in.
 /// Types come last, and may hold commas.
 
-/// cuda::attend of one head_dim over views of one type, that of keys and values: KVSHARER_DECLARE_ATTENTION(128,
-/// kvsharer::cuda::pool_batch<const kvsharer::bfloat16, kvsharer::layout::paged<16>>). The form of attend that takes
-/// head_dim at run time calls those of all attention_head_dims.
-#define KVSHARER_DECLARE_ATTENTION(head_dim, ...) \
-  KVSHARER_DETAIL_INSTANTIATE_ATTENTION(extern template, head_dim, __VA_ARGS__)
+/// cuda::attend of one head_dim over keys and values of one type, in caches of any layout and in memory of engines:
+/// KVSHARER_DECLARE_ATTENTION(128, kvsharer::bfloat16). The form of attend that takes head_dim at run time calls those
+/// of all attention_head_dims.
+#define KVSHARER_DECLARE_ATTENTION(head_dim, element) \
+  KVSHARER_DETAIL_INSTANTIATE_ATTENTION(extern template, head_dim, element)
 /// The definition that goes with KVSHARER_DECLARE_ATTENTION, in one source file.
-#define KVSHARER_DEFINE_ATTENTION(head_dim, ...) KVSHARER_DETAIL_INSTANTIATE_ATTENTION(template, head_dim, __VA_ARGS__)
+#define KVSHARER_DEFINE_ATTENTION(head_dim, element) KVSHARER_DETAIL_INSTANTIATE_ATTENTION(template, head_dim, element)
 
 /// cuda::shared_cache<element, layout>, with its store of rows of type `element`.
 #define KVSHARER_DECLARE_CACHE(element, ...) KVSHARER_DETAIL_INSTANTIATE_CACHE(extern template, element, __VA_ARGS__)
@@ -34,16 +34,18 @@
 /// The definition that goes with KVSHARER_DECLARE_DISTANCES, in one source file.
 #define KVSHARER_DEFINE_DISTANCES(metric, ...) KVSHARER_DETAIL_INSTANTIATE_DISTANCES(template, metric, __VA_ARGS__)
 
-#define KVSHARER_DETAIL_INSTANTIATE_ATTENTION(how, head_dim, ...)                                                   \
-  how void ::kvsharer::cuda::attend<head_dim, __VA_ARGS__, __VA_ARGS__>(                                            \
-      const ::kvsharer::cuda::backend&, const ::kvsharer::attention_shape&, const __VA_ARGS__&, const __VA_ARGS__&, \
-      const ::kvsharer::cuda::ragged_batch&, const ::kvsharer::cuda::stored_type<__VA_ARGS__>*,                     \
-      ::kvsharer::cuda::stored_type<__VA_ARGS__>*, const ::kvsharer::cuda::attention_extras&, ::kvsharer::layer_id)
+#define KVSHARER_DETAIL_INSTANTIATE_ATTENTION(how, head_dim, element)                                             \
+  how void ::kvsharer::cuda::attend<head_dim, ::kvsharer::cuda::pool_batch<const element>,                        \
+                                    ::kvsharer::cuda::pool_batch<const element>>(                                 \
+      const ::kvsharer::cuda::backend&, const ::kvsharer::attention_shape&,                                       \
+      const ::kvsharer::cuda::pool_batch<const element>&, const ::kvsharer::cuda::pool_batch<const element>&,     \
+      const ::kvsharer::cuda::ragged_batch&, const element*, element*, const ::kvsharer::cuda::attention_extras&, \
+      ::kvsharer::layer_id)
 
 #define KVSHARER_DETAIL_INSTANTIATE_CACHE(how, element, ...)                                            \
-  how void ::kvsharer::cuda::store<element, element, __VA_ARGS__>(                                      \
-      const ::kvsharer::cuda::backend&, const ::kvsharer::cuda::pool_batch<element, __VA_ARGS__>&,      \
-      const ::kvsharer::cuda::pool_batch<element, __VA_ARGS__>&, const ::kvsharer::cuda::ragged_batch&, \
+  how void ::kvsharer::cuda::store<element, element>(                                                   \
+      const ::kvsharer::cuda::backend&, const ::kvsharer::cuda::pool_batch<element>&,                   \
+      const ::kvsharer::cuda::pool_batch<element>&, const ::kvsharer::cuda::ragged_batch&,              \
       ::kvsharer::cuda::new_rows<element>, const ::kvsharer::cuda::rope_angles&, ::kvsharer::layer_id); \
   how class ::kvsharer::cuda::shared_cache<element, __VA_ARGS__>
 

@@ -2,17 +2,22 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
+#include "kvsharer/adapt/batches.hpp"
 #include "kvsharer/concepts/layouts.hpp"
 #include "kvsharer/config.hpp"
+#include "kvsharer/core/divisor.hpp"
 #include "kvsharer/core/types.hpp"
+#include "kvsharer/layout/page_strides.hpp"
+#include "kvsharer/layout/strided_index.hpp"
 
 namespace kvsharer::inline v0::cuda {
 
 /// One sequence's rows in a pool of known size: a layer_view that knows when a block table leads outside. Those who
 /// write have a T that is not const.
-template <class T, IndexLayout Index>
+template <class T, IndexLayout Index = layout::page_index>
 requires Index::rows_contiguous struct pool_view {
   using value_type = std::remove_const_t<T>;
 
@@ -34,23 +39,92 @@ requires Index::rows_contiguous struct pool_view {
   }
 };
 
-/// One plane of a pool (an owner layer's keys, or values) with the block tables of all sequences: the BatchView of
-/// caches that are laid out by a CacheLayout. All pointers are to device memory and borrowed.
-template <class T, CacheLayout Layout>
+/// One plane of a pool (an owner layer's keys, or values) with the block tables of all sequences: the BatchView of all
+/// memory whose order strides can say. Attention has one kernel for all of it, whatever the layout and the page size.
+/// All pointers are to device memory and borrowed.
+template <class T>
 struct pool_batch {
-  T* plane = nullptr;                    ///< [pages][kv_heads * page_tokens * head_dim]
-  index_t elements = 0;                  ///< of the plane
-  const std::int32_t* tables = nullptr;  ///< [place][blocks]
-  index_t blocks = 0;                    ///< entries of a block table
+  T* plane = nullptr;                    ///< where page 0 begins
+  index_t last_row = 0;                  ///< the last offset at which a row may begin
+  index_t distance = 0;                  ///< elements from sequence to sequence, where they have pages 0 of their own
+  const std::int32_t* tables = nullptr;  ///< [place][blocks]: numbers of pages; null: all is in page 0
+  index_t blocks = 0;                    ///< entries from table to table
   cache_shape shape{};                   ///< of the cache
-  Layout layout{};                       ///< the order inside a page
+  divisor page_tokens{};                 ///< tokens of a page
+  index_t page = 0;                      ///< elements from page to page
+  index_t head = 0;                      ///< elements from head to head in a page
+  index_t token = 0;                     ///< elements from token to token in a page
 
   /// Tokens that a block table has entries for.
   KVSHARER_HD index_t capacity() const noexcept { return shape.capacity; }
-  KVSHARER_HD auto sequence(index_t place) const noexcept {
-    const auto index = layout.index(shape, tables + place * blocks);
-    return pool_view<T, std::remove_const_t<decltype(index)>>{plane, elements - shape.head_dim, index};
+  KVSHARER_HD pool_view<T> sequence(index_t place) const noexcept {
+    return {plane + place * distance,
+            last_row,
+            {.pages = tables != nullptr ? tables + place * blocks : nullptr,
+             .page_tokens = page_tokens,
+             .page = page,
+             .head = head,
+             .token = token}};
   }
 };
+
+/// The batch of a plane of `elements` numbers whose pages have these strides.
+template <class T>
+pool_batch<T> pool_of(T* plane, index_t elements, const std::int32_t* tables, index_t blocks, cache_shape shape,
+                      const layout::page_strides& strides) noexcept {
+  return {.plane = plane,
+          .last_row = elements - shape.head_dim,
+          .tables = tables,
+          .blocks = blocks,
+          .shape = shape,
+          .page_tokens = divisor(strides.page_tokens),
+          .page = strides.page,
+          .head = strides.head,
+          .token = strides.token};
+}
+
+/// The batch of a plane that a layout orders. Throws errc::bad_argument for a layout that strides cannot say.
+template <class T, layout::StridedLayout Layout>
+pool_batch<T> pool_of(T* plane, index_t elements, const std::int32_t* tables, index_t blocks, cache_shape shape,
+                      const Layout& order) {
+  return pool_of(plane, elements, tables, blocks, shape, layout::strides_of(order, shape));
+}
+
+namespace detail {
+/// The capacity of memory whose size is the engine's to know, and a page that holds as many tokens.
+inline constexpr index_t any_tokens = std::numeric_limits<std::int32_t>::max();
+}  // namespace detail
+
+/// Foreign sequences side by side, as a pool in which no row is refused.
+template <class E>
+pool_batch<const E> as_pool(const adapt::side_by_side<E, layout::strided_index>& batch) noexcept {
+  const layout::strided_index& index = batch.first.layout;
+  return {.plane = batch.first.data + index.base,
+          .last_row = std::numeric_limits<index_t>::max(),
+          .distance = batch.distance,
+          .shape = {.capacity = detail::any_tokens},
+          .page_tokens = divisor(detail::any_tokens),
+          .head = index.head,
+          .token = index.token};
+}
+/// Foreign pages with block tables, likewise.
+template <class E>
+pool_batch<const E> as_pool(const adapt::table_by_table<E>& batch) noexcept {
+  const layout::paged_index& index = batch.first.layout;
+  return {.plane = batch.first.data + index.base,
+          .last_row = std::numeric_limits<index_t>::max(),
+          .tables = index.pages,
+          .blocks = batch.blocks,
+          .shape = {.capacity = detail::any_tokens},
+          .page_tokens = divisor(index.page_tokens),
+          .page = index.page,
+          .head = index.head,
+          .token = index.token};
+}
+/// A pool is one already.
+template <class T>
+const pool_batch<T>& as_pool(const pool_batch<T>& batch) noexcept {
+  return batch;
+}
 
 }  // namespace kvsharer::inline v0::cuda

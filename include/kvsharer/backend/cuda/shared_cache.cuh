@@ -23,10 +23,12 @@
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/layouts.hpp"
 #include "kvsharer/concepts/require.hpp"
+#include "kvsharer/core/divisor.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
+#include "kvsharer/layout/page_strides.hpp"
 #include "kvsharer/layout/paged.hpp"
 #include "kvsharer/runtime/cache_book.hpp"
 #include "kvsharer/runtime/cache_options.hpp"
@@ -46,6 +48,9 @@ namespace kvsharer::inline v0::cuda {
 template <class E, class Layout = layout::paged<16>, class Resource = pool_resource>
 class shared_cache {  // types that do not fit come here, and are told why
   static_assert(((void)require_cache_element<E>(), (void)require_cache_layout<Layout>(), true));
+  static_assert(!CacheLayout<Layout> || layout::StridedLayout<Layout>,
+                "kvsharer E214: the device reads rows at equal distances; the index layout that `index` of this cache "
+                "layout returns needs `rows_contiguous`, `token_stride()` and `run(token, tokens)`");
   static_assert(MemoryResource<Resource>,
                 "kvsharer E211: a memory resource needs `void* allocate(stream_ref, std::size_t bytes)` and "
                 "`deallocate(stream_ref, void*, std::size_t bytes)`, and must be copyable");
@@ -55,15 +60,15 @@ class shared_cache {  // types that do not fit come here, and are told why
   shared_cache(share_plan, cache_shape, shared_cache_options, stream_ref, Layout = {}, Resource = {}) {}
 };
 
-template <CacheElement E, CacheLayout Layout, MemoryResource Resource>
+template <CacheElement E, layout::StridedLayout Layout, MemoryResource Resource>
 class shared_cache<E, Layout, Resource> : private cache_book<> {
   using book = cache_book<>;
 
  public:
-  using element_type = E;                                                 ///< what is stored
-  using layout_type = Layout;                                             ///< the order inside a page
-  using options = shared_cache_options;                                   ///< those of the host's cache
-  using view_type = decltype(pool_batch<const E, Layout>{}.sequence(0));  ///< one layer of one sequence
+  using element_type = E;                ///< what is stored
+  using layout_type = Layout;            ///< the order inside a page
+  using options = shared_cache_options;  ///< those of the host's cache
+  using view_type = pool_view<const E>;  ///< one layer of one sequence
 
   static constexpr memory_space space = memory_space::device;
 
@@ -74,6 +79,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
       : book(checked(std::move(sharing), sizes, layout.page_tokens(sizes), chosen), sizes, layout.page_tokens(sizes),
              sizeof(E), chosen),
         layout_(std::move(layout)),
+        strides_(layout::strides_of(layout_, sizes)),
         stream_(on),
         keys_(on, static_cast<std::size_t>(geometry().key_elements), resource),
         values_(on, static_cast<std::size_t>(geometry().value_elements), resource),
@@ -169,10 +175,8 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   const std::int32_t* device_positions() const noexcept { return words_.data() + first_position(); }
 
   /// What all sequences' rows of the keys that layer l reads look like to kernels. Throws errc::out_of_range.
-  pool_batch<const E, Layout> keys(layer_id l) const { return batch_of<const E>(keys_.data(), book::key_slot(l)); }
-  pool_batch<const E, Layout> values(layer_id l) const {
-    return batch_of<const E>(values_.data(), book::value_slot(l));
-  }
+  pool_batch<const E> keys(layer_id l) const { return batch_of<const E>(keys_.data(), book::key_slot(l)); }
+  pool_batch<const E> values(layer_id l) const { return batch_of<const E>(values_.data(), book::value_slot(l)); }
 
   /// Fills the newest tokens of a batch in an owner layer; see cuda::store. `on.stream` is the cache's stream. Throws
   /// errc::not_an_owner for a reader and for rows of what the layer reads from another, and what cuda::store does.
@@ -193,8 +197,8 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     sequence_view(const shared_cache& cache, sequence_id id) noexcept : cache_(&cache), id_(id) {}
     cache_shape shape() const noexcept { return cache_->shape(); }
     index_t length() const { return cache_->length(id_); }
-    view_type keys(layer_id l) const { return cache_->bound(cache_->keys(l), id_); }
-    view_type values(layer_id l) const { return cache_->bound(cache_->values(l), id_); }
+    view_type keys(layer_id l) const { return cache_->keys(l).sequence(cache_->place(id_)); }
+    view_type values(layer_id l) const { return cache_->values(l).sequence(cache_->place(id_)); }
 
    private:
     const shared_cache* cache_;
@@ -273,7 +277,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     return [this](std::int32_t from, std::int32_t to, index_t tokens) {
       detail::launch("the copy of a shared page", stream_,
                      {dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(plan().planes())), 128},
-                     detail::copy_page_kernel<E, Layout>, pools(), shape(), layout_, from, to);
+                     detail::copy_page_kernel<E>, pools(), shape(), index_at(nullptr), from, to);
     };
   }
 
@@ -285,8 +289,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
         list.from[list.count++] = static_cast<std::int32_t>(slots[static_cast<std::size_t>(first)]);
       detail::launch("the move of a sequence's tokens", stream_,
                      {dim3(static_cast<unsigned>(shape().kv_heads), static_cast<unsigned>(plan().planes())), 256},
-                     detail::move_tokens_kernel<E, Layout>, pools(), shape(), layout_,
-                     words_.data() + table_at(place(id)), list);
+                     detail::move_tokens_kernel<E>, pools(), shape(), index_of(id), list);
     }
   }
 
@@ -296,8 +299,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     if (tokens == 0) return;
     detail::launch("the copy of a sequence", stream_,
                    {dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(plan().planes())), 128},
-                   detail::move_rows_kernel<ToPools, E, Layout>, pools(), shape(), layout_,
-                   words_.data() + table_at(place(id)), rows);
+                   detail::move_rows_kernel<ToPools, E>, pools(), shape(), index_of(id), rows);
   }
 
   detail::pool_pair<E> pools() const noexcept {
@@ -306,24 +308,23 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   }
 
   template <class T>
-  pool_batch<T, Layout> batch_of(T* pool, index_t slot) const {
-    return {pool + slot * geometry().plane_elements,
-            geometry().plane_elements,
-            words_.data() + first_table(),
-            geometry().blocks,
-            shape(),
-            layout_};
+  pool_batch<T> batch_of(T* pool, index_t slot) const {
+    return pool_of(pool + slot * geometry().plane_elements, geometry().plane_elements, words_.data() + first_table(),
+                   geometry().blocks, shape(), strides_);
   }
 
-  /// One sequence's view, its block table in device memory. Built on the host from pointers that only kernels follow,
-  /// except that a contiguous layout reads the sequence's page when it is built: from the host's table, then.
-  view_type bound(const pool_batch<const E, Layout>& all, sequence_id id) const {
-    view_type view{all.plane, all.elements - shape().head_dim, layout_.index(shape(), block_table(id).data())};
-    if constexpr (requires { view.layout.pages; }) view.layout.pages = all.tables + place(id) * all.blocks;
-    return view;
+  /// The rows of one sequence in any plane. Only kernels follow the table.
+  layout::page_index index_of(sequence_id id) const { return index_at(words_.data() + table_at(place(id))); }
+  layout::page_index index_at(const std::int32_t* table) const noexcept {
+    return {.pages = table,
+            .page_tokens = divisor(strides_.page_tokens),
+            .page = strides_.page,
+            .head = strides_.head,
+            .token = strides_.token};
   }
 
   Layout layout_;
+  layout::page_strides strides_;  // what kernels know of it
   stream_ref stream_;
   device_buffer<E, Resource> keys_;     // [owner of keys][page][page_elements]
   device_buffer<E, Resource> values_;   // [owner of values][page][page_elements]

@@ -42,11 +42,10 @@ __device__ void put_halves(const numbers<In>& low, const numbers<In>& high, E* t
 
 /// Stores the batch's rows at their tokens. Grid: (rows of a sequence, sequences, pieces of a row by the block); a
 /// thread takes numbers of one head that are half a head apart.
-template <class In, class E, class Layout>
+template <class In, class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
-    store_kernel(const __grid_constant__ pool_batch<E, Layout> keys,
-                 const __grid_constant__ pool_batch<E, Layout> values, ragged_batch batch, new_rows<In> rows,
-                 rope_angles rope, status_word* status, int layer) {
+    store_kernel(const __grid_constant__ pool_batch<E> keys, const __grid_constant__ pool_batch<E> values,
+                 ragged_batch batch, new_rows<In> rows, rope_angles rope, status_word* status, int layer) {
   using wide = numbers<In>;
   constexpr int count = wide::count;
   ptx::let_next_begin();
@@ -92,9 +91,9 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
 /// Stream-ordered and capturable; refused rows (a block table that leads outside, a token past the capacity or the
 /// angles) are left out and reported in the status word. Throws errc::bad_shape for heads that cannot be cut into 16
 /// bytes, errc::bad_argument for more than 65535 sequences, errc::cuda_call. O(rows x kv_heads x head_dim).
-template <CacheElement In, CacheElement E, CacheLayout Layout>
-void store(const backend& on, const pool_batch<E, Layout>& keys, const pool_batch<E, Layout>& values,
-           const ragged_batch& batch, new_rows<In> rows, const rope_angles& rope = {}, layer_id layer = {-1}) {
+template <CacheElement In, CacheElement E>
+void store(const backend& on, const pool_batch<E>& keys, const pool_batch<E>& values, const ragged_batch& batch,
+           new_rows<In> rows, const rope_angles& rope = {}, layer_id layer = {-1}) {
   const cache_shape shape = keys.shape;
   if (shape.head_dim % (2 * numbers<In>::count) != 0)
     throw error(errc::bad_shape, "rows of heads of " + std::to_string(shape.head_dim) +
@@ -112,7 +111,7 @@ void store(const backend& on, const pool_batch<E, Layout>& keys, const pool_batc
   detail::launch("the store of keys and values", on.stream,
                  {dim3(static_cast<unsigned>(batch.max_rows), static_cast<unsigned>(batch.sequences), blocks), threads,
                   0, detail::order::overlaps},
-                 detail::store_kernel<In, E, Layout>, keys, values, batch, rows, rope, on.status, layer.value);
+                 detail::store_kernel<In, E>, keys, values, batch, rows, rope, on.status, layer.value);
 }
 
 }  // namespace kvsharer::inline v0::cuda

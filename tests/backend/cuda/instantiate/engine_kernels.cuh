@@ -9,12 +9,11 @@
 // [declare]
 namespace engine {
 using layout = kvsharer::layout::paged<16>;
-using view = kvsharer::cuda::pool_batch<const kvsharer::float16, layout>;
 using average = kvsharer::cuda::calibration_average<>;
 using metric = kvsharer::metric::mean_row_norm;
 }  // namespace engine
 
-KVSHARER_DECLARE_ATTENTION(64, engine::view);
+KVSHARER_DECLARE_ATTENTION(64, kvsharer::float16);
 KVSHARER_DECLARE_CACHE(kvsharer::float16, engine::layout);
 KVSHARER_DECLARE_DISTANCES(engine::metric, engine::average);
 // [/declare]

@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -14,6 +15,7 @@
 #include "kvsharer/backend/cuda/backend.cuh"
 #include "kvsharer/backend/cuda/batch.cuh"
 #include "kvsharer/backend/cuda/launch.cuh"
+#include "kvsharer/backend/cuda/pool_view.cuh"
 #include "kvsharer/core/attention_shape.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
@@ -36,21 +38,23 @@ namespace detail {
 /// per 16 of them.
 inline constexpr index_t most_decode_rows = 2 * warp_rows;
 
-template <int Capability, int HeadDim, class Problem>
+template <int HeadDim, class Problem>
 void attend_decode(const backend& on, const Problem& p) {
   constexpr int bytes = sizeof(typename Problem::element);
-  using tuned = tuned_decode<Capability, HeadDim, bytes>;
+  using tuned = tuned_decode<HeadDim, bytes>;
   constexpr decode_tuning tuning = tuned::value;
+  const int stages = tuning.stages_on(on.device.capability, HeadDim, bytes);
   // one row's weights of all parts must have room where parts are merged; no device of today is that large
   const int blocks = std::min(tuning.blocks_of(on.device.multiprocessors),
                               tuning.joined_floats(HeadDim) / decode_pieces::most_of_block);
   float* const sums = on.scratch_for(attention_scratch_bytes(on.device, HeadDim));
   const int pieces = decode_parts::pieces(blocks);
   std::uint32_t* const counters = on.counters(pieces + 1);
-  const decode_parts parts{sums, sums + index_t{2} * pieces * warp_rows * HeadDim, counters, counters + pieces, blocks};
+  const decode_parts parts{sums,  sums + index_t{2} * pieces * warp_rows * HeadDim, counters, counters + pieces, blocks,
+                           stages};
   launch("decode attention", on.stream,
          {dim3(static_cast<unsigned>(blocks)), tuning.warps * 32u,
-          static_cast<std::size_t>(tuning.shared_bytes(HeadDim, bytes)), order::overlaps},
+          static_cast<std::size_t>(tuning.shared_bytes(stages, HeadDim, bytes)), order::overlaps},
          decode_kernel<tuned, HeadDim, Problem>, p, parts);
 }
 
@@ -103,6 +107,27 @@ auto make_problem(const backend& on, const attention_shape& shape, const K& keys
                                  layer.value};
 }
 
+/// The kernel that suits the batch, and the attention mass where it is asked for.
+template <int HeadDim, class Problem>
+void attend_views(const backend& on, const attention_shape& shape, const Problem& p) {
+  if (p.batch.max_rows * p.group > most_decode_rows)
+    attend_prefill<HeadDim>(on, p);
+  else
+    attend_decode<HeadDim>(on, p);
+  if (p.extras.mass != nullptr)
+    launch("attention mass", on.stream,
+           {dim3(static_cast<unsigned>(shape.heads), static_cast<unsigned>(p.batch.rows)), 256}, mass_kernel<>, p.batch,
+           p.extras, static_cast<int>(shape.heads), p.window);
+}
+
+/// Memory whose order strides can say, an engine's own too, goes through the kernels of pools.
+template <class B>
+concept strided = requires(const B& b) {
+  as_pool(b);
+};
+template <class B>
+inline constexpr bool is_pool = std::same_as<B, pool_batch<const stored_type<B>>>;
+
 }  // namespace detail
 
 /// Causal attention of a ragged batch over the views that a layer reads: of each sequence the newest rows_of(b) tokens
@@ -126,22 +151,17 @@ requires AttendedViews<K, V>
 void attend(const backend& on, const attention_shape& shape, const K& keys, const V& values, const ragged_batch& batch,
             const stored_type<K>* queries, stored_type<K>* out, const attention_extras& extras = {},
             layer_id layer = {-1}) {
-  detail::check_attention(shape, batch, extras);
-  if (shape.head_dim != HeadDim)
-    throw error(errc::bad_shape, "attention made for a head_dim of " + std::to_string(HeadDim) +
-                                     " cannot take one of " + std::to_string(shape.head_dim));
-  if (batch.sequences == 0 || batch.rows == 0) return;
-  const auto problem = detail::make_problem(on, shape, keys, values, batch, queries, out, extras, layer);
-  if (batch.max_rows * shape.group() > detail::most_decode_rows)
-    detail::attend_prefill<HeadDim>(on, problem);
-  else if (on.device.capability >= 90)
-    detail::attend_decode<90, HeadDim>(on, problem);
-  else
-    detail::attend_decode<80, HeadDim>(on, problem);
-  if (extras.mass != nullptr)
-    detail::launch("attention mass", on.stream,
-                   {dim3(static_cast<unsigned>(shape.heads), static_cast<unsigned>(batch.rows)), 256},
-                   detail::mass_kernel<>, batch, extras, static_cast<int>(shape.heads), detail::window_of(shape));
+  if constexpr (detail::strided<K> && detail::strided<V> && !(detail::is_pool<K> && detail::is_pool<V>)) {
+    return attend<HeadDim>(on, shape, as_pool(keys), as_pool(values), batch, queries, out, extras, layer);
+  } else {
+    detail::check_attention(shape, batch, extras);
+    if (shape.head_dim != HeadDim)
+      throw error(errc::bad_shape, "attention made for a head_dim of " + std::to_string(HeadDim) +
+                                       " cannot take one of " + std::to_string(shape.head_dim));
+    if (batch.sequences == 0 || batch.rows == 0) return;
+    detail::attend_views<HeadDim>(on, shape,
+                                  detail::make_problem(on, shape, keys, values, batch, queries, out, extras, layer));
+  }
 }
 
 /// The same for a head_dim that is known at run time: one of attention_head_dims, else errc::bad_shape. Compiles the

@@ -28,7 +28,7 @@ class decode_agent {
   static constexpr int stride = tile_stride(HeadDim, sizeof(element));
   static constexpr int tile = warp_tokens * stride;
   static_assert(tuning.warps * (warp_rows * (HeadDim + 2) + 1) * static_cast<int>(sizeof(float)) <=
-                    tuning.warps * tuning.stages * tuning.step_bytes(HeadDim, sizeof(element)),
+                    tuning.warps * decode_tuning::least_stages * tuning.step_bytes(HeadDim, sizeof(element)),
                 "the warps' results take the place of their tiles when they are joined");
 
  public:
@@ -112,7 +112,8 @@ class decode_agent {
     constexpr int pace = tuning.warps * warp_tokens;
     const auto keys = p_.keys.sequence(s.place);
     const auto values = p_.values.sequence(s.place);
-    element* const own = tiles_ + warp() * tuning.stages * 2 * tile;
+    const int ahead = parts_.stages - 1;  // steps that are on their way while one is worked on
+    element* const own = tiles_ + warp() * parts_.stages * 2 * tile;
     const auto fetch = [&](int token, int stage) {
       if (token < end)
         load_tokens<HeadDim, ptx::reuse::none>(p_, keys, values, at, token, end, own + 2 * stage * tile,
@@ -122,16 +123,16 @@ class decode_agent {
     load_queries<HeadDim>(p_, s, at, warp_rows, queries_);
     ptx::copy_commit();
     int token = begin + warp() * warp_tokens;
-#pragma unroll
-    for (int stage = 0; stage < tuning.stages - 1; ++stage) fetch(token + stage * pace, stage);
+#pragma unroll 1
+    for (int stage = 0; stage < ahead; ++stage) fetch(token + stage * pace, stage);
     const row_limits limits(p_, s, at);
-    ptx::copy_wait<tuning.stages - 1>();
+    wait_but(ahead);
     __syncthreads();
     const typename product::queries queries(queries_);
-    for (int stage = 0; token < end; token += pace, stage = stage + 1 < tuning.stages ? stage + 1 : 0) {
-      const int next = stage == 0 ? tuning.stages - 1 : stage - 1;
-      fetch(token + (tuning.stages - 1) * pace, next);
-      ptx::copy_wait<tuning.stages - 1>();
+    for (int stage = 0; token < end; token += pace, stage = stage < ahead ? stage + 1 : 0) {
+      const int next = stage == 0 ? ahead : stage - 1;
+      fetch(token + ahead * pace, next);
+      wait_but(ahead);
       __syncwarp();
       float scores[warp_tokens / 8][4];
       product::template scores<warp_tokens>(queries, own + 2 * stage * tile, scores);
@@ -141,6 +142,14 @@ class decode_agent {
       __syncwarp();  // the tiles may be written again
     }
     ptx::copy_wait<0>();
+  }
+
+  /// Until all but this thread's newest groups of copies have landed, 1 or 2 of them.
+  __device__ static void wait_but(int newest) {
+    if (newest == 2)
+      ptx::copy_wait<2>();
+    else
+      ptx::copy_wait<1>();
   }
 
   /// Leaves every warp's result in shared memory: sums [warp][row][channel], then largest and total [warp][row].

@@ -124,6 +124,7 @@ struct decode_parts {
   std::uint32_t* arrived;  // [pieces]: parts done of the item that begins in a piece, all 0 between launches
   std::uint32_t* taken;    // small pieces that have been asked for, 0 between launches
   int blocks;
+  int stages;  // of each warp's tiles
 
   static constexpr int pieces(int blocks) { return blocks * decode_pieces::most_of_block; }
   static constexpr index_t floats(int blocks, int head_dim) {

@@ -17,10 +17,12 @@ KVSHARER_HD constexpr int tile_bytes(int tokens, int head_dim, int element_bytes
   return tokens * tile_stride(head_dim, element_bytes) * element_bytes;
 }
 
-/// How a decode kernel is cut: each warp streams tokens of its own, `stages` steps of warp_tokens in flight.
+/// How a decode kernel is cut: each warp streams tokens of its own, `stages` steps of warp_tokens in flight. All
+/// devices run the same kernel, which is told at launch how many stages have room.
 struct decode_tuning {
+  static constexpr int least_stages = 2, most_stages = 3;
+
   int warps = 4;
-  int stages = 2;
   int blocks_per_multiprocessor = 2;
 
   KVSHARER_HD constexpr int blocks_of(int multiprocessors) const { return multiprocessors * blocks_per_multiprocessor; }
@@ -28,8 +30,15 @@ struct decode_tuning {
   KVSHARER_HD constexpr int step_bytes(int head_dim, int element_bytes) const {
     return 2 * tile_bytes(warp_tokens, head_dim, element_bytes);
   }
-  KVSHARER_HD constexpr int shared_bytes(int head_dim, int element_bytes) const {
+  KVSHARER_HD constexpr int shared_bytes(int stages, int head_dim, int element_bytes) const {
     return tile_bytes(warp_rows, head_dim, element_bytes) + warps * stages * step_bytes(head_dim, element_bytes);
+  }
+  /// The most stages with which two blocks fit a multiprocessor of a compute capability (10 x major + minor). Bytes in
+  /// flight are (stages - 1) x warps x step_bytes of a block, where 3 TB/s at a latency of 800 ns ask for 18 KB of a
+  /// multiprocessor.
+  constexpr int stages_on(int capability, int head_dim, int element_bytes) const {
+    const bool three = capability >= 90 && shared_bytes(most_stages, head_dim, element_bytes) <= 112 * 1024;
+    return three ? most_stages : least_stages;
   }
   /// Numbers of the warps' results that a block joins in the place of its tiles.
   KVSHARER_HD constexpr int joined_floats(int head_dim) const { return warps * warp_rows * (head_dim + 2); }
@@ -47,13 +56,10 @@ constexpr int shared_limit(int capability) {
   return capability == 80 || capability == 87 ? 163 * 1024 : 99 * 1024;
 }
 
-/// Two blocks fit a multiprocessor wherever four warps do. Bytes in flight: (stages - 1) x warps x step_bytes per
-/// block, where 3 TB/s at a latency of 800 ns ask for 18 KB per multiprocessor.
-constexpr decode_tuning tune_decode(int capability, int head_dim, int element_bytes) {
-  decode_tuning t{.warps = 4, .stages = capability >= 90 ? 3 : 2};
-  const int limit = capability >= 90 ? 112 * 1024 : 99 * 1024;
-  while (t.warps > 1 && t.shared_bytes(head_dim, element_bytes) > limit) t.warps /= 2;
-  while (t.stages > 2 && t.shared_bytes(head_dim, element_bytes) > limit) --t.stages;
+/// As many warps as two blocks of two stages have room for on the smallest multiprocessor.
+constexpr decode_tuning tune_decode(int head_dim, int element_bytes) {
+  decode_tuning t;
+  while (t.warps > 1 && t.shared_bytes(decode_tuning::least_stages, head_dim, element_bytes) > 99 * 1024) t.warps /= 2;
   return t;
 }
 
@@ -75,10 +81,10 @@ constexpr prefill_tuning tune_prefill(int head_dim, int element_bytes) {
 }
 
 /// Tunings as types, since kernels cannot be templates over structures.
-template <int Capability, int HeadDim, int ElementBytes>
+template <int HeadDim, int ElementBytes>
 struct tuned_decode {
-  static constexpr decode_tuning value = tune_decode(Capability, HeadDim, ElementBytes);
-  static_assert(value.shared_bytes(HeadDim, ElementBytes) <= shared_limit(Capability));
+  static constexpr decode_tuning value = tune_decode(HeadDim, ElementBytes);
+  static_assert(value.shared_bytes(decode_tuning::least_stages, HeadDim, ElementBytes) <= shared_limit(86));
 };
 template <int HeadDim, int ElementBytes>
 struct tuned_prefill {

@@ -5,9 +5,9 @@
 
 #include <cstdint>
 
-#include "kvsharer/backend/cuda/pool_view.cuh"
 #include "kvsharer/config.hpp"
 #include "kvsharer/core/types.hpp"
+#include "kvsharer/layout/page_strides.hpp"
 
 /// Copies of whole rows inside a cache's pools, and between them and memory that the host reads.
 namespace kvsharer::inline v0::cuda::detail {
@@ -35,15 +35,17 @@ __device__ void copy_row(const E* from, E* to, index_t head_dim, index_t piece) 
 
 /// The first `tokens` tokens of a page into another, in all planes. Grid: (tokens, planes); threads go over heads and
 /// pieces of rows.
-template <class E, class Layout>
+template <class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
-    copy_page_kernel(pool_pair<E> pools, cache_shape shape, Layout layout, std::int32_t from, std::int32_t to) {
-  const auto source = layout.index(shape, &from), target = layout.index(shape, &to);
+    copy_page_kernel(pool_pair<E> pools, cache_shape shape, layout::page_index index, std::int32_t from,
+                     std::int32_t to) {
+  const index_t source = from * index.page, target = to * index.page;
   E* const plane = pools.plane(blockIdx.y);
   const index_t token = blockIdx.x, pieces = shape.head_dim * static_cast<index_t>(sizeof(E)) / 16;
   for (index_t i = threadIdx.x; i < shape.kv_heads * pieces; i += blockDim.x) {
     const index_t head = i / pieces;
-    copy_row(plane + source.offset(head, token, 0), plane + target.offset(head, token, 0), shape.head_dim, i % pieces);
+    const index_t in_page = head * index.head + token * index.token;
+    copy_row(plane + source + in_page, plane + target + in_page, shape.head_dim, i % pieces);
   }
 }
 
@@ -58,11 +60,10 @@ struct slot_list {
 /// Moves tokens of one sequence down to lower slots, in all planes. Sources ascend and none lies below its target, so a
 /// block that goes through them in order, reading as many as it holds before it writes them, is safe in place. Grid:
 /// (heads, planes).
-template <class E, class Layout>
+template <class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(256)
-    move_tokens_kernel(pool_pair<E> pools, cache_shape shape, Layout layout, const std::int32_t* table,
+    move_tokens_kernel(pool_pair<E> pools, cache_shape shape, layout::page_index index,
                        const __grid_constant__ slot_list list) {
-  const auto index = layout.index(shape, table);
   E* const plane = pools.plane(blockIdx.y);
   const index_t head = blockIdx.x, threads = blockDim.x, thread = threadIdx.x;
   const index_t pieces = shape.head_dim * static_cast<index_t>(sizeof(E)) / 16;
@@ -80,10 +81,9 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(256)
 }
 
 /// One sequence's rows from the pools to `rows` [plane][token][kv_head][channel], or back. Grid: (tokens, planes).
-template <bool ToPools, class E, class Layout>
+template <bool ToPools, class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
-    move_rows_kernel(pool_pair<E> pools, cache_shape shape, Layout layout, const std::int32_t* table, E* rows) {
-  const auto index = layout.index(shape, table);
+    move_rows_kernel(pool_pair<E> pools, cache_shape shape, layout::page_index index, E* rows) {
   E* const plane = pools.plane(blockIdx.y);
   const index_t token = blockIdx.x, tokens = gridDim.x, pieces = shape.head_dim * static_cast<index_t>(sizeof(E)) / 16;
   E* const outside = rows + (index_t{blockIdx.y} * tokens + token) * shape.kv_heads * shape.head_dim;

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "kvsharer/concepts/layouts.hpp"
+#include "kvsharer/config.hpp"
+#include "kvsharer/core/divisor.hpp"
+#include "kvsharer/core/error.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::layout {
+
+/// What is left of a CacheLayout when the shape is known: how many tokens a page has, and how far apart things are in
+/// it. Kernels read these numbers, and so need not be compiled for each layout. Distances are in elements.
+struct page_strides {
+  index_t page_tokens = 1;  ///< tokens of a page
+  index_t page = 0;         ///< from page to page
+  index_t head = 0;         ///< from head to head in a page
+  index_t token = 0;        ///< from token to token in a page
+  friend constexpr bool operator==(const page_strides&, const page_strides&) = default;
+};
+
+/// A CacheLayout of whole rows with runs of tokens, which is what strides can say.
+template <class L>
+concept StridedLayout =
+    CacheLayout<L> && TokenRunLayout<decltype(std::declval<const L&>().index(cache_shape{}, nullptr))>;
+
+/// The strides of a layout, found by asking for its offsets. Throws errc::bad_argument for a layout whose heads, or
+/// whose tokens of a page, do not lie at equal distances. O(kv_heads).
+template <StridedLayout L>
+page_strides strides_of(const L& layout, cache_shape s) {
+  const index_t tokens = layout.page_tokens(s);
+  const std::array<std::int32_t, 2> table{0, 1};
+  const auto index = layout.index(s, table.data());
+  const page_strides found{.page_tokens = tokens,
+                           .page = s.kv_heads * tokens * s.head_dim,
+                           .head = s.kv_heads > 1 ? index.offset(1, 0, 0) - index.offset(0, 0, 0) : 0,
+                           .token = index.token_stride()};
+  bool equal = index.offset(0, 0, 0) == 0 && index.run(0, tokens) == tokens;
+  for (index_t h = 0; h < s.kv_heads; ++h)
+    for (const index_t t : {index_t{0}, tokens - 1})
+      equal = equal && index.offset(h, t, 0) == h * found.head + t * found.token;
+  if (!equal)
+    throw error(errc::bad_argument,
+                std::string("the layout \"") + static_cast<const char*>(layout.name()) +
+                    "\" cannot be used on the device: in a page, the heads, and the tokens of a head, must lie at "
+                    "equal distances, the first of them where the page begins");
+  return found;
+}
+
+/// Rows found through a block table by strides alone: token t of head h lies in the page pages[h * head_blocks + t /
+/// page_tokens]. With head_blocks = 0 all heads have one list of pages. The table is borrowed; without one, page 0
+/// holds everything.
+struct page_index {
+  const std::int32_t* pages =
+      nullptr;              ///< [head_blocks > 0 ? head : 1][token / page_tokens]: numbers of pages; or null
+  index_t head_blocks = 0;  ///< entries from head to head in the table
+  divisor page_tokens{};    ///< tokens of a page
+  index_t page = 0;         ///< elements from page to page
+  index_t head = 0;         ///< elements from head to head in a page
+  index_t token = 0;        ///< elements from token to token in a page
+
+  static constexpr bool rows_contiguous = true;
+
+  KVSHARER_HD constexpr index_t offset(index_t h, index_t t, index_t channel) const noexcept {
+    const index_t block = page_tokens.quotient(t);
+    const index_t number = pages != nullptr ? pages[h * head_blocks + block] : 0;
+    return number * page + h * head + (t - block * page_tokens.value()) * token + channel;
+  }
+  KVSHARER_HD constexpr index_t token_stride() const noexcept { return token; }
+  KVSHARER_HD constexpr index_t run(index_t t, index_t tokens) const noexcept {
+    const index_t left_in_page = (page_tokens.quotient(t) + 1) * page_tokens.value() - t;
+    return left_in_page < tokens ? left_in_page : tokens;
+  }
+};
+static_assert(TokenRunLayout<page_index>);
+
+}  // namespace kvsharer::inline v0::layout
