@@ -43,11 +43,11 @@ inline std::vector<float> turned(const std::vector<float>& row, index_t position
   return out;
 }
 
-/// A text, token by token: what a layer projects of each, before rotation, and whether the cache still has it.
+/// A text, token by token: what a layer projects of each, before rotation, and which KV heads' lists still have it.
 struct text {
   struct token {
     std::vector<float> query, key, value;
-    bool kept = true;
+    std::vector<bool> kept;  // [kv_head]
   };
   attention_shape shape;
   std::mt19937 random;
@@ -62,7 +62,9 @@ struct text {
       for (float& x : r) x = normal(random);
       return r;
     };
-    for (; count > 0; --count) tokens.push_back({row(shape.heads), row(shape.kv_heads), row(shape.kv_heads)});
+    for (; count > 0; --count)
+      tokens.push_back({row(shape.heads), row(shape.kv_heads), row(shape.kv_heads),
+                        std::vector<bool>(static_cast<std::size_t>(shape.kv_heads), true)});
   }
 
   /// Rows of the newest `count` tokens; keys and queries turned to where they stand.
@@ -76,21 +78,32 @@ struct text {
     return rows;
   }
 
-  /// The slots that stay if the tokens in the slots for which gone(slot) says so are taken out; marks these.
+  /// The slots that stay if the tokens in the slots for which gone(slot) says so are taken out of a KV head's list;
+  /// marks these.
   template <class Gone>
-  std::vector<index_t> take_out(Gone&& gone) {
+  std::vector<index_t> take_out(index_t kv_head, Gone&& gone) {
     std::vector<index_t> slots;
     index_t slot = 0;
     for (token& t : tokens) {
-      if (!t.kept) continue;
+      auto kept = t.kept[static_cast<std::size_t>(kv_head)];
+      if (!kept) continue;
       if (gone(slot))
-        t.kept = false;
+        kept = false;
       else
         slots.push_back(slot);
       ++slot;
     }
     return slots;
   }
+  /// The same of all heads, whose lists are alike.
+  template <class Gone>
+  std::vector<index_t> take_out(Gone&& gone) {
+    std::vector<index_t> slots;
+    for (index_t h = 0; h < shape.kv_heads; ++h) slots = take_out(h, gone);
+    return slots;
+  }
+  /// Takes the newest tokens back.
+  void truncate(index_t length) { tokens.resize(static_cast<std::size_t>(length)); }
 
   /// What the token at `position` sees of all that are kept up to itself: [heads * head_dim].
   std::vector<double> attention(index_t position) const {
@@ -103,7 +116,7 @@ struct text {
       double total = 0;
       for (index_t t = 0; t <= position; ++t) {
         const token& other = tokens[static_cast<std::size_t>(t)];
-        if (!other.kept) continue;
+        if (!other.kept[static_cast<std::size_t>(kv)]) continue;
         const auto key = turned(other.key, t, dim);
         double score = 0;
         for (index_t c = 0; c < dim; ++c) score += static_cast<double>(query[at(h, c)]) * key[at(kv, c)];

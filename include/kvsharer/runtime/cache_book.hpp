@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "kvsharer/concepts/codecs.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
@@ -19,8 +20,10 @@
 #include "kvsharer/runtime/cache_stream.hpp"
 #include "kvsharer/runtime/check_owner.hpp"
 #include "kvsharer/runtime/footprint.hpp"
+#include "kvsharer/runtime/page_format.hpp"
 #include "kvsharer/runtime/sequence_id.hpp"
 #include "kvsharer/runtime/sequence_table.hpp"
+#include "kvsharer/runtime/token_lists.hpp"
 
 namespace kvsharer::inline v0 {
 
@@ -32,20 +35,34 @@ namespace kvsharer::inline v0 {
 template <class Allocator = std::allocator<std::byte>>
 class cache_book {
  public:
-  /// `page_tokens` tokens of `element_bytes` bytes a number lie in a page. Throws errc::bad_shape when sizes are not
+  /// A page has `page_tokens` tokens, keys and values stored by these codecs. Throws errc::bad_shape when sizes are not
   /// positive, disagree with the plan or overflow 64 bits, errc::bad_argument for options out of range.
-  cache_book(share_plan plan, cache_shape shape, index_t page_tokens, std::size_t element_bytes,
+  template <KVCodec Keys, KVCodec Values>
+  cache_book(share_plan plan, cache_shape shape, index_t page_tokens, const Keys& keys, const Values& values,
              const shared_cache_options& options, const Allocator& allocator = {})
       : plan_(std::move(plan)),
         shape_(shape),
-        element_bytes_(element_bytes),
-        geometry_(make_geometry(plan_, shape, page_tokens, options.max_sequences, options.pages, element_bytes)),
-        sequences_(options.max_sequences, shape.capacity, geometry_,
-                   options.positions && checked_product({options.max_sequences, shape.capacity,
-                                                         static_cast<index_t>(sizeof(std::int32_t))},
-                                                        "the positions") > 0,
-                   allocator),
+        geometry_(geometry_of(plan_, shape, page_tokens, keys, values, options)),
+        sequences_(options.max_sequences, shape.capacity, geometry_, token_lists(plan_, shape.kv_heads, options.lists),
+                   options.positions, allocator),
         tag_(options.tag.begin(), options.tag.end(), allocator) {}
+
+  /// The sizes of such a book, with its refusals, before anything is allocated.
+  template <KVCodec Keys, KVCodec Values>
+  static cache_geometry geometry_of(const share_plan& plan, cache_shape shape, index_t page_tokens, const Keys& keys,
+                                    const Values& values, const shared_cache_options& options) {
+    check_sizes(plan, shape, page_tokens);
+    const index_t heads = options.lists == list_scope::head ? 1 : shape.kv_heads;
+    const token_lists lists(plan, shape.kv_heads, options.lists);
+    const cache_geometry g =
+        make_geometry(plan, shape, lists, format_of(keys, page_tokens, heads, shape.head_dim),
+                      format_of(values, page_tokens, heads, shape.head_dim), options.max_sequences, options.pages);
+    if (options.positions)
+      checked_product(
+          {options.max_sequences, lists.lists(), shape.capacity, static_cast<index_t>(sizeof(std::int32_t))},
+          "the positions");
+    return g;
+  }
 
   cache_book(cache_book&&) = default;  ///< what was moved from knows no sequence and makes none
   cache_book& operator=(cache_book&&) = delete;
@@ -79,22 +96,41 @@ class cache_book {
 
   /// The place of a sequence in [0, max_sequences()), where device memory has its lengths and block table.
   index_t place(sequence_id id) const { return static_cast<index_t>(sequences_.place(id)); }
-  /// Tokens stored now, which lie in the slots [0, length).
+  /// Tokens stored now, which lie in the slots [0, length): of the longest list, where there are several.
   index_t length(sequence_id id) const { return sequences_.length(id); }
+  /// Tokens stored now in one list. Throws errc::out_of_range for a list that there is not.
+  index_t length(sequence_id id, index_t list) const { return sequences_.length(id, list); }
+  /// Have all lists of a sequence the same tokens in number? O(lists).
+  bool even(sequence_id id) const { return sequences_.even(id); }
+  /// Throws errc::bad_argument if they have not, for code that knows one length.
+  void check_even(sequence_id id) const {
+    if (!even(id))
+      throw error(errc::bad_argument, "the lists of sequence " + std::to_string(id.value) +
+                                          " have different lengths, and a KVCache has one; read it layer by layer");
+  }
   /// Where the next token stands in the text. Equal to `length` as long as nothing takes tokens out of the middle.
   index_t next_position(sequence_id id) const { return sequences_.next_position(id); }
-  /// Where the token in a slot stands in the text. Throws errc::out_of_range.
-  index_t position(sequence_id id, index_t slot) const { return sequences_.position(id, slot); }
+  /// Where the token in a slot of a list stands in the text. Throws errc::out_of_range.
+  index_t position(sequence_id id, index_t slot, index_t list = 0) const { return sequences_.position(id, slot, list); }
+  /// How lists of tokens and block tables are numbered.
+  const token_lists& lists() const noexcept { return sequences_.lists(); }
+  /// The list of tokens of a KV head of what layer l reads. Throws errc::out_of_range.
+  index_t list_of(layer_id l, index_t kv_head = 0) const {
+    if (kv_head < 0 || kv_head >= shape_.kv_heads)
+      throw error(errc::out_of_range, "there is no KV head " + std::to_string(kv_head) + " in a cache of " +
+                                          std::to_string(shape_.kv_heads));
+    return lists().first_list(checked(l)) + kv_head * lists().head_step();
+  }
   /// Are positions kept, so that slots and positions may differ?
   bool keeps_positions() const noexcept { return sequences_.keeps_positions(); }
 
   /// An empty sequence. Throws errc::sequences_exhausted. O(1).
   sequence_id create() { return sequences_.create(); }
 
-  /// Makes room for a ragged batch, all or nothing; a sequence may occur more than once. Calls copy(from page, to page,
-  /// tokens) for a partly filled last page that others hold too, and grown(id, first) once the slots from `first` on
-  /// have pages. Throws errc::bad_argument (negative), errc::capacity_exceeded, errc::pages_exhausted. O(new pages) and
-  /// the copies.
+  /// Makes room for a ragged batch, all or nothing; a sequence may occur more than once. Calls copy(table, from page,
+  /// to page, tokens) for a partly filled last page that others hold too, and grown(id, first) once the slots from
+  /// `first` of the longest list on have pages. Throws errc::bad_argument (negative), errc::capacity_exceeded,
+  /// errc::pages_exhausted. O(new pages + lists) and the copies.
   template <class Copy, class Grown>
   void append(std::span<const sequence_growth> batch, Copy&& copy, Grown&& grown) {
     sequences_.check(batch);
@@ -108,10 +144,15 @@ class cache_book {
   /// the first of them stood. Pages that no sequence holds any more are free again.
   void truncate(sequence_id id, index_t length) { sequences_.truncate(id, length); }
 
-  /// Keeps the tokens in `slots` alone; see sequence_table::keep.
+  /// Keeps the tokens in `slots` alone, in every list; see sequence_table::keep.
   template <class Copy, class Move>
   void keep(sequence_id id, std::span<const index_t> slots, Copy&& copy, Move&& move) {
-    sequences_.keep(id, slots, copy, move);
+    sequences_.keep(id, slots, 0, lists().lists(), copy, move);
+  }
+  /// The same in one list.
+  template <class Copy, class Move>
+  void keep(sequence_id id, index_t list, std::span<const index_t> slots, Copy&& copy, Move&& move) {
+    sequences_.keep(id, slots, list, 1, copy, move);
   }
 
   /// A sequence with the same tokens, for the price of a block table. Throws errc::sequences_exhausted.
@@ -121,9 +162,16 @@ class cache_book {
   /// Drops all sequences; addresses stay.
   void clear() noexcept { sequences_.clear(); }
 
-  /// May these tokens of a sequence be written? Throws errc::out_of_range for slots that it does not have or that lie
-  /// in pages which a fork holds too.
-  void check_store(sequence_id id, index_t first, index_t tokens) const { sequences_.check_store(id, first, tokens); }
+  /// May these tokens of a sequence be written in all lists? Throws errc::out_of_range for slots that it does not have
+  /// or that lie in pages which a fork holds too.
+  void check_store(sequence_id id, index_t first, index_t tokens) const {
+    sequences_.check_store(id, first, tokens, 0, lists().lists());
+  }
+  /// The same in what layer l reads.
+  void check_store(layer_id l, sequence_id id, index_t first, index_t tokens) const {
+    sequences_.check_store(id, first, tokens, lists().first_list(checked(l)),
+                           lists().head_step() != 0 ? shape_.kv_heads : 1);
+  }
   /// Does a layer store what is to be written? Throws errc::out_of_range, errc::not_an_owner.
   void check_owner(layer_id l, bool keys, bool values) const { kvsharer::check_owner(plan_, checked(l), keys, values); }
 
@@ -133,22 +181,35 @@ class cache_book {
   index_t pages() const noexcept { return sequences_.pool().pages(); }
   /// Those that no sequence holds.
   index_t free_pages() const noexcept { return sequences_.pool().free_pages(); }
-  /// Elements of a page in one plane: kv_heads * page_tokens * head_dim.
-  index_t page_elements() const noexcept { return geometry_.page_elements; }
-  /// The pages of a sequence, ceil(capacity / page_tokens) entries; those past its length are 0.
-  std::span<const std::int32_t> block_table(sequence_id id) const { return sequences_.table(id); }
+  /// One block table of a sequence, ceil(capacity / page_tokens) entries; those past its length are 0. Most caches have
+  /// one table a sequence, see token_lists.
+  std::span<const std::int32_t> block_table(sequence_id id, index_t table = 0) const {
+    return sequences_.table(id, table);
+  }
 
-  /// How the pages are used now, and were at their fullest. Allocates nothing. O(max_sequences) unless many sequences
-  /// are forks whose last page is in common.
-  cache_counters counters() const noexcept { return sequences_.counters(kv_bytes(plan_, shape_, element_bytes_)); }
+  /// How the pages are used now, and were at their fullest. Allocates nothing. O(max_sequences * lists) unless many
+  /// sequences are forks whose last page is in common.
+  cache_counters counters() const noexcept {
+    cache_counters c = sequences_.counters();
+    c.logical = logical_bytes();
+    c.physical = page_bytes(c.pages_in_use);
+    c.peak = page_bytes(c.pages_at_peak);
+    return c;
+  }
 
-  /// What a footprint says of pages and of this book's own memory; the pools' bytes are for the cache to add.
-  cache_footprint footprint() const noexcept {
-    const auto page_bytes = static_cast<std::size_t>(plan_.planes() * geometry_.page_elements) * element_bytes_;
-    return {.block_tables = sequences_.table_bytes(),
-            .bookkeeping = sequences_.record_bytes() + tag_.capacity(),
-            .held = static_cast<std::size_t>(pages() - free_pages()) * page_bytes,
-            .logical = kv_bytes(plan_, shape_, element_bytes_, sequences_.tokens())};
+  /// What a footprint says of pages, of a pool of `pool_bytes` and of this book's own memory.
+  cache_footprint footprint(std::size_t pool_bytes) const noexcept {
+    cache_footprint f{.block_tables = sequences_.table_bytes(),
+                      .bookkeeping = sequences_.record_bytes() + tag_.capacity(),
+                      .held = page_bytes(pages() - free_pages()),
+                      .logical = logical_bytes()};
+    if (geometry_.plane_by_plane) {
+      f.keys = static_cast<std::size_t>(geometry_.key_planes * geometry_.key_plane_bytes());
+      f.values = pool_bytes - f.keys;
+    } else {
+      f.pages = pool_bytes;
+    }
+    return f;
   }
 
   /// Writes what a saved stream says of a sequence before its numbers. `element` is cache_stream_code.
@@ -156,25 +217,49 @@ class cache_book {
     cache_stream_header header = stream_header(element);
     header.length = length(id);
     header.next_position = next_position(id);
+    const bool alike = even(id) && header.next_position == header.length;  // no token was taken out of any list
+    header.lists = alike ? 1 : lists().lists();
     detail::write_header(out, header, tag());
+    if (header.lists > 1)
+      for (index_t l = 0; l < header.lists; ++l) out.number(static_cast<std::uint32_t>(length(id, l)));
     if (header.has_holes())
-      for (index_t slot = 0; slot < header.length; ++slot) out.number(static_cast<std::uint32_t>(position(id, slot)));
+      for (index_t l = 0; l < header.lists; ++l)
+        for (index_t slot = 0; slot < length(id, l); ++slot)
+          out.number(static_cast<std::uint32_t>(position(id, slot, l)));
   }
 
   /// What a saved stream says of a sequence. Throws errc::bad_stream for bytes that are damaged or of another cache, or
   /// that tell of holes where no positions are kept.
   cache_stream_header read_header(detail::cache_stream_reader& in, std::uint32_t element) const {
     const cache_stream_header header = detail::read_header(in, stream_header(element), tag());
+    if (header.lists > 1 && header.lists != lists().lists())
+      throw error(errc::bad_stream, "the saved sequence has " + std::to_string(header.lists) +
+                                        " lists of different lengths, and sequences of this cache have " +
+                                        std::to_string(lists().lists()) + "; construct it with the same options.lists");
     if (header.has_holes() && !keeps_positions())
       throw error(errc::bad_stream,
                   "the saved sequence lost tokens out of its middle; construct the cache with options.positions = true "
                   "to restore it");
     return header;
   }
-  /// The positions behind such a header, for a sequence that has been appended. Throws errc::bad_stream.
+  /// The lengths and positions behind such a header, for a sequence that has been appended. Throws errc::bad_stream.
   void read_positions(detail::cache_stream_reader& in, const cache_stream_header& header, sequence_id id) {
-    if (header.has_holes())
-      sequences_.set_positions(id, header.next_position, [&] { return index_t{in.number<std::uint32_t>()}; });
+    if (header.lists > 1) {
+      sequences_.set_counts(id, [&](index_t) { return index_t{in.number<std::uint32_t>()}; });
+      if (length(id) != header.length) throw error(errc::bad_stream, "the saved sequence names impossible lengths");
+    }
+    if (!header.has_holes()) return;
+    if (header.lists > 1) {
+      for (index_t l = 0; l < header.lists; ++l)
+        sequences_.set_positions(id, l, header.next_position, [&] { return index_t{in.number<std::uint32_t>()}; });
+      return;
+    }
+    std::vector<index_t> positions;  // the same in all lists
+    for (index_t slot = 0; slot < header.length; ++slot) positions.push_back(in.number<std::uint32_t>());
+    for (index_t l = 0; l < lists().lists(); ++l) {
+      std::size_t next = 0;
+      sequences_.set_positions(id, l, header.next_position, [&] { return positions[next++]; });
+    }
   }
 
  private:
@@ -184,13 +269,28 @@ class cache_book {
                   "there is no layer " + std::to_string(l.value) + " in a cache of " + std::to_string(plan_.layers()));
     return l;
   }
+  std::size_t page_bytes(index_t pages) const noexcept {
+    return static_cast<std::size_t>(pages) * static_cast<std::size_t>(geometry_.page_bytes);
+  }
+  /// What the tokens of all lists take, each counted for every sequence that sees it.
+  std::size_t logical_bytes() const noexcept {
+    const index_t key_planes = geometry_.key_planes * (lists().head_step() != 0 ? shape_.kv_heads : 1);
+    const index_t key_bytes = geometry_.key_page.token_bytes(), value_bytes = geometry_.value_page.token_bytes();
+    if (lists().one_page_for_all())
+      return sequences_.bytes(
+          [&](index_t) { return geometry_.key_planes * key_bytes + geometry_.value_planes * value_bytes; });
+    return sequences_.bytes([&](index_t list) {
+      index_t sum = 0;
+      for (const std::int32_t t : lists().tables_of(list)) sum += t < key_planes ? key_bytes : value_bytes;
+      return sum;
+    });
+  }
   cache_stream_header stream_header(std::uint32_t element) const noexcept {
     return {.element = element, .shape = shape_, .plan_hash = plan_.hash()};
   }
 
   share_plan plan_;
   cache_shape shape_;
-  std::size_t element_bytes_;
   cache_geometry geometry_;
   sequence_table<Allocator> sequences_;
   std::vector<char, typename std::allocator_traits<Allocator>::template rebind_alloc<char>> tag_;

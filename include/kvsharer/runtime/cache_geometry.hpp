@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstddef>
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
@@ -10,19 +10,43 @@
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
+#include "kvsharer/runtime/page_format.hpp"
+#include "kvsharer/runtime/token_lists.hpp"
 
 namespace kvsharer::inline v0 {
 
-/// The sizes that a cache's storage follows from, checked once.
+/// The sizes that a cache's storage follows from, checked once. Sizes of memory are in bytes.
 struct cache_geometry {
-  index_t page_tokens = 0;     ///< tokens of a page
-  index_t blocks = 0;          ///< pages of a sequence at capacity
-  index_t pages = 0;           ///< pages in the pool, each of which exists in every plane
-  index_t page_elements = 0;   ///< kv_heads * page_tokens * head_dim
-  index_t plane_elements = 0;  ///< pages * page_elements: one owner's keys
-  index_t key_elements = 0;    ///< plane_elements of every owner of keys
-  index_t value_elements = 0;  ///< and of every owner of values
-  index_t table_elements = 0;  ///< max_sequences * blocks
+  index_t page_tokens = 0;      ///< tokens of a page
+  index_t blocks = 0;           ///< pages of a list at capacity
+  index_t pages = 0;            ///< pages in the pool
+  page_format key_page = {};    ///< of one plane of keys
+  page_format value_page = {};  ///< of one plane of values
+  index_t page_bytes = 0;       ///< that a page number stands for
+  index_t pool_bytes = 0;       ///< all pages
+  index_t table_elements = 0;   ///< max_sequences * block tables of a sequence * blocks
+
+  // Where a page number stands for all planes, these lie one after the other, each with all its pages; else all planes
+  // take pages of one size from one pool.
+
+  bool plane_by_plane = true;  ///< does a page number stand for all planes?
+  index_t key_planes = 0;      ///< owners of keys
+  index_t value_planes = 0;    ///< owners of values
+
+  /// Bytes from page to page of a plane of keys.
+  index_t key_step() const noexcept { return plane_by_plane ? key_page.bytes() : page_bytes; }
+  /// Bytes from page to page of a plane of values.
+  index_t value_step() const noexcept { return plane_by_plane ? value_page.bytes() : page_bytes; }
+  /// Where page 0 of a plane of keys begins: 0 where all planes take pages of one pool.
+  index_t key_plane_at(index_t slot) const noexcept { return plane_by_plane ? slot * pages * key_page.bytes() : 0; }
+  /// Where page 0 of a plane of values begins.
+  index_t value_plane_at(index_t slot) const noexcept {
+    return plane_by_plane ? pages * (key_planes * key_page.bytes() + slot * value_page.bytes()) : 0;
+  }
+  /// Bytes in which the pages of a plane of keys lie.
+  index_t key_plane_bytes() const noexcept { return plane_by_plane ? pages * key_page.bytes() : pool_bytes; }
+  /// Bytes in which the pages of a plane of values lie.
+  index_t value_plane_bytes() const noexcept { return plane_by_plane ? pages * value_page.bytes() : pool_bytes; }
 };
 
 /// The product of positive factors. Throws errc::bad_shape when it passes 2^63 - 1.
@@ -36,10 +60,8 @@ inline index_t checked_product(std::initializer_list<index_t> factors, const cha
   return product;
 }
 
-/// Throws errc::bad_shape for sizes that are not positive, do not agree or overflow, errc::bad_argument for options.
-/// `pages` 0 asks for enough for every sequence at capacity.
-inline cache_geometry make_geometry(const share_plan& plan, cache_shape shape, index_t page_tokens,
-                                    index_t max_sequences, index_t pages, std::size_t element_bytes) {
+/// Throws errc::bad_shape for sizes that are not positive or do not agree with the plan.
+inline void check_sizes(const share_plan& plan, cache_shape shape, index_t page_tokens) {
   if (shape.layers <= 0 || shape.kv_heads <= 0 || shape.head_dim <= 0 || shape.capacity <= 0)
     throw error(errc::bad_shape, "a cache needs at least one layer, KV head, channel and token, not " +
                                      std::to_string(shape.layers) + ", " + std::to_string(shape.kv_heads) + ", " +
@@ -49,25 +71,39 @@ inline cache_geometry make_geometry(const share_plan& plan, cache_shape shape, i
                                      std::to_string(shape.layers));
   if (page_tokens <= 0)
     throw error(errc::bad_argument, "a page holds at least one token, not " + std::to_string(page_tokens));
+  checked_product({shape.kv_heads, page_tokens, shape.head_dim, 16}, "a page");
+}
+
+/// Throws errc::bad_shape for sizes that overflow, errc::bad_argument for options. `pages` 0 asks for enough for every
+/// sequence at capacity. Precondition: check_sizes has passed, and the formats are of this shape.
+inline cache_geometry make_geometry(const share_plan& plan, cache_shape shape, const token_lists& lists,
+                                    const page_format& key_page, const page_format& value_page, index_t max_sequences,
+                                    index_t pages) {
   constexpr index_t int_max = std::numeric_limits<std::int32_t>::max();
   if (max_sequences <= 0 || max_sequences > int_max)
     throw error(errc::bad_argument, "max_sequences must be in [1, 2^31), not " + std::to_string(max_sequences));
   if (pages < 0) throw error(errc::bad_argument, "pages must not be negative, not " + std::to_string(pages));
 
   cache_geometry g;
-  g.page_tokens = page_tokens;
-  g.blocks = (shape.capacity - 1) / page_tokens + 1;
-  g.table_elements = checked_product({max_sequences, g.blocks}, "the block tables");
+  g.page_tokens = key_page.tokens;
+  g.key_page = key_page;
+  g.value_page = value_page;
+  g.plane_by_plane = lists.one_page_for_all();
+  g.key_planes = plan.keys().owner_count();
+  g.value_planes = plan.values().owner_count();
+  g.blocks = (shape.capacity - 1) / g.page_tokens + 1;
+  g.table_elements = checked_product({max_sequences, lists.tables(), g.blocks}, "the block tables");
   checked_product({g.table_elements, static_cast<index_t>(sizeof(std::int32_t))}, "the block tables");
   g.pages = pages > 0 ? pages : g.table_elements;
   if (g.pages > int_max)
     throw error(errc::bad_shape, std::to_string(g.pages) + " pages; block tables count them with 31 bits");
-  g.page_elements = checked_product({shape.kv_heads, page_tokens, shape.head_dim}, "a page");
-  g.plane_elements = checked_product({g.pages, g.page_elements}, "a layer's keys");
-  g.key_elements = checked_product({plan.keys().owner_count(), g.plane_elements}, "all layers' keys");
-  g.value_elements = checked_product({plan.values().owner_count(), g.plane_elements}, "all layers' values");
-  checked_product({plan.planes(), g.plane_elements, static_cast<index_t>(element_bytes)},
-                  "all layers' keys and values");
+  if (g.plane_by_plane) {
+    checked_product({plan.planes(), std::max(key_page.bytes(), value_page.bytes())}, "a page");
+    g.page_bytes = g.key_planes * key_page.bytes() + g.value_planes * value_page.bytes();
+  } else {
+    g.page_bytes = std::max(key_page.bytes(), value_page.bytes());
+  }
+  g.pool_bytes = checked_product({g.pages, g.page_bytes}, "all layers' keys and values");
   return g;
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kvsharer/core/types.hpp"
+#include "kvsharer/runtime/token_lists.hpp"
 
 namespace kvsharer::inline v0 {
 
@@ -13,6 +14,8 @@ struct shared_cache_options {
   index_t pages = 0;          ///< in the pool; 0: enough for every sequence at capacity
   std::string tag = {};       ///< model fingerprint and RoPE identity; streams saved under another tag are refused
   bool positions = false;     ///< keep every token's position, so that `keep` may take tokens out of the middle
+  list_scope lists =
+      list_scope::cache;  ///< what keeps tokens of its own: nothing, every token set, or every head of it
 };
 
 }  // namespace kvsharer::inline v0

@@ -24,9 +24,11 @@
 /// and element type restores what any other saved. All numbers are little-endian:
 ///
 ///   "KVSHARER"  u32 version  u32 element code  i64 layers, kv_heads, head_dim  u64 share_plan::hash
-///   i64 length, next position  u64 tag size  tag  u64 checksum
-///   where next position differs from length: u32 position of every token
-///   the keys of every layer that stores any, then the values, each [token][kv_head][channel] in the stored type
+///   i64 length, next position  u32 lists  u64 tag size  tag  u64 checksum
+///   where lists is not 1: u32 length of every list
+///   where next position differs from length, or lists is not 1: u32 position of every token of every list
+///   the keys of every layer that stores any, then the values, each [token][kv_head][channel] in the stored type; heads
+///   whose list is shorter than the longest are missing behind its end
 ///   u64 checksum
 ///
 /// A checksum is fnv1a over all bytes before it, checksums included: one flipped byte always changes it.
@@ -42,9 +44,10 @@ struct cache_stream_header {
   std::uint64_t plan_hash = 0;  ///< share_plan::hash() of the cache that saved it
   index_t length = 0;           ///< tokens of the sequence
   index_t next_position = 0;    ///< where its next token stands in the text
+  index_t lists = 1;            ///< lists whose lengths follow; 1 where all have the same tokens
 
   /// Were tokens taken out of the middle, so that positions follow?
-  constexpr bool has_holes() const noexcept { return next_position != length; }
+  constexpr bool has_holes() const noexcept { return next_position != length || lists != 1; }
 };
 
 /// The number by which a stream names its stored type.
@@ -163,6 +166,7 @@ inline void write_header(cache_stream_writer& out, const cache_stream_header& h,
     out.number(static_cast<std::uint64_t>(n));
   out.number(h.plan_hash);
   for (const index_t n : {h.length, h.next_position}) out.number(static_cast<std::uint64_t>(n));
+  out.number(static_cast<std::uint32_t>(h.lists));
   out.number(std::uint64_t{tag.size()});
   out.text(tag);
   out.checksum();
@@ -183,9 +187,10 @@ inline cache_stream_header read_header(cache_stream_reader& in, cache_stream_hea
   agree(in.number<std::uint64_t>() == own.plan_hash, "plan of sharing");
   own.length = static_cast<index_t>(in.number<std::uint64_t>());
   own.next_position = static_cast<index_t>(in.number<std::uint64_t>());
+  own.lists = static_cast<index_t>(in.number<std::uint32_t>());
   agree(in.number<std::uint64_t>() == tag.size() && in.text(tag), "model (the tag differs)");
   in.checksum();
-  if (own.length < 0 || own.next_position < own.length || own.next_position > last_position)
+  if (own.length < 0 || own.next_position < own.length || own.next_position > last_position || own.lists < 1)
     throw error(errc::bad_stream, "the saved sequence names impossible lengths");
   return own;
 }

@@ -29,19 +29,20 @@ inline std::size_t kv_bytes(const share_plan& plan, cache_shape shape, std::size
   return plane_bytes(plan.planes(), shape, element_bytes, tokens);
 }
 
-/// Where a cache's memory went, in bytes. The first four are what was asked of the allocator; `held` and `logical` are
-/// parts of keys + values and tell how well they are used.
+/// Where a cache's memory went, in bytes. The first five are what was asked of the allocator; `held` and `logical` are
+/// parts of the pools and tell how well they are used.
 struct cache_footprint {
-  std::size_t keys = 0;          ///< pools of keys, used or not
-  std::size_t values = 0;        ///< pools of values, used or not
-  std::size_t block_tables = 0;  ///< [sequence][block] page numbers
+  std::size_t keys = 0;    ///< pools of keys, used or not
+  std::size_t values = 0;  ///< pools of values, used or not
+  std::size_t pages = 0;   ///< a pool whose pages take keys or values, where lists of tokens have pages of their own
+  std::size_t block_tables = 0;  ///< [sequence][table][block] page numbers
   std::size_t bookkeeping = 0;   ///< free list, reference counts, sequence records, tag
 
   std::size_t held = 0;     ///< keys and values in pages that some sequence holds
   std::size_t logical = 0;  ///< kv_bytes of all sequences' lengths; more than `held` where forks share pages
 
   /// All bytes that the cache holds.
-  constexpr std::size_t total() const noexcept { return keys + values + block_tables + bookkeeping; }
+  constexpr std::size_t total() const noexcept { return keys + values + pages + block_tables + bookkeeping; }
   friend constexpr bool operator==(const cache_footprint&, const cache_footprint&) = default;
 };
 

@@ -9,18 +9,22 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "kvsharer/codec/native.hpp"
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/layouts.hpp"
 #include "kvsharer/concepts/require.hpp"
+#include "kvsharer/core/divisor.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/contiguous.hpp"
 #include "kvsharer/layout/layer_view.hpp"
+#include "kvsharer/layout/page_strides.hpp"
 #include "kvsharer/runtime/cache_book.hpp"
 #include "kvsharer/runtime/cache_counters.hpp"
 #include "kvsharer/runtime/cache_options.hpp"
@@ -28,16 +32,20 @@
 #include "kvsharer/runtime/detail/row_copy.hpp"
 #include "kvsharer/runtime/footprint.hpp"
 #include "kvsharer/runtime/sequence_id.hpp"
+#include "kvsharer/runtime/token_lists.hpp"
 
 namespace kvsharer::inline v0 {
 
 /// The keys and values of many sequences under a plan of sharing, in host memory: storage for owner layers only, in
 /// which readers see their owner's rows. Keys and values may have different owners.
 ///
-/// One pool of pages serves keys and one values, each [owner][page][kv_heads * page_tokens * head_dim] elements of E in
-/// the order that Layout gives, for the owners of keys and those of values. A sequence has one block table, which holds
-/// for all layers. Under a contiguous layout a sequence is one page of `capacity` tokens. Forks share pages; a page is
-/// copied, in all planes, when a sequence grows inside it while others hold it.
+/// One pool has the pages of all planes, [plane][page][kv_heads * page_tokens * head_dim] elements of E in the order
+/// that Layout gives, the planes being the owners' keys and then their values. A sequence has one block table, which
+/// holds for all layers. Under a contiguous layout a sequence is one page of `capacity` tokens. Forks share pages; a
+/// page is copied, in all planes, when a sequence grows inside it while others hold it.
+///
+/// With options.lists, token sets or their KV heads keep tokens of their own: then a page is of one plane, or of one KV
+/// head of one plane, and goes back to the pool when that list alone no longer needs it.
 ///
 /// All memory comes from Allocator in the constructor; nothing is allocated or moved later (error texts and streams
 /// apart), so addresses of pools and block tables hold for the cache's life, moves of the cache included. Numbers that
@@ -62,19 +70,21 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   using layout_type = Layout;            ///< the order inside a page
   using allocator_type = Allocator;      ///< where all memory comes from
   using options = shared_cache_options;  ///< what it is told besides its shape
-  using index_type =
-      decltype(std::declval<const Layout&>().index(cache_shape{}, nullptr));  ///< where a sequence's number lies
-  using view_type = layer_view<E, index_type>;                                ///< one layer of one sequence
+  using index_type = std::conditional_t<layout::StridedLayout<Layout>, layout::page_index,
+                                        decltype(std::declval<const Layout&>().index(
+                                            cache_shape{}, nullptr))>;  ///< where a sequence's number lies
+  using view_type = layer_view<E, index_type>;                          ///< one layer of one sequence
 
   static constexpr memory_space space = memory_space::host;
 
   /// Throws errc::bad_shape when sizes are not positive, disagree with the plan or overflow 64 bits, errc::bad_argument
-  /// for options out of range.
+  /// for options out of range, and for lists where the layout's heads and tokens do not lie at equal distances.
   shared_cache(share_plan sharing, cache_shape sizes, options chosen = {}, Layout layout = {}, Allocator allocator = {})
-      : book(std::move(sharing), sizes, layout.page_tokens(sizes), sizeof(E), chosen, allocator),
+      : book(std::move(sharing), sizes, layout.page_tokens(sizes), codec::native<E>(), codec::native<E>(), chosen,
+             allocator),
         layout_(std::move(layout)),
-        keys_(static_cast<std::size_t>(book::geometry().key_elements), allocator),
-        values_(static_cast<std::size_t>(book::geometry().value_elements), allocator) {}
+        strides_(strides_in(layout_, page_shape(), chosen)),
+        pool_(static_cast<std::size_t>(elements(book::geometry().pool_bytes)), allocator) {}
 
   shared_cache(shared_cache&&) = default;  ///< what was moved from knows no sequence and makes none
   shared_cache& operator=(shared_cache&&) = delete;
@@ -85,9 +95,13 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   // What the book knows; see cache_book. Members that take a sequence throw errc::unknown_sequence for one that does
   // not live.
   using book::alive, book::length, book::max_sequences, book::next_position, book::position;
-  using book::block_table, book::counters, book::free_pages, book::page_elements, book::page_tokens, book::pages;
+  using book::block_table, book::counters, book::free_pages, book::page_tokens, book::pages;
   using book::clear, book::create, book::drop, book::fork, book::truncate;
+  using book::even, book::list_of, book::lists;
   using book::owns, book::owns_keys, book::owns_values, book::plan, book::shape, book::tag;
+
+  /// Elements of a page in one plane: kv_heads * page_tokens * head_dim, or of one head where lists are of heads.
+  index_t page_elements() const noexcept { return elements(book::geometry().key_page.bytes()); }
 
   /// Makes room for `tokens` more and returns the first of them; `store` then fills it, layer by layer. Throws
   /// errc::bad_argument (negative), errc::capacity_exceeded or errc::pages_exhausted, having changed nothing. O(new
@@ -107,15 +121,14 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   /// Fills the tokens [first, first + tokens) of an owner layer with rows [token][kv_heads * head_dim], rounded to E;
   /// where there are none (null), what is stored stays. Throws errc::not_an_owner for a reader and for rows of what the
   /// layer reads from another, and errc::out_of_range for tokens outside [0, length) or in pages that a
-  /// fork holds too: store what was appended before forking. O(tokens * kv_heads * head_dim).
+  /// fork holds too: store what was appended before forking. Where lists differ in length, `first` counts in the
+  /// longest one, and the same tokens are the newest of every list. O(tokens * kv_heads * head_dim).
   void store(layer_id owner, sequence_id id, index_t first, index_t tokens, const float* keys, const float* values) {
     book::check_owner(owner, keys != nullptr, values != nullptr);
-    book::check_store(id, first, tokens);
+    book::check_store(owner, id, first, tokens);
     if (tokens == 0) return;
-    const index_type index = index_of(id);
-    if (keys != nullptr) detail::store_rows(keys, shape(), index, first, tokens, keys_.data() + key_plane_at(owner));
-    if (values != nullptr)
-      detail::store_rows(values, shape(), index, first, tokens, values_.data() + value_plane_at(owner));
+    if (keys != nullptr) store_plane(keys, owner, id, first, tokens, key_plane(owner, id));
+    if (values != nullptr) store_plane(values, owner, id, first, tokens, value_plane(owner, id));
   }
 
   /// Keeps the tokens in these slots, ascending, in all planes; they move to the slots [0, slots.size()) and keep their
@@ -124,20 +137,22 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   /// positions are not kept, errc::out_of_range for slots that do not ascend within [0, length(id)),
   /// errc::pages_exhausted where pages are shared with a fork and none is free for their copies. O(tokens moved *
   /// planes).
-  void keep(sequence_id id, std::span<const index_t> slots) {
-    book::keep(id, slots, copy_pages(), [&](std::span<const index_t> from, index_t first) {
-      const index_type index = index_of(id);
-      for_each_plane(keys_.data(), values_.data(), [&](E* plane) {
-        for (index_t to = first; to < static_cast<index_t>(from.size()); ++to)
-          detail::move_token(shape(), index, from[static_cast<std::size_t>(to)], to, plane);
-      });
-    });
+  void keep(sequence_id id, std::span<const index_t> slots) { book::keep(id, slots, copy_pages(), move_tokens(id)); }
+  /// The same in one list alone (see list_of); its surplus pages go back to the pool, and the others stay as they are.
+  void keep(sequence_id id, index_t list, std::span<const index_t> slots) {
+    book::keep(id, list, slots, copy_pages(), move_tokens(id));
   }
 
   /// The rows that layer l reads: its owner's. Throws errc::out_of_range for a layer outside the map. O(1).
-  view_type keys(layer_id l, sequence_id id) const { return view(keys_.data() + key_plane_at(l), id); }
+  view_type keys(layer_id l, sequence_id id) const {
+    const plane_pages at = key_plane(l, id);
+    return {pool_.data() + at.begin, at.index};
+  }
   /// The same for values.
-  view_type values(layer_id l, sequence_id id) const { return view(values_.data() + value_plane_at(l), id); }
+  view_type values(layer_id l, sequence_id id) const {
+    const plane_pages at = value_plane(l, id);
+    return {pool_.data() + at.begin, at.index};
+  }
 
   /// One sequence as a KVCache. Borrows the cache, and follows the sequence as it grows.
   class sequence_view {
@@ -154,9 +169,9 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
     const shared_cache* cache_;
     sequence_id id_;
   };
-  /// Throws errc::unknown_sequence.
+  /// Throws errc::unknown_sequence, and errc::bad_argument for a sequence whose lists differ in length.
   sequence_view sequence(sequence_id id) const {
-    book::place(id);
+    book::check_even(id);
     return {*this, id};
   }
 
@@ -164,8 +179,8 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   void save(sequence_id id, std::ostream& out) const {
     detail::cache_stream_writer writer(out);
     book::write_header(writer, cache_stream_code<E>, id);
-    const index_type index = index_of(id);
-    for_each_row(length(id), keys_.data(), values_.data(), [&](const E* plane, index_t head, index_t token) {
+    for_each_row(id, [&](index_t begin, const index_type& index, index_t head, index_t token) {
+      const E* const plane = pool_.data() + begin;
       writer.row(shape().head_dim, [&](index_t channel) { return plane[index.offset(head, token, channel)]; });
     });
     writer.checksum();
@@ -181,8 +196,8 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
     try {
       append(id, header.length);
       book::read_positions(reader, header, id);
-      const index_type index = index_of(id);
-      for_each_row(header.length, keys_.data(), values_.data(), [&](E* plane, index_t head, index_t token) {
+      for_each_row(id, [&](index_t begin, const index_type& index, index_t head, index_t token) {
+        E* const plane = pool_.data() + begin;
         reader.row<E>(shape().head_dim, [&](index_t channel, E x) { plane[index.offset(head, token, channel)] = x; });
       });
       reader.checksum();
@@ -193,64 +208,137 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
     return id;
   }
 
-  /// Bytes by purpose; total() is what the allocator gave. The plan, a value of a few bytes per layer, is not counted.
-  cache_footprint footprint() const noexcept {
-    cache_footprint all = book::footprint();
-    all.keys = keys_.capacity() * sizeof(E);
-    all.values = values_.capacity() * sizeof(E);
-    return all;
-  }
+  /// Bytes by purpose; total() is what the allocator gave. The plan and the numbering of lists, values of a few bytes
+  /// per layer, are not counted.
+  cache_footprint footprint() const noexcept { return book::footprint(pool_.capacity() * sizeof(E)); }
 
   /// All pages of the rows that layer l reads: pages() * page_elements() elements. Throws errc::out_of_range.
-  std::span<const E> key_plane(layer_id l) const { return plane_of(keys_, key_plane_at(l)); }
+  std::span<const E> key_plane(layer_id l) const {
+    return plane_of(book::geometry().key_plane_at(book::key_slot(l)), book::geometry().key_plane_bytes());
+  }
   /// The same for values.
-  std::span<const E> value_plane(layer_id l) const { return plane_of(values_, value_plane_at(l)); }
+  std::span<const E> value_plane(layer_id l) const {
+    return plane_of(book::geometry().value_plane_at(book::value_slot(l)), book::geometry().value_plane_bytes());
+  }
 
  private:
   template <class T>
   using array = std::vector<T, typename std::allocator_traits<Allocator>::template rebind_alloc<T>>;
 
-  /// Where in the pools the planes start that layer l reads.
-  index_t key_plane_at(layer_id l) const { return book::key_slot(l) * book::geometry().plane_elements; }
-  index_t value_plane_at(layer_id l) const { return book::value_slot(l) * book::geometry().plane_elements; }
+  /// Where a plane's page 0 begins in the pool, and how a sequence's numbers are found from there.
+  struct plane_pages {
+    index_t begin;
+    index_type index;
+  };
 
-  std::span<const E> plane_of(const array<E>& pool, index_t at) const {
-    return std::span(pool).subspan(static_cast<std::size_t>(at),
-                                   static_cast<std::size_t>(book::geometry().plane_elements));
+  static constexpr index_t elements(index_t bytes) noexcept { return bytes / static_cast<index_t>(sizeof(E)); }
+  /// The shape of what one page has: all KV heads or one.
+  cache_shape page_shape() const noexcept {
+    cache_shape s = shape();
+    s.kv_heads = book::geometry().key_page.heads;
+    return s;
   }
 
-  index_type index_of(sequence_id id) const { return layout_.index(shape(), block_table(id).data()); }
-  view_type view(const E* plane, sequence_id id) const { return {plane, index_of(id)}; }
+  static layout::page_strides strides_in(const Layout& order, cache_shape of_page, const options& chosen) {
+    if constexpr (layout::StridedLayout<Layout>) {
+      return layout::strides_of(order, of_page);
+    } else {
+      if (chosen.lists != list_scope::cache)
+        throw error(errc::bad_argument, std::string("the layout \"") + static_cast<const char*>(order.name()) +
+                                            "\" has no rows at equal distances, so its cache has one list of tokens; "
+                                            "leave options.lists as it is, or take another layout");
+      return {};
+    }
+  }
 
-  /// f(plane) for every plane of both pools: all owners' keys, then all owners' values.
-  template <class Pointer, class F>
-  void for_each_plane(Pointer keys, Pointer values, F&& f) const {
+  /// The index of pages that a block table names, `step` bytes apart, and head_blocks entries from head to head.
+  index_type index_of(const std::int32_t* table, index_t step, index_t head_blocks = 0) const {
+    if constexpr (layout::StridedLayout<Layout>)
+      return {.pages = table,
+              .head_blocks = head_blocks,
+              .page_tokens = divisor(strides_.page_tokens),
+              .page = elements(step),
+              .head = strides_.head,
+              .token = strides_.token};
+    else
+      return layout_.index(shape(), table);
+  }
+  plane_pages key_plane(layer_id l, sequence_id id) const {
     const cache_geometry& g = book::geometry();
-    for (index_t at = 0; at < g.key_elements; at += g.plane_elements) f(keys + at);
-    for (index_t at = 0; at < g.value_elements; at += g.plane_elements) f(values + at);
+    return {elements(g.key_plane_at(book::key_slot(l))),
+            index_of(block_table(id, lists().key_table(l)).data(), g.key_step(), lists().head_step() * g.blocks)};
+  }
+  plane_pages value_plane(layer_id l, sequence_id id) const {
+    const cache_geometry& g = book::geometry();
+    return {elements(g.value_plane_at(book::value_slot(l))),
+            index_of(block_table(id, lists().value_table(l)).data(), g.value_step(), lists().head_step() * g.blocks)};
+  }
+  std::span<const E> plane_of(index_t begin, index_t bytes) const {
+    return std::span(pool_).subspan(static_cast<std::size_t>(elements(begin)),
+                                    static_cast<std::size_t>(elements(bytes)));
   }
 
-  /// Copies the first tokens of one page to another, in all planes.
+  void store_plane(const float* rows, layer_id owner, sequence_id id, index_t first, index_t tokens,
+                   const plane_pages& at) {
+    E* const to = pool_.data() + at.begin;
+    if (lists().lists() == 1) return detail::store_rows(rows, shape(), at.index, first, tokens, to);
+    const index_t behind = length(id) - first;
+    for (index_t h = 0; h < shape().kv_heads; ++h) {
+      const index_t begin = length(id, list_of(owner, h)) - behind;
+      for (index_t t = 0; t < tokens; ++t) {
+        const float* const row = rows + (t * shape().kv_heads + h) * shape().head_dim;
+        for (index_t c = 0; c < shape().head_dim; ++c) to[at.index.offset(h, begin + t, c)] = E(row[c]);
+      }
+    }
+  }
+
+  /// f(plane begin, page step in bytes) for every plane whose pages one block table names.
+  template <class F>
+  void for_each_plane(F&& f) const {
+    const cache_geometry& g = book::geometry();
+    if (!g.plane_by_plane) return f(index_t{0}, g.page_bytes);
+    for (index_t slot = 0; slot < g.key_planes; ++slot) f(elements(g.key_plane_at(slot)), g.key_step());
+    for (index_t slot = 0; slot < g.value_planes; ++slot) f(elements(g.value_plane_at(slot)), g.value_step());
+  }
+
+  /// Copies the first tokens of one page to another, in all planes that it stands for.
   auto copy_pages() {
-    return [this](std::int32_t from, std::int32_t to, index_t tokens) {
-      const index_type source = layout_.index(shape(), &from), target = layout_.index(shape(), &to);
-      for_each_plane(keys_.data(), values_.data(),
-                     [&](E* plane) { detail::copy_tokens(shape(), source, target, tokens, plane); });
+    return [this](index_t, std::int32_t from, std::int32_t to, index_t tokens) {
+      for_each_plane([&](index_t begin, index_t step) {
+        detail::copy_tokens(page_shape(), index_of(&from, step), index_of(&to, step), tokens, pool_.data() + begin);
+      });
     };
   }
 
-  /// row(plane, head, token) in the order of saved streams.
-  template <class Pointer, class Row>
-  void for_each_row(index_t tokens, Pointer keys, Pointer values, Row&& row) const {
-    for_each_plane(keys, values, [&](Pointer plane) {
-      for (index_t token = 0; token < tokens; ++token)
-        for (index_t head = 0; head < shape().kv_heads; ++head) row(plane, head, token);
-    });
+  /// Moves the tokens of a list to lower slots, in all its planes.
+  auto move_tokens(sequence_id id) {
+    return [this, id](index_t list, std::span<const index_t> from, index_t first) {
+      for (const std::int32_t table : lists().tables_of(list))
+        for_each_plane([&](index_t begin, index_t step) {
+          const index_type index = index_of(block_table(id, table).data(), step);
+          for (index_t to = first; to < static_cast<index_t>(from.size()); ++to)
+            detail::move_token(page_shape(), index, from[static_cast<std::size_t>(to)], to, pool_.data() + begin);
+        });
+    };
+  }
+
+  /// row(plane begin, index, head, token) in the order of saved streams.
+  template <class Row>
+  void for_each_row(sequence_id id, Row&& row) const {
+    const auto of_plane = [&](layer_id l, const plane_pages& at) {
+      for (index_t token = 0; token < length(id); ++token)
+        for (index_t head = 0; head < shape().kv_heads; ++head)
+          if (token < length(id, list_of(l, head))) row(at.begin, at.index, head, token);
+    };
+    for (int l = 0; l < plan().layers(); ++l)
+      if (owns_keys({l})) of_plane({l}, key_plane({l}, id));
+    for (int l = 0; l < plan().layers(); ++l)
+      if (owns_values({l})) of_plane({l}, value_plane({l}, id));
   }
 
   Layout layout_;
-  array<E> keys_;    // [owner of keys][page][page_elements]
-  array<E> values_;  // [owner of values][page][page_elements]
+  layout::page_strides strides_;  // of a strided layout
+  array<E> pool_;                 // [plane][page][page_elements], or [page][page_elements] of any plane
 };
 static_assert(KVCache<shared_cache<>::sequence_view>);
 

@@ -63,9 +63,9 @@ TEST_CASE("the oracle tells a slot from a position, and a hole from a token") {
   engine<layout::paged<4>> e;
   e.run(23);
   e.take_out([](index_t slot) { return slot % 3 == 1; });
-  e.text.tokens[4].kept = true;
+  e.text.tokens[4].kept = {true, true};
   CHECK(e.run(1) > 1e-3);
-  e.text.tokens[4].kept = false;
+  e.text.tokens[4].kept = {false, false};
   CHECK(e.run(1) < 1e-5);
   e.text.tokens.erase(e.text.tokens.begin() + 4);  // as though all that follows had moved up in the text
   const auto t = static_cast<index_t>(e.text.tokens.size()) - 1;

@@ -102,7 +102,7 @@ void holes_are_tokens_masked(double tolerance) {
   CHECK(e.run({1, 40, 20}) < tolerance);
   CHECK(e.run({1, 1, 1}) < tolerance);
   CHECK(e.cache.length(fork) == 36);
-  e.texts[1].tokens[2].kept = false;  // the oracle can tell a hole from a token
+  e.texts[1].tokens[2].kept = {false, false};  // the oracle can tell a hole from a token
   CHECK(e.run({1, 1, 1}) > 2 * tolerance);
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <span>
 #include <string>
 
 #include "kvsharer/backend/cpu/attention_scratch.hpp"
@@ -54,6 +56,20 @@ void attend(const attention_shape& shape, const K& keys, const V& values, index_
                             to + r * row, scratch);
     }
   }
+}
+
+/// The same for lists of tokens of different lengths: `firsts` [kv_heads] says in which slot of each head's list the
+/// first row stands. For all heads, on all threads. Allocates. Throws errc::bad_shape for another number of heads.
+template <class K, class V>
+void attend(const attention_shape& shape, const K& keys, const V& values, std::span<const index_t> firsts, index_t rows,
+            const float* queries, float* out) {
+  if (static_cast<index_t>(firsts.size()) != shape.kv_heads)
+    throw error(errc::bad_shape, std::to_string(firsts.size()) + " first slots for " + std::to_string(shape.kv_heads) +
+                                     " KV heads; give one for each");
+  parallel_for(shape.kv_heads, [&](index_t head) {
+    attention_scratch scratch;
+    attend(shape, keys, values, firsts[static_cast<std::size_t>(head)], rows, queries, out, scratch, head, head + 1);
+  });
 }
 
 /// The same for all heads, on all threads. Allocates.

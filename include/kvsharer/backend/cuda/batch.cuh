@@ -43,11 +43,26 @@ struct ragged_batch {
   }
 };
 
+/// How many tokens the list has from which a KV head of a sequence reads: by strides, whether heads have lists of their
+/// own or not.
+struct list_counts {
+  const std::int32_t* counts = nullptr;  ///< in device memory; null: those of the batch
+  index_t place_step = 1;                ///< from sequence to sequence
+  index_t head_step = 0;                 ///< from KV head to KV head; 0 where they share a list
+
+  /// Tokens, the rows of this launch included.
+  KVSHARER_HD index_t of(index_t place, index_t kv_head) const noexcept {
+    return counts[place * place_step + kv_head * head_step];
+  }
+  friend constexpr bool operator==(const list_counts&, const list_counts&) = default;
+};
+
 /// One layer's keys or values of many sequences, as kernels read them.
 ///
 /// Required of `const B b`: b.sequence(place) -> RowContiguousView, whose rows begin at multiples of 16 bytes.
 /// A view may also have find(head, token), which is its row or null where none can be, and the batch capacity(), the
-/// tokens that a sequence can have; kernels then report a row that is not there instead of reading it.
+/// tokens that a sequence can have; kernels then report a row that is not there instead of reading it. A batch may have
+/// counts(), a list_counts, where its lists have other lengths than the sequences of a ragged_batch.
 template <class B>
 concept BatchView = std::is_trivially_copyable_v<B> && requires(const B b, index_t place) {
   { b.sequence(place) } -> RowContiguousView;
@@ -87,6 +102,14 @@ KVSHARER_HD index_t capacity_of(const B& batch, index_t unbounded) noexcept {
     return batch.capacity();
   else
     return unbounded;
+}
+
+/// How many tokens the lists of these views have.
+template <BatchView B>
+list_counts counts_of(const B& views, const ragged_batch& batch) noexcept {
+  if constexpr (requires { views.counts(); })
+    if (const list_counts own = views.counts(); own.counts != nullptr) return own;
+  return {.counts = batch.lengths};
 }
 
 /// The row of a token, or null where the view knows that there is none.

@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "kvsharer/adapt/batches.hpp"
+#include "kvsharer/backend/cuda/batch.cuh"
 #include "kvsharer/concepts/layouts.hpp"
 #include "kvsharer/config.hpp"
 #include "kvsharer/core/divisor.hpp"
@@ -47,8 +48,10 @@ struct pool_batch {
   T* plane = nullptr;                    ///< where page 0 begins
   index_t last_row = 0;                  ///< the last offset at which a row may begin
   index_t distance = 0;                  ///< elements from sequence to sequence, where they have pages 0 of their own
-  const std::int32_t* tables = nullptr;  ///< [place][blocks]: numbers of pages; null: all is in page 0
-  index_t blocks = 0;                    ///< entries from table to table
+  const std::int32_t* tables = nullptr;  ///< block tables: numbers of pages; null: all is in page 0
+  index_t blocks = 0;                    ///< entries from sequence to sequence in them
+  index_t head_blocks = 0;               ///< entries from KV head to KV head; 0 where heads have one table
+  list_counts tokens = {};               ///< of lists; those of the ragged_batch where null
   cache_shape shape{};                   ///< of the cache
   divisor page_tokens{};                 ///< tokens of a page
   index_t page = 0;                      ///< elements from page to page
@@ -57,10 +60,13 @@ struct pool_batch {
 
   /// Tokens that a block table has entries for.
   KVSHARER_HD index_t capacity() const noexcept { return shape.capacity; }
+  /// Of the lists that kernels read.
+  KVSHARER_HD list_counts counts() const noexcept { return tokens; }
   KVSHARER_HD pool_view<T> sequence(index_t place) const noexcept {
     return {plane + place * distance,
             last_row,
             {.pages = tables != nullptr ? tables + place * blocks : nullptr,
+             .head_blocks = head_blocks,
              .page_tokens = page_tokens,
              .page = page,
              .head = head,

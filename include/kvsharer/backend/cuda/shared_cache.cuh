@@ -20,6 +20,7 @@
 #include "kvsharer/backend/cuda/pool_view.cuh"
 #include "kvsharer/backend/cuda/store.cuh"
 #include "kvsharer/backend/cuda/stream_ref.cuh"
+#include "kvsharer/codec/native.hpp"
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/layouts.hpp"
 #include "kvsharer/concepts/require.hpp"
@@ -34,6 +35,7 @@
 #include "kvsharer/runtime/cache_options.hpp"
 #include "kvsharer/runtime/footprint.hpp"
 #include "kvsharer/runtime/sequence_id.hpp"
+#include "kvsharer/runtime/token_lists.hpp"
 
 namespace kvsharer::inline v0::cuda {
 
@@ -77,12 +79,11 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   shared_cache(share_plan sharing, cache_shape sizes, options chosen, stream_ref on, Layout layout = {},
                Resource resource = {})
       : book(checked(std::move(sharing), sizes, layout.page_tokens(sizes), chosen), sizes, layout.page_tokens(sizes),
-             sizeof(E), chosen),
+             codec::native<E>(), codec::native<E>(), chosen),
         layout_(std::move(layout)),
-        strides_(layout::strides_of(layout_, sizes)),
+        strides_(layout::strides_of(layout_, page_shape())),
         stream_(on),
-        keys_(on, static_cast<std::size_t>(geometry().key_elements), resource),
-        values_(on, static_cast<std::size_t>(geometry().value_elements), resource),
+        pool_(on, static_cast<std::size_t>(elements(geometry().pool_bytes)), resource),
         words_(on, static_cast<std::size_t>(first_table() + geometry().table_elements), resource) {}
 
   shared_cache(shared_cache&&) = default;  ///< what was moved from knows no sequence and makes none
@@ -97,16 +98,24 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   // not live.
   using book::alive, book::length, book::max_sequences, book::next_position, book::place, book::position;
   using book::block_table, book::check_store, book::counters, book::free_pages, book::page_tokens, book::pages;
+  using book::even, book::list_of, book::lists;
   using book::owns, book::owns_keys, book::owns_values, book::plan, book::shape, book::tag;
   // For save and restore.
-  using book::read_header, book::read_positions, book::write_header;
+  using book::read_header, book::write_header;
+  /// The lengths and positions behind a stream's header, for a sequence that has been appended. Throws
+  /// errc::bad_stream.
+  void read_positions(kvsharer::detail::cache_stream_reader& in, const cache_stream_header& header, sequence_id id) {
+    book::read_positions(in, header, id);
+    set_lengths(id);
+    words_.flush();
+  }
 
   // What changes sequences: as on the host, with device memory following in stream order.
 
   /// An empty sequence. Throws errc::sequences_exhausted.
   sequence_id create() {
     const sequence_id id = book::create();
-    set_length(id);
+    set_lengths(id);
     words_.flush();
     return id;
   }
@@ -120,26 +129,38 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   }
 
   /// The same for a ragged batch, all or nothing. At most one launch per 480 words that change: one for a decode step.
+  /// Where there are several lists, one more per 480 sequences.
   void append(std::span<const sequence_growth> batch) {
-    book::append(batch, copy_pages(), [this](sequence_id id, index_t first) { follow(id, first); });
+    detail::list_growths grown;
+    book::append(batch, copy_pages(), [&](sequence_id id, index_t first) {
+      follow_growth(id, length(id) - first);
+      if (lists().lists() == 1) return;
+      if (grown.count == detail::list_growths::capacity) grow_lists(std::exchange(grown, {}));
+      grown.growths[grown.count++] = {static_cast<std::int32_t>(place(id)),
+                                      static_cast<std::int32_t>(length(id) - first)};
+    });
     words_.flush();
+    grow_lists(grown);
   }
 
   /// Takes the newest tokens away, down to `length`. Throws errc::unknown_sequence, errc::out_of_range.
   void truncate(sequence_id id, index_t length) {
     book::truncate(id, length);
-    set_length(id);
+    set_lengths(id);
     words_.flush();
   }
 
   /// Keeps the tokens in these slots alone, as the host's cache does, in stream order: a launch for every 900 of them
   /// that move. Throws what the host's does.
   void keep(sequence_id id, std::span<const index_t> slots) {
-    book::keep(id, slots, copy_pages(), [&](std::span<const index_t> from, index_t first) {
-      follow(id, first);
-      words_.flush();
-      move_tokens(id, from, first);
-    });
+    book::keep(id, slots, copy_pages(), move_tokens(id));
+    set_lengths(id);
+    words_.flush();
+  }
+  /// The same in one list alone (see list_of); its surplus pages go back to the pool, and the others stay as they are.
+  void keep(sequence_id id, index_t list, std::span<const index_t> slots) {
+    book::keep(id, list, slots, copy_pages(), move_tokens(id));
+    set_list_length(id, list);
     set_length(id);
     words_.flush();
   }
@@ -147,8 +168,10 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   /// A sequence with the same tokens, for the price of a block table.
   sequence_id fork(sequence_id id) {
     const sequence_id made = book::fork(id);
-    words_.copy(table_at(place(id)), table_at(place(made)), blocks_in_use(length(id)));
-    set_length(made);
+    const index_t tables = lists().tables();
+    words_.copy(table_at(id, 0), table_at(made, 0),
+                tables == 1 ? blocks_in_use(length(id)) : tables * geometry().blocks);
+    set_lengths(made);
     words_.flush();
     return made;
   }
@@ -157,26 +180,26 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   void drop(sequence_id id) {
     const index_t at = place(id);
     book::drop(id);
-    clear_length(at);
+    clear_lengths(at);
     words_.flush();
   }
 
   /// Drops all sequences; addresses stay.
   void clear() {
     book::clear();
-    for (index_t at = 0; at < max_sequences(); ++at) clear_length(at);
+    for (index_t at = 0; at < max_sequences(); ++at) clear_lengths(at);
     words_.flush();
   }
 
-  /// [max_sequences()]: tokens of the sequence in each place, in device memory.
+  /// [max_sequences()]: tokens of the longest list of the sequence in each place, in device memory.
   const std::int32_t* device_lengths() const noexcept { return words_.data(); }
   /// [max_sequences()]: where the next token of the sequence in each place stands in the text, in device memory. The
   /// lengths themselves where no positions are kept.
   const std::int32_t* device_positions() const noexcept { return words_.data() + first_position(); }
 
   /// What all sequences' rows of the keys that layer l reads look like to kernels. Throws errc::out_of_range.
-  pool_batch<const E> keys(layer_id l) const { return batch_of<const E>(keys_.data(), book::key_slot(l)); }
-  pool_batch<const E> values(layer_id l) const { return batch_of<const E>(values_.data(), book::value_slot(l)); }
+  pool_batch<const E> keys(layer_id l) const { return key_batch<const E>(pool_.data(), l); }
+  pool_batch<const E> values(layer_id l) const { return value_batch<const E>(pool_.data(), l); }
 
   /// Fills the newest tokens of a batch in an owner layer; see cuda::store. `on.stream` is the cache's stream. Throws
   /// errc::not_an_owner for a reader and for rows of what the layer reads from another, and what cuda::store does.
@@ -185,8 +208,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   void store(const backend& on, layer_id owner, const ragged_batch& batch, const new_rows<In>& rows,
              const rope_angles& rope = {}) {
     book::check_owner(owner, rows.keys != nullptr, rows.values != nullptr);
-    cuda::store(on, batch_of<E>(keys_.data(), book::key_slot(owner)),
-                batch_of<E>(values_.data(), book::value_slot(owner)), batch, rows, rope, owner);
+    cuda::store(on, key_batch<E>(pool_.data(), owner), value_batch<E>(pool_.data(), owner), batch, rows, rope, owner);
   }
 
   /// One sequence as a KVCache in device memory. Borrows the cache, and follows the sequence as it grows.
@@ -204,9 +226,9 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     const shared_cache* cache_;
     sequence_id id_;
   };
-  /// Throws errc::unknown_sequence.
+  /// Throws errc::unknown_sequence, and errc::bad_argument for a sequence whose lists differ in length.
   sequence_view sequence(sequence_id id) const {
-    place(id);
+    book::check_even(id);
     return {*this, id};
   }
 
@@ -215,6 +237,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
 
   /// A sequence's numbers to memory that both host and device reach (cudaMallocHost, or the device's own), in stream
   /// order: keys [owner][token][kv_head][channel], then values, as saved streams have them. At a multiple of 16 bytes.
+  /// Tokens are those of the longest list; nothing is written where another is shorter.
   void copy_out(sequence_id id, E* rows) const { move_rows<false>(id, rows); }
 
   /// Fills a sequence of as many tokens as were copied out, in stream order. Throws errc::out_of_range when some of
@@ -227,98 +250,175 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   /// Bytes by purpose: keys, values and block tables of the device (the last with lengths and positions), bookkeeping
   /// of the host.
   cache_footprint footprint() const noexcept {
-    cache_footprint all = book::footprint();
-    all.keys = keys_.bytes();
-    all.values = values_.bytes();
+    cache_footprint all = book::footprint(pool_.bytes());
     all.bookkeeping += std::exchange(all.block_tables, words_.bytes());
     return all;
   }
 
  private:
+  static constexpr index_t elements(index_t bytes) noexcept { return bytes / static_cast<index_t>(sizeof(E)); }
+  /// The shape of what one page has: all KV heads or one.
+  cache_shape page_shape() const noexcept {
+    cache_shape s = shape();
+    s.kv_heads = geometry().key_page.heads;
+    return s;
+  }
+
   /// The plan, if a device can hold such a cache: said before any memory is asked for.
   static share_plan checked(share_plan sharing, cache_shape sizes, index_t tokens_of_page, const options& chosen) {
     const cache_geometry g =
-        make_geometry(sharing, sizes, tokens_of_page, chosen.max_sequences, chosen.pages, sizeof(E));
+        book::geometry_of(sharing, sizes, tokens_of_page, codec::native<E>(), codec::native<E>(), chosen);
     if (sizes.head_dim * static_cast<index_t>(sizeof(E)) % 16 != 0)
       throw error(errc::bad_shape,
                   "heads of " + std::to_string(sizes.head_dim) +
                       " channels do not begin at multiples of 16 bytes, which the device's loads need");
-    if (g.table_elements > std::numeric_limits<std::int32_t>::max() - 2 * chosen.max_sequences)
+    const index_t lists = token_lists(sharing, sizes.kv_heads, chosen.lists).lists();
+    if (g.table_elements > std::numeric_limits<std::int32_t>::max() - (2 + lists) * chosen.max_sequences)
       throw error(errc::bad_shape, "block tables of " + std::to_string(g.table_elements) +
                                        " entries; the device counts them with 31 bits: take larger pages");
     return sharing;
   }
 
   index_t blocks_in_use(index_t tokens) const noexcept { return (tokens + page_tokens() - 1) / page_tokens(); }
-  // The words: lengths, then positions where they are kept, then block tables.
+  // The words: lengths [place], then positions [place] where they are kept, then the lengths of lists [place][list]
+  // where there are several, then block tables [place][table][block].
   index_t first_position() const noexcept { return keeps_positions() ? max_sequences() : 0; }
-  index_t first_table() const noexcept { return first_position() + max_sequences(); }
-  index_t table_at(index_t place) const noexcept { return first_table() + place * geometry().blocks; }
+  index_t first_count() const noexcept { return first_position() + max_sequences(); }
+  index_t counts_kept() const noexcept { return lists().lists() > 1 ? lists().lists() : 0; }
+  index_t first_table() const noexcept { return first_count() + max_sequences() * counts_kept(); }
+  index_t table_at(sequence_id id, index_t table) const {
+    return first_table() + (place(id) * lists().tables() + table) * geometry().blocks;
+  }
 
   void set_length(sequence_id id) {
     words_.set(place(id), length(id));
     if (keeps_positions()) words_.set(first_position() + place(id), next_position(id));
   }
-  void clear_length(index_t place) {
+  void set_list_length(sequence_id id, index_t list) {
+    if (counts_kept() > 0) words_.set(first_count() + place(id) * counts_kept() + list, length(id, list));
+  }
+  void set_lengths(sequence_id id) {
+    set_length(id);
+    for (index_t l = 0; l < counts_kept(); ++l) set_list_length(id, l);
+  }
+  void clear_lengths(index_t place) {
     words_.set(place, 0);
     if (keeps_positions()) words_.set(first_position() + place, 0);
+    for (index_t l = 0; l < counts_kept(); ++l) words_.set(first_count() + place * counts_kept() + l, 0);
   }
 
-  /// Has the device's words follow the book, from the block of token `first` on.
-  void follow(sequence_id id, index_t first) {
-    const std::span<const std::int32_t> pages = block_table(id);
-    for (index_t block = first / page_tokens(); block < blocks_in_use(length(id)); ++block)
-      words_.set(table_at(place(id)) + block, pages[static_cast<std::size_t>(block)]);
+  /// Has the device's block tables of a list follow the book, from the block of token `first` on.
+  void follow(sequence_id id, index_t list, index_t first) {
+    for (const std::int32_t table : lists().tables_of(list)) {
+      const std::span<const std::int32_t> pages = block_table(id, table);
+      for (index_t block = first / page_tokens(); block < blocks_in_use(length(id, list)); ++block)
+        words_.set(table_at(id, table) + block, pages[static_cast<std::size_t>(block)]);
+    }
+  }
+  /// The same for all lists and the length, once they have grown by `tokens`.
+  void follow_growth(sequence_id id, index_t tokens) {
+    for (index_t l = 0; l < lists().lists(); ++l) follow(id, l, length(id, l) - tokens);
     set_length(id);
   }
+  void grow_lists(const detail::list_growths& grown) {
+    if (grown.count == 0) return;
+    const auto blocks = static_cast<unsigned>((counts_kept() + 127) / 128);
+    detail::launch("the growth of lists", stream_, {dim3(blocks, static_cast<unsigned>(grown.count)), 128},
+                   detail::grow_lists<>, grown, words_.data() + first_count(),
+                   static_cast<std::int32_t>(counts_kept()));
+  }
 
-  /// Copies the first tokens of one page to another, in all planes.
+  /// Copies the first tokens of one page to another, in all planes that it stands for.
   auto copy_pages() {
-    return [this](std::int32_t from, std::int32_t to, index_t tokens) {
+    return [this](index_t, std::int32_t from, std::int32_t to, index_t tokens) {
+      const detail::pool_planes<E> planes = page_planes();
       detail::launch("the copy of a shared page", stream_,
-                     {dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(plan().planes())), 128},
-                     detail::copy_page_kernel<E>, pools(), shape(), index_at(nullptr), from, to);
+                     {dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(planes.count)), 128},
+                     detail::copy_page_kernel<E>, planes, page_shape(), index_at(nullptr), from, to);
     };
   }
 
-  void move_tokens(sequence_id id, std::span<const index_t> slots, index_t first) {
-    while (first < static_cast<index_t>(slots.size())) {
-      detail::slot_list list;
-      list.first = static_cast<std::int32_t>(first);
-      for (; list.count < detail::slot_list::capacity && first < static_cast<index_t>(slots.size()); ++first)
-        list.from[list.count++] = static_cast<std::int32_t>(slots[static_cast<std::size_t>(first)]);
-      detail::launch("the move of a sequence's tokens", stream_,
-                     {dim3(static_cast<unsigned>(shape().kv_heads), static_cast<unsigned>(plan().planes())), 256},
-                     detail::move_tokens_kernel<E>, pools(), shape(), index_of(id), list);
-    }
+  /// Moves the tokens of a list to lower slots, in all its planes, once its tables are up to date.
+  auto move_tokens(sequence_id id) {
+    return [this, id](index_t list, std::span<const index_t> slots, index_t first) {
+      follow(id, list, first);
+      words_.flush();
+      const detail::pool_planes<E> planes = page_planes();
+      for (const std::int32_t table : lists().tables_of(list))
+        for (index_t next = first; next < static_cast<index_t>(slots.size());) {
+          detail::slot_list moved;
+          moved.first = static_cast<std::int32_t>(next);
+          for (; moved.count < detail::slot_list::capacity && next < static_cast<index_t>(slots.size()); ++next)
+            moved.from[moved.count++] = static_cast<std::int32_t>(slots[static_cast<std::size_t>(next)]);
+          detail::launch("the move of a sequence's tokens", stream_,
+                         {dim3(static_cast<unsigned>(page_shape().kv_heads), static_cast<unsigned>(planes.count)), 256},
+                         detail::move_tokens_kernel<E>, planes, page_shape(),
+                         index_at(words_.data() + table_at(id, table)), moved);
+        }
+    };
   }
 
   template <bool ToPools>
   void move_rows(sequence_id id, E* rows) const {
     const index_t tokens = length(id);
     if (tokens == 0) return;
-    detail::launch("the copy of a sequence", stream_,
-                   {dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(plan().planes())), 128},
-                   detail::move_rows_kernel<ToPools, E>, pools(), shape(), index_of(id), rows);
+    const auto launch = [&](const detail::pool_planes<E>& planes, const layout::page_index& index,
+                            const list_counts& counts, E* to) {
+      detail::launch("the copy of a sequence", stream_,
+                     {dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(planes.count)), 128},
+                     detail::move_rows_kernel<ToPools, E>, planes, shape(), index, counts, to);
+    };
+    if (lists().one_page_for_all())
+      return launch(page_planes(), index_at(words_.data() + table_at(id, 0)), {words_.data() + place(id), 0, 0}, rows);
+    const index_t of_plane = tokens * shape().kv_heads * shape().head_dim;
+    const auto one = [&](layer_id l, const pool_batch<const E>& batch) {
+      launch(
+          page_planes(), batch.sequence(place(id)).layout,
+          {words_.data() + first_count() + place(id) * counts_kept() + lists().first_list(l), 0, lists().head_step()},
+          rows);
+      rows += of_plane;
+    };
+    for (int l = 0; l < plan().layers(); ++l)
+      if (owns_keys({l})) one({l}, keys({l}));
+    for (int l = 0; l < plan().layers(); ++l)
+      if (owns_values({l})) one({l}, values({l}));
   }
 
-  detail::pool_pair<E> pools() const noexcept {
-    return {const_cast<E*>(keys_.data()), const_cast<E*>(values_.data()), plan().keys().owner_count(),
-            geometry().plane_elements};
+  /// The planes that a page number stands for.
+  detail::pool_planes<E> page_planes() const noexcept {
+    E* const pool = const_cast<E*>(pool_.data());
+    if (!geometry().plane_by_plane) return {pool, 1, 0};
+    return {pool, plan().planes(), elements(geometry().key_plane_bytes())};
   }
 
   template <class T>
-  pool_batch<T> batch_of(T* pool, index_t slot) const {
-    return pool_of(pool + slot * geometry().plane_elements, geometry().plane_elements, words_.data() + first_table(),
-                   geometry().blocks, shape(), strides_);
+  pool_batch<T> key_batch(T* pool, layer_id l) const {
+    return batch_of(pool + elements(geometry().key_plane_at(book::key_slot(l))), elements(geometry().key_plane_bytes()),
+                    elements(geometry().key_step()), lists().key_table(l), l);
+  }
+  template <class T>
+  pool_batch<T> value_batch(T* pool, layer_id l) const {
+    return batch_of(pool + elements(geometry().value_plane_at(book::value_slot(l))),
+                    elements(geometry().value_plane_bytes()), elements(geometry().value_step()), lists().value_table(l),
+                    l);
+  }
+  template <class T>
+  pool_batch<T> batch_of(T* plane, index_t size, index_t step, index_t table, layer_id l) const {
+    const index_t blocks = geometry().blocks;
+    pool_batch<T> batch = pool_of(plane, size, words_.data() + first_table() + table * blocks,
+                                  lists().tables() * blocks, shape(), strides_);
+    batch.page = step;
+    batch.head_blocks = lists().head_step() * blocks;
+    if (counts_kept() > 0)
+      batch.tokens = {words_.data() + first_count() + lists().first_list(l), counts_kept(), lists().head_step()};
+    return batch;
   }
 
-  /// The rows of one sequence in any plane. Only kernels follow the table.
-  layout::page_index index_of(sequence_id id) const { return index_at(words_.data() + table_at(place(id))); }
+  /// Rows found by one block table, of which only kernels follow the entries.
   layout::page_index index_at(const std::int32_t* table) const noexcept {
     return {.pages = table,
             .page_tokens = divisor(strides_.page_tokens),
-            .page = strides_.page,
+            .page = elements(geometry().key_step()),
             .head = strides_.head,
             .token = strides_.token};
   }
@@ -326,9 +426,8 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   Layout layout_;
   layout::page_strides strides_;  // what kernels know of it
   stream_ref stream_;
-  device_buffer<E, Resource> keys_;     // [owner of keys][page][page_elements]
-  device_buffer<E, Resource> values_;   // [owner of values][page][page_elements]
-  detail::word_table<Resource> words_;  // lengths [place], positions [place] if kept, block tables [place][blocks]
+  device_buffer<E, Resource> pool_;     // [plane][page][page_elements], or [page][page_elements] of any plane
+  detail::word_table<Resource> words_;  // see first_position and those that follow it
 };
 
 }  // namespace kvsharer::inline v0::cuda

@@ -45,7 +45,8 @@ __device__ void put_halves(const numbers<In>& low, const numbers<In>& high, E* t
 template <class In, class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
     store_kernel(const __grid_constant__ pool_batch<E> keys, const __grid_constant__ pool_batch<E> values,
-                 ragged_batch batch, new_rows<In> rows, rope_angles rope, status_word* status, int layer) {
+                 list_counts lists, ragged_batch batch, new_rows<In> rows, rope_angles rope, status_word* status,
+                 int layer) {
   using wide = numbers<In>;
   constexpr int count = wide::count;
   ptx::let_next_begin();
@@ -53,17 +54,18 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
   const cache_shape shape = keys.shape;
   const index_t b = blockIdx.y, r = blockIdx.x, own_rows = batch.rows_of(b);
   if (r >= own_rows) return;
-  const index_t place = batch.place(b), token = batch.length(b) - own_rows + r, position = batch.position(b, r);
+  const index_t place = batch.place(b), position = batch.position(b, r);
   const index_t from = (batch.first_row(b) + r) * rows.stride, half = shape.head_dim / 2;
   const auto key_view = keys.sequence(place), value_view = values.sequence(place);
   const bool turned = rope.table != nullptr;
-  if (token < 0 || token >= shape.capacity || (turned && (position < 0 || position >= rope.positions))) {
-    if (threadIdx.x == 0 && blockIdx.z == 0) report(status, refusal::past_capacity, layer, b, token);
-    return;
-  }
   const index_t pieces = half / count;
   if (const index_t i = static_cast<index_t>(blockIdx.z) * blockDim.x + threadIdx.x; i < shape.kv_heads * pieces) {
     const index_t head = i / pieces, c = i % pieces * count, at = from + head * shape.head_dim + c;
+    const index_t token = lists.of(place, head) - own_rows + r;
+    if (token < 0 || token >= shape.capacity || (turned && (position < 0 || position >= rope.positions))) {
+      report(status, refusal::past_capacity, layer, b, token);
+      return;
+    }
     E* const key = key_view.find(head, token);
     E* const value = value_view.find(head, token);
     if (key == nullptr || value == nullptr) {  // one block table leads to both
@@ -111,7 +113,8 @@ void store(const backend& on, const pool_batch<E>& keys, const pool_batch<E>& va
   detail::launch("the store of keys and values", on.stream,
                  {dim3(static_cast<unsigned>(batch.max_rows), static_cast<unsigned>(batch.sequences), blocks), threads,
                   0, detail::order::overlaps},
-                 detail::store_kernel<In, E>, keys, values, batch, rows, rope, on.status, layer.value);
+                 detail::store_kernel<In, E>, keys, values, counts_of(keys, batch), batch, rows, rope, on.status,
+                 layer.value);
 }
 
 }  // namespace kvsharer::inline v0::cuda

@@ -93,8 +93,13 @@ auto make_problem(const backend& on, const attention_shape& shape, const K& keys
                   const ragged_batch& batch, const stored_type<K>* queries, stored_type<K>* out,
                   const attention_extras& extras, layer_id layer) {
   constexpr float log2e = 1.44269504088896341f;
+  const list_counts lists = counts_of(keys, batch);
+  if (lists != counts_of(values, batch))
+    throw error(errc::bad_argument,
+                "keys and values of attention must have the same lists of tokens; take both from one layer of a cache");
   return attention_problem<K, V>{keys,
                                  values,
+                                 lists,
                                  batch,
                                  queries,
                                  out,
@@ -117,7 +122,7 @@ void attend_views(const backend& on, const attention_shape& shape, const Problem
   if (p.extras.mass != nullptr)
     launch("attention mass", on.stream,
            {dim3(static_cast<unsigned>(shape.heads), static_cast<unsigned>(p.batch.rows)), 256}, mass_kernel<>, p.batch,
-           p.extras, static_cast<int>(shape.heads), p.window);
+           p.lists, p.extras, static_cast<int>(shape.heads), p.group, p.window);
 }
 
 /// Memory whose order strides can say, an engine's own too, goes through the kernels of pools.

@@ -40,10 +40,9 @@ class decode_agent {
 
   /// The block's pieces of the line of units, and zeros for sequences without a token.
   __device__ void run(index_t block) {
-    for (index_t b = block; b < p_.batch.sequences; b += parts_.blocks)
-      if (p_.batch.length(b) == 0) write_zeros(b);
-
-    const decode_schedule schedule(p_.batch, p_.kv_heads, p_.group, tuning.unit_tokens(), p_.window);
+    const decode_schedule schedule(p_.batch, p_.lists, p_.kv_heads, p_.group, tuning.unit_tokens(), p_.window);
+    for (index_t list = block; list < schedule.lists(); list += parts_.blocks)
+      if (schedule.length(list) == 0) write_zeros(schedule, list);
     const decode_pieces pieces(schedule.total(), parts_.blocks);
     index_t piece = block;
     do {
@@ -57,14 +56,17 @@ class decode_agent {
     index_t unit = pieces.begin(piece);
     const index_t end = pieces.begin(piece + 1);
     if (unit >= end) return;
-    auto [b, in_sequence] = schedule.find(unit);
-    for (; unit < end; ++b, in_sequence = 0) {
-      const sequence_rows s(p_.batch, b);
-      const index_t per_item = schedule.units_per_item(b), of_sequence = schedule.units(b), tiles = schedule.tiles(b);
-      while (in_sequence < of_sequence && unit < end) {
-        const index_t item = in_sequence / per_item, first = in_sequence % per_item;
+    auto [list, in_list] = schedule.find(unit);
+    for (; unit < end; ++list, in_list = 0) {
+      const index_t b = schedule.sequence(list);
+      const int head = schedule.head(list);
+      const sequence_rows s(p_, b, head);
+      const index_t per_item = schedule.units_per_item(list), of_list = schedule.units(list);
+      const index_t tiles = schedule.tiles(list);
+      while (in_list < of_list && unit < end) {
+        const index_t item = in_list / per_item, first = in_list % per_item;
         const index_t last = min_of(first + (end - unit), per_item);
-        const row_tile at{b, static_cast<int>(item / tiles), item % tiles * warp_rows};
+        const row_tile at{b, head + static_cast<int>(item / tiles), item % tiles * warp_rows};
         attend(s, at, first, last);
         if (first == 0 && last == per_item) {
           write_joined(s, at, [&](int row, int channel, float x, float lse2) { write(s, at, row, channel, x, lse2); });
@@ -74,7 +76,7 @@ class decode_agent {
           if (is_last_part(all)) merge_parts(s, at, all);
         }
         unit += last - first;
-        in_sequence += last - first;
+        in_list += last - first;
       }
     }
   }
@@ -263,12 +265,14 @@ class decode_agent {
     write_result<HeadDim>(p_, packed_offset(p_, s, at.head, at.begin + row), channel, x, lse2);
   }
 
-  __device__ void write_zeros(index_t b) {
-    const sequence_rows s(p_.batch, b);
+  /// The rows of all heads that read from a list without tokens.
+  __device__ void write_zeros(const decode_schedule& schedule, index_t list) {
+    const int head = schedule.head(list), heads = p_.lists.head_step != 0 ? 1 : p_.kv_heads;
+    const sequence_rows s(p_, schedule.sequence(list), head);
     const index_t packed_rows = s.rows * p_.group;
-    for (index_t i = threadIdx.x; i < p_.kv_heads * packed_rows * HeadDim; i += blockDim.x) {
+    for (index_t i = threadIdx.x; i < heads * packed_rows * HeadDim; i += blockDim.x) {
       const index_t row = i / HeadDim;
-      write_result<HeadDim>(p_, packed_offset(p_, s, static_cast<int>(row / packed_rows), row % packed_rows),
+      write_result<HeadDim>(p_, packed_offset(p_, s, head + static_cast<int>(row / packed_rows), row % packed_rows),
                             static_cast<int>(i % HeadDim), 0.0f, nothing_seen);
     }
   }

@@ -18,40 +18,54 @@ __device__ inline index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / 
 /// of the tokens within the window, of one KV head and tile of rows) stand in one line, sequence after sequence, which
 /// is cut into pieces. A piece thus is the end of one item, whole items, and the beginning of another; all that a block
 /// needs to find them is the lengths, so a captured launch stays balanced while sequences grow. An item is a KV head
-/// and a tile of rows of one sequence; the parts of an item lie in neighbouring pieces.
+/// and a tile of rows of one sequence; the parts of an item lie in neighbouring pieces. The items of one list of tokens
+/// have equal lengths, and lists stand in the line sequence after sequence, head after head.
 class decode_schedule {
  public:
   /// All members are called by whole warps.
-  __device__ decode_schedule(const ragged_batch& batch, int kv_heads, int group, int unit_tokens, int window)
-      : batch_(batch), kv_heads_(kv_heads), group_(group), unit_tokens_(unit_tokens), window_(window) {}
+  __device__ decode_schedule(const ragged_batch& batch, const list_counts& counts, int kv_heads, int group,
+                             int unit_tokens, int window)
+      : batch_(batch),
+        counts_(counts),
+        lists_(counts.head_step != 0 ? kv_heads : 1),
+        heads_(counts.head_step != 0 ? 1 : kv_heads),
+        group_(group),
+        unit_tokens_(unit_tokens),
+        window_(window) {}
 
-  __device__ index_t tiles(index_t b) const { return ceil_div(batch_.rows_of(b) * group_, warp_rows); }
-  __device__ index_t items(index_t b) const { return kv_heads_ * tiles(b); }
+  /// Lists of all sequences of the launch.
+  __device__ index_t lists() const { return batch_.sequences * lists_; }
+  /// The sequence of a list, and the first KV head that reads from it.
+  __device__ index_t sequence(index_t list) const { return lists_ == 1 ? list : list / lists_; }
+  __device__ int head(index_t list) const { return lists_ == 1 ? 0 : static_cast<int>(list % lists_); }
+  __device__ index_t length(index_t list) const { return counts_.of(batch_.place(sequence(list)), head(list)); }
+
+  __device__ index_t tiles(index_t list) const { return ceil_div(batch_.rows_of(sequence(list)) * group_, warp_rows); }
+  __device__ index_t items(index_t list) const { return heads_ * tiles(list); }
   /// From the first token that a row of the sequence sees.
-  __device__ index_t units_per_item(index_t b) const {
-    const index_t before = batch_.length(b) - batch_.rows_of(b) + 1 - window_;
-    return ceil_div(batch_.length(b) - (before > 0 ? before : 0), unit_tokens_);
+  __device__ index_t units_per_item(index_t list) const {
+    const index_t tokens = length(list), before = tokens - batch_.rows_of(sequence(list)) + 1 - window_;
+    return ceil_div(tokens - (before > 0 ? before : 0), unit_tokens_);
   }
-  __device__ index_t units(index_t b) const { return items(b) * units_per_item(b); }
+  __device__ index_t units(index_t list) const { return items(list) * units_per_item(list); }
 
-  /// Units of the sequences before `b`.
-  __device__ index_t units_before(index_t b) const {
+  /// Units of all lists.
+  __device__ index_t total() const {
     index_t sum = 0;
-    for (index_t i = lane_id(); i < b; i += 32) sum += units(i);
+    for (index_t i = lane_id(); i < lists(); i += 32) sum += units(i);
     for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
     return sum;
   }
-  __device__ index_t total() const { return units_before(batch_.sequences); }
 
-  /// The sequence in which unit `u` < total() lies, and how far in.
+  /// The list in which unit `u` < total() lies, and how far in.
   struct place {
-    index_t sequence, unit;
+    index_t list, unit;
   };
   __device__ place find(index_t u) const {
     index_t before = 0;
-    for (index_t base = 0; base < batch_.sequences; base += 32) {
+    for (index_t base = 0; base < lists(); base += 32) {
       const index_t b = base + lane_id();
-      index_t through = b < batch_.sequences ? units(b) : 0;  // becomes the units up to b, from base on
+      index_t through = b < lists() ? units(b) : 0;  // becomes the units up to b, from base on
       const index_t own = through;
       for (int step = 1; step < 32; step *= 2) {
         const index_t left = __shfl_up_sync(0xffffffffu, through, static_cast<unsigned>(step));
@@ -65,12 +79,14 @@ class decode_schedule {
       }
       before += __shfl_sync(0xffffffffu, through, 31);
     }
-    return {batch_.sequences, 0};
+    return {lists(), 0};
   }
 
  private:
   const ragged_batch& batch_;
-  int kv_heads_, group_, unit_tokens_, window_;
+  const list_counts& counts_;
+  int lists_, heads_;  // lists of a sequence, and KV heads of a list
+  int group_, unit_tokens_, window_;
 };
 
 /// Where the line of units is cut. Every block has one large piece of its own. Memory does not serve all

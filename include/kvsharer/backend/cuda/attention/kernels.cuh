@@ -36,12 +36,13 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.warps * 32)
 /// Grid: (heads, rows). Turns the scores that attention left for chosen rows into their attention mass.
 template <int = 0>  // a template, so that every file that includes it may have it
 KVSHARER_HIDDEN __global__ void __launch_bounds__(256)
-    mass_kernel(ragged_batch batch, attention_extras extras, int heads, int window) {
+    mass_kernel(ragged_batch batch, list_counts lists, attention_extras extras, int heads, int group, int window) {
   const index_t row = blockIdx.y, head = blockIdx.x, slot = extras.mass_row[row];
   if (slot < 0) return;
   index_t b = 0;
   while (b + 1 < batch.sequences && batch.first_row(b + 1) <= row) ++b;
-  const index_t visible = batch.length(b) - batch.rows_of(b) + (row - batch.first_row(b)) + 1;
+  const index_t length = lists.of(batch.place(b), head / group);
+  const index_t visible = length - batch.rows_of(b) + (row - batch.first_row(b)) + 1;
   constexpr float log2e = 1.44269504088896341f;
   const float lse2 = extras.lse[row * heads + head] * log2e;
   float* const mass = extras.mass + (slot * heads + head) * extras.mass_tokens;

@@ -32,7 +32,7 @@ class prefill_agent {
 
   /// Rows past the sequence's last are none of this block's, and so may be all of them.
   __device__ void run(const row_tile& block) {
-    const sequence_rows s(p_.batch, block.sequence);
+    const sequence_rows s(p_, block.sequence, block.head);
     const index_t packed_rows = s.rows * p_.group;
     if (block.begin >= packed_rows) return;
     const index_t last = block.begin + tuning.rows() < packed_rows ? block.begin + tuning.rows() : packed_rows;

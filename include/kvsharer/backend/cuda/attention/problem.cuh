@@ -41,6 +41,7 @@ struct attention_problem {
 
   K keys;
   V values;
+  list_counts lists;
   ragged_batch batch;
   const element* queries;  // [rows][heads * head_dim]
   element* out;            // the same
@@ -64,8 +65,13 @@ struct row_tile {
 struct sequence_rows {
   index_t place, length, rows, first_row;
 
-  __device__ sequence_rows(const ragged_batch& batch, index_t b)
-      : place(batch.place(b)), length(batch.lengths[place]), rows(batch.rows_of(b)), first_row(batch.first_row(b)) {}
+  /// `length` is that of the list from which a KV head reads.
+  template <class Problem>
+  __device__ sequence_rows(const Problem& p, index_t b, int kv_head)
+      : place(p.batch.place(b)),
+        length(p.lists.of(place, kv_head)),
+        rows(p.batch.rows_of(b)),
+        first_row(p.batch.first_row(b)) {}
 
   /// Where the tokens end that a query row sees: behind itself.
   __device__ index_t visible(index_t row) const { return length - rows + row + 1; }

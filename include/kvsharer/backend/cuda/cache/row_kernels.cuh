@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kvsharer/backend/cuda/batch.cuh"
 #include "kvsharer/config.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/page_strides.hpp"
@@ -12,17 +13,14 @@
 /// Copies of whole rows inside a cache's pools, and between them and memory that the host reads.
 namespace kvsharer::inline v0::cuda::detail {
 
-/// The planes of both pools, counted through: all owners' keys, then all owners' values.
+/// The planes that page numbers stand for, at equal distances: all owners' keys, then all owners' values, or one plane.
 template <class E>
-struct pool_pair {
-  E* keys;    // [owner of keys][page][page_elements]
-  E* values;  // [owner of values][page][page_elements]
-  index_t key_planes;
-  index_t plane_elements;
+struct pool_planes {
+  E* first;
+  index_t count;
+  index_t distance;  // elements from plane to plane
 
-  KVSHARER_HD E* plane(index_t i) const noexcept {
-    return i < key_planes ? keys + i * plane_elements : values + (i - key_planes) * plane_elements;
-  }
+  KVSHARER_HD E* plane(index_t i) const noexcept { return first + i * distance; }
 };
 
 /// head_dim numbers, 16 bytes at a time; both ends at multiples of 16 bytes.
@@ -37,7 +35,7 @@ __device__ void copy_row(const E* from, E* to, index_t head_dim, index_t piece) 
 /// pieces of rows.
 template <class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
-    copy_page_kernel(pool_pair<E> pools, cache_shape shape, layout::page_index index, std::int32_t from,
+    copy_page_kernel(pool_planes<E> pools, cache_shape shape, layout::page_index index, std::int32_t from,
                      std::int32_t to) {
   const index_t source = from * index.page, target = to * index.page;
   E* const plane = pools.plane(blockIdx.y);
@@ -62,7 +60,7 @@ struct slot_list {
 /// (heads, planes).
 template <class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(256)
-    move_tokens_kernel(pool_pair<E> pools, cache_shape shape, layout::page_index index,
+    move_tokens_kernel(pool_planes<E> pools, cache_shape shape, layout::page_index index,
                        const __grid_constant__ slot_list list) {
   E* const plane = pools.plane(blockIdx.y);
   const index_t head = blockIdx.x, threads = blockDim.x, thread = threadIdx.x;
@@ -80,15 +78,17 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(256)
     }
 }
 
-/// One sequence's rows from the pools to `rows` [plane][token][kv_head][channel], or back. Grid: (tokens, planes).
+/// One sequence's rows from the pools to `rows` [plane][token][kv_head][channel], or back; where a head's list is
+/// shorter, its places stay as they are. Grid: (tokens of the longest list, planes).
 template <bool ToPools, class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
-    move_rows_kernel(pool_pair<E> pools, cache_shape shape, layout::page_index index, E* rows) {
+    move_rows_kernel(pool_planes<E> pools, cache_shape shape, layout::page_index index, list_counts lists, E* rows) {
   E* const plane = pools.plane(blockIdx.y);
   const index_t token = blockIdx.x, tokens = gridDim.x, pieces = shape.head_dim * static_cast<index_t>(sizeof(E)) / 16;
   E* const outside = rows + (index_t{blockIdx.y} * tokens + token) * shape.kv_heads * shape.head_dim;
   for (index_t i = threadIdx.x; i < shape.kv_heads * pieces; i += blockDim.x) {
     const index_t head = i / pieces;
+    if (token >= lists.of(0, head)) continue;
     E* const inside = plane + index.offset(head, token, 0);
     if constexpr (ToPools)
       copy_row(outside + head * shape.head_dim, inside, shape.head_dim, i % pieces);

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include "kvsharer/backend/cuda/launch.cuh"
 #include "kvsharer/backend/cuda/memory.cuh"
@@ -32,27 +34,49 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(word_changes::capacity)
   if (i < list.count) words[list.changes[i].at] = list.changes[i].value;
 }
 
+/// Sequences that grow in all their lists, as an argument of a launch.
+struct list_growths {
+  static constexpr int capacity = 480;
+  struct growth {
+    std::int32_t place, tokens;
+  };
+  std::int32_t count = 0;
+  growth growths[capacity];
+};
+
+/// Grid: (blocks of lists, sequences). counts [place][lists].
+template <int = 0>  // a template, so that every file that includes it may have it
+KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
+    grow_lists(const __grid_constant__ list_growths grown, std::int32_t* counts, std::int32_t lists) {
+  const auto list = static_cast<std::int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
+  const list_growths::growth g = grown.growths[blockIdx.y];
+  if (list < lists) atomicAdd(counts + static_cast<std::int64_t>(g.place) * lists + list, g.tokens);
+}
+
 /// 32-bit words in device memory that the host writes, in stream order: block tables and lengths. A word changed twice
 /// between two flushes has the later value.
 template <MemoryResource R>
 class word_table {
  public:
-  word_table(stream_ref stream, std::size_t words, R resource) : words_(stream, words, std::move(resource)) {
+  word_table(stream_ref stream, std::size_t words, R resource)
+      : words_(stream, words, std::move(resource)), pending_at_(words) {
     if (words > 0)
       check(cudaMemsetAsync(words_.data(), 0, words_.bytes(), stream.get()), "the clearing of the block tables");
   }
 
   const std::int32_t* data() const noexcept { return words_.data(); }
+  std::int32_t* data() noexcept { return words_.data(); }
   std::size_t bytes() const noexcept { return words_.bytes(); }
 
   void set(index_t at, index_t value) {
-    // Two changes of one word in one launch would race.
-    for (std::int32_t i = 0; i < pending_.count; ++i)
-      if (pending_.changes[i].at == at) {
-        pending_.changes[i].value = static_cast<std::int32_t>(value);
-        return;
-      }
+    // Two changes of one word in one launch would race. What is known of a word's change holds if it is that word's.
+    const std::int32_t known = pending_at_[static_cast<std::size_t>(at)];
+    if (known < pending_.count && pending_.changes[known].at == at) {
+      pending_.changes[known].value = static_cast<std::int32_t>(value);
+      return;
+    }
     if (pending_.count == word_changes::capacity) flush();
+    pending_at_[static_cast<std::size_t>(at)] = pending_.count;
     pending_.changes[pending_.count++] = {static_cast<std::int32_t>(at), static_cast<std::int32_t>(value)};
   }
 
@@ -76,6 +100,7 @@ class word_table {
  private:
   device_buffer<std::int32_t, R> words_;
   word_changes pending_;
+  std::vector<std::int32_t> pending_at_;  // [word]: where in pending_ its last change was put
 };
 
 }  // namespace kvsharer::inline v0::cuda::detail

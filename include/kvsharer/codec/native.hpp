@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstring>
+
+#include "kvsharer/concepts/codecs.hpp"
+#include "kvsharer/config.hpp"
+#include "kvsharer/core/element.hpp"
+#include "kvsharer/core/types.hpp"
+
+namespace kvsharer::inline v0::codec {
+
+/// Rows as they are, rounded to E: what a cache stores when nothing compresses it. A row's numbers are neighbours, and
+/// a cache's layout may order heads and tokens.
+template <CacheElement E>
+struct native {
+  using element = E;
+  static constexpr bool rotated = true;
+
+  constexpr const char* name() const noexcept { return "native"; }
+  KVSHARER_HD constexpr page_columns columns(index_t channels, index_t tokens) const noexcept {
+    return {.codes = channels * tokens * static_cast<index_t>(sizeof(E))};
+  }
+  KVSHARER_HD constexpr tail_rule tail() const noexcept { return {}; }
+
+  /// Rows in the order [slot][channel].
+  KVSHARER_HD float at(const page_part<const std::byte>& part, index_t slot, index_t channel) const noexcept {
+    E x;
+    memcpy(&x, part.codes + (slot * part.channels + channel) * static_cast<index_t>(sizeof(E)), sizeof(E));
+    return static_cast<float>(x);
+  }
+  KVSHARER_HD void encode(const float* rows, index_t count, const page_part<std::byte>& part,
+                          index_t slot) const noexcept {
+    for (index_t i = 0; i < count * part.channels; ++i) {
+      const E x(rows[i]);
+      memcpy(part.codes + (slot * part.channels + i) * static_cast<index_t>(sizeof(E)), &x, sizeof(E));
+    }
+  }
+};
+static_assert(KVCodec<native<float>> && KVCodec<native<float16>> && KVCodec<native<bfloat16>>);
+
+}  // namespace kvsharer::inline v0::codec
