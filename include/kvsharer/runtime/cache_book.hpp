@@ -167,7 +167,9 @@ class cache_book {
   void check_store(sequence_id id, index_t first, index_t tokens) const {
     sequences_.check_store(id, first, tokens, 0, lists().lists());
   }
-  /// The same in what layer l reads.
+  /// May all tokens of a sequence be written? Throws errc::out_of_range where a fork holds some.
+  void check_alone(sequence_id id) const { sequences_.check_alone(id); }
+  /// The same as check_store in what layer l reads.
   void check_store(layer_id l, sequence_id id, index_t first, index_t tokens) const {
     sequences_.check_store(id, first, tokens, lists().first_list(checked(l)),
                            lists().head_step() != 0 ? shape_.kv_heads : 1);

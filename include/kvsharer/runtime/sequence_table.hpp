@@ -122,6 +122,15 @@ class sequence_table {
     }
   }
 
+  /// May all tokens of a sequence be written? Throws errc::unknown_sequence, errc::out_of_range where a fork holds some.
+  void check_alone(sequence_id id) const {
+    const std::size_t at = place(id);
+    for (index_t l = 0; l < lists_.lists(); ++l)
+      if (any_shared(at, l, 0, list_of(at, l).count))
+        throw error(errc::out_of_range, "some of the tokens of sequence " + std::to_string(id.value) +
+                                            " are shared with a fork; store them before forking");
+  }
+
   /// An empty sequence. Throws errc::sequences_exhausted. O(1).
   sequence_id create() {
     if (first_free_ == none || records_.empty())

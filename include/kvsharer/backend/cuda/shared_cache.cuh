@@ -243,7 +243,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   /// Fills a sequence of as many tokens as were copied out, in stream order. Throws errc::out_of_range when some of
   /// them are shared with a fork.
   void copy_in(sequence_id id, const E* rows) {
-    check_store(id, 0, length(id));
+    book::check_alone(id);
     move_rows<true>(id, const_cast<E*>(rows));
   }
 
