@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention of one layer on the device, in bfloat16, 32 query heads of 128 channels.
 //
-// decode: one query row of each sequence. Axes: KV heads, batch, context, layout. Floor: the bytes of keys and values,
+// decode: one query row of each sequence. Axes: KV heads, batch, context, layout; decode_lists with a list of tokens
+// for each KV head, of equal and of unequal lengths at the same bytes. Floor: the bytes of keys and values,
 // read once, over the bandwidth of a large copy inside the device, which `of_copy` is the share of. Inputs rotate
 // through at least 512 MiB, ten times what an H100's L2 holds.
 //
@@ -101,6 +102,53 @@ void decode(benchmark::State& state) {
   });
 }
 
+/// Every KV head has a list of its own: of `context` tokens, or of half to one and a half times as many, which are as
+/// many bytes.
+void decode_lists(benchmark::State& state, bool uneven) {
+  const index_t kv_heads = state.range(0), batch = state.range(1), context = state.range(2);
+  constexpr index_t page_tokens = 16;
+  const index_t blocks = (context + context / 2 + page_tokens - 1) / page_tokens, lists = batch * kv_heads;
+  std::vector<std::int32_t> counts;
+  index_t tokens = 0, pages = 0;
+  for (index_t i = 0; i < lists; ++i) {
+    // Pairs of neighbours have 2 * context tokens together; from pair to pair the difference grows.
+    const index_t apart = uneven ? context / 2 * (i / 2 % 8) / 7 : 0;
+    counts.push_back(static_cast<std::int32_t>(i % 2 == 0 ? context + apart : context - apart));
+    tokens += counts.back();
+    pages += (counts.back() + page_tokens - 1) / page_tokens;
+  }
+  const index_t bytes = 2 * tokens * head_dim * 2, elements = pages * page_tokens * head_dim;
+  const index_t sets = std::max<index_t>(1, (index_t{512} << 20) / bytes);
+  timed_stream stream{};
+  const auto keys = random_numbers(stream.ref(), sets * elements, 1);
+  const auto values = random_numbers(stream.ref(), sets * elements, 2);
+  std::vector<std::int32_t> order(static_cast<std::size_t>(pages)), tables(static_cast<std::size_t>(lists * blocks));
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), std::mt19937(1));
+  for (index_t i = 0, next = 0; i < lists; ++i)
+    for (index_t b = 0; b < (counts[static_cast<std::size_t>(i)] + page_tokens - 1) / page_tokens; ++b)
+      tables[static_cast<std::size_t>(i * blocks + b)] = order[static_cast<std::size_t>(next++)];
+  const auto pages_of = on_device(stream.ref(), tables), lengths = on_device(stream.ref(), counts);
+  const cuda::device_properties device = cuda::query_device();
+  cuda::device_buffer<std::byte> scratch{stream.ref(), cuda::attention_scratch_bytes(device, head_dim)};
+  const cuda::backend on{stream.ref(), device, scratch.data(), scratch.size()};
+  const cache_shape shape{1, kv_heads, head_dim, blocks * page_tokens};
+  const auto view = [&](const cuda::device_buffer<bfloat16>& pool, index_t set) {
+    auto of_heads = cuda::pool_of(pool.data() + set * elements, elements, pages_of.data(), kv_heads * blocks, shape,
+                                  layout::strides_of(layout::paged<page_tokens>{}, {1, 1, head_dim, shape.capacity}));
+    of_heads.head_blocks = blocks;
+    of_heads.tokens = {lengths.data(), kv_heads, 1};
+    return of_heads;
+  };
+  const auto queries = random_numbers(stream.ref(), batch * query_heads * head_dim, 3);
+  auto out = random_numbers(stream.ref(), batch * query_heads * head_dim, 4);
+  const cuda::ragged_batch rows{.sequences = batch, .rows = batch, .lengths = lengths.data()};
+  measure(state, stream, static_cast<int>(sets), static_cast<double>(bytes), [&](int set) {
+    cuda::attend<head_dim>(on, {query_heads, kv_heads, head_dim}, view(keys, set), view(values, set), rows,
+                           queries.data(), out.data());
+  });
+}
+
 template <class Layout>
 void prefill(benchmark::State& state) {
   const index_t kv_heads = state.range(0), batch = state.range(1), tokens = state.range(2);
@@ -138,6 +186,8 @@ void prefill_shapes(benchmark::internal::Benchmark* b) {
 }
 BENCHMARK(decode<layout::head_major>)->Apply(decode_shapes);
 BENCHMARK(decode<layout::paged<16>>)->Apply(decode_shapes);
+BENCHMARK_CAPTURE(decode_lists, even, false)->Apply(decode_shapes);
+BENCHMARK_CAPTURE(decode_lists, uneven, true)->Apply(decode_shapes);
 BENCHMARK(decode<layout::paged<64>>)->Apply(decode_shapes);
 BENCHMARK(prefill<layout::head_major>)->Apply(prefill_shapes);
 BENCHMARK(prefill<layout::paged<16>>)->Apply(prefill_shapes);

@@ -33,13 +33,24 @@ struct layer_pair {
   friend constexpr bool operator==(layer_pair, layer_pair) = default;
 };
 
+/// Channels of one KV head's row of keys, and of its row of values.
+struct kv_widths {
+  index_t keys = 0;    ///< channels
+  index_t values = 0;  ///< channels
+  friend constexpr bool operator==(kv_widths, kv_widths) = default;
+};
+
 /// The size of a cache: for keys and for values, in each of `layers` layers, `capacity` tokens with `kv_heads` heads of
-/// `head_dim` numbers.
+/// `head_dim` numbers. Values may have another width than keys.
 struct cache_shape {
-  index_t layers = 0;    ///< of the model
-  index_t kv_heads = 0;  ///< of a layer
-  index_t head_dim = 0;  ///< channels of a head
-  index_t capacity = 0;  ///< tokens that a sequence may have
+  index_t layers = 0;     ///< of the model
+  index_t kv_heads = 0;   ///< of a layer
+  index_t head_dim = 0;   ///< channels of a head
+  index_t capacity = 0;   ///< tokens that a sequence may have
+  index_t value_dim = 0;  ///< channels of a head's values; 0 stands for head_dim
+
+  /// Channels of rows of keys and of values.
+  constexpr kv_widths widths() const noexcept { return {head_dim, value_dim != 0 ? value_dim : head_dim}; }
   friend constexpr bool operator==(cache_shape, cache_shape) = default;
 };
 

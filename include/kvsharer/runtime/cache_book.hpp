@@ -12,6 +12,7 @@
 
 #include "kvsharer/concepts/codecs.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/kv_part.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/runtime/cache_counters.hpp"
@@ -54,9 +55,9 @@ class cache_book {
     check_sizes(plan, shape, page_tokens);
     const index_t heads = options.lists == list_scope::head ? 1 : shape.kv_heads;
     const token_lists lists(plan, shape.kv_heads, options.lists);
-    const cache_geometry g =
-        make_geometry(plan, shape, lists, format_of(keys, page_tokens, heads, shape.head_dim),
-                      format_of(values, page_tokens, heads, shape.head_dim), options.max_sequences, options.pages);
+    const cache_geometry g = make_geometry(plan, shape, lists, format_of(keys, page_tokens, heads, shape.widths().keys),
+                                           format_of(values, page_tokens, heads, shape.widths().values),
+                                           options.max_sequences, options.pages);
     if (options.positions)
       checked_product(
           {options.max_sequences, lists.lists(), shape.capacity, static_cast<index_t>(sizeof(std::int32_t))},
@@ -120,6 +121,11 @@ class cache_book {
       throw error(errc::out_of_range, "there is no KV head " + std::to_string(kv_head) + " in a cache of " +
                                           std::to_string(shape_.kv_heads));
     return lists().first_list(checked(l)) + kv_head * lists().head_step();
+  }
+  /// Does a block table name pages of keys or of values, where a page is of one plane?
+  kv_part part_of(index_t table) const noexcept {
+    const index_t of_plane = lists().head_step() != 0 ? shape_.kv_heads : 1;
+    return table < geometry_.key_planes * of_plane ? kv_part::keys : kv_part::values;
   }
   /// Are positions kept, so that slots and positions may differ?
   bool keeps_positions() const noexcept { return sequences_.keeps_positions(); }
@@ -276,14 +282,13 @@ class cache_book {
   }
   /// What the tokens of all lists take, each counted for every sequence that sees it.
   std::size_t logical_bytes() const noexcept {
-    const index_t key_planes = geometry_.key_planes * (lists().head_step() != 0 ? shape_.kv_heads : 1);
     const index_t key_bytes = geometry_.key_page.token_bytes(), value_bytes = geometry_.value_page.token_bytes();
     if (lists().one_page_for_all())
       return sequences_.bytes(
           [&](index_t) { return geometry_.key_planes * key_bytes + geometry_.value_planes * value_bytes; });
     return sequences_.bytes([&](index_t list) {
       index_t sum = 0;
-      for (const std::int32_t t : lists().tables_of(list)) sum += t < key_planes ? key_bytes : value_bytes;
+      for (const std::int32_t t : lists().tables_of(list)) sum += part_of(t) == kv_part::keys ? key_bytes : value_bytes;
       return sum;
     });
   }

@@ -66,12 +66,15 @@ inline void check_sizes(const share_plan& plan, cache_shape shape, index_t page_
     throw error(errc::bad_shape, "a cache needs at least one layer, KV head, channel and token, not " +
                                      std::to_string(shape.layers) + ", " + std::to_string(shape.kv_heads) + ", " +
                                      std::to_string(shape.head_dim) + " and " + std::to_string(shape.capacity));
+  if (shape.value_dim < 0)
+    throw error(errc::bad_shape, "values of " + std::to_string(shape.value_dim) +
+                                     " channels; give their number, or 0 for as many as keys have");
   if (plan.layers() != shape.layers)
     throw error(errc::bad_shape, "the layer map is of " + std::to_string(plan.layers()) + " layers, the cache of " +
                                      std::to_string(shape.layers));
   if (page_tokens <= 0)
     throw error(errc::bad_argument, "a page holds at least one token, not " + std::to_string(page_tokens));
-  checked_product({shape.kv_heads, page_tokens, shape.head_dim, 16}, "a page");
+  checked_product({shape.kv_heads, page_tokens, std::max(shape.head_dim, shape.widths().values), 16}, "a page");
 }
 
 /// Throws errc::bad_shape for sizes that overflow, errc::bad_argument for options. `pages` 0 asks for enough for every

@@ -23,7 +23,7 @@
 /// The byte stream of one saved sequence. It knows neither layout nor page size, so any cache of the same model, map
 /// and element type restores what any other saved. All numbers are little-endian:
 ///
-///   "KVSHARER"  u32 version  u32 element code  i64 layers, kv_heads, head_dim  u64 share_plan::hash
+///   "KVSHARER"  u32 version  u32 element code  i64 layers, kv_heads, channels of keys, of values  u64 share_plan::hash
 ///   i64 length, next position  u32 lists  u64 tag size  tag  u64 checksum
 ///   where lists is not 1: u32 length of every list
 ///   where next position differs from length, or lists is not 1: u32 position of every token of every list
@@ -162,7 +162,7 @@ inline void write_header(cache_stream_writer& out, const cache_stream_header& h,
   out.text(cache_stream_header::magic);
   out.number(cache_stream_header::version);
   out.number(h.element);
-  for (const index_t n : {h.shape.layers, h.shape.kv_heads, h.shape.head_dim})
+  for (const index_t n : {h.shape.layers, h.shape.kv_heads, h.shape.widths().keys, h.shape.widths().values})
     out.number(static_cast<std::uint64_t>(n));
   out.number(h.plan_hash);
   for (const index_t n : {h.length, h.next_position}) out.number(static_cast<std::uint64_t>(n));
@@ -182,7 +182,7 @@ inline cache_stream_header read_header(cache_stream_reader& in, cache_stream_hea
     throw error(errc::bad_stream, "these bytes are not a saved sequence: they do not begin with KVSHARER");
   agree(in.number<std::uint32_t>() == cache_stream_header::version, "version of the format");
   agree(in.number<std::uint32_t>() == own.element, "element type");
-  for (const index_t n : {own.shape.layers, own.shape.kv_heads, own.shape.head_dim})
+  for (const index_t n : {own.shape.layers, own.shape.kv_heads, own.shape.widths().keys, own.shape.widths().values})
     agree(in.number<std::uint64_t>() == static_cast<std::uint64_t>(n), "shape (layers, KV heads or head_dim)");
   agree(in.number<std::uint64_t>() == own.plan_hash, "plan of sharing");
   own.length = static_cast<index_t>(in.number<std::uint64_t>());

@@ -8,25 +8,26 @@
 
 namespace kvsharer::inline v0 {
 
-/// Bytes that `tokens` tokens of one sequence need in so many planes, each one layer's keys or one layer's values:
-/// kv_heads * head_dim * element_bytes per token and plane. Precondition: the product fits 64 bits.
-constexpr std::size_t plane_bytes(int planes, cache_shape shape, std::size_t element_bytes,
+/// Bytes that `tokens` tokens of one sequence need in so many planes of keys and of values: kv_heads * channels *
+/// element_bytes per token and plane. Precondition: the product fits 64 bits.
+constexpr std::size_t plane_bytes(int key_planes, int value_planes, cache_shape shape, std::size_t element_bytes,
                                   index_t tokens = 1) noexcept {
-  return static_cast<std::size_t>(planes) * static_cast<std::size_t>(shape.kv_heads) *
-         static_cast<std::size_t>(shape.head_dim) * element_bytes * static_cast<std::size_t>(tokens);
+  const kv_widths w = shape.widths();
+  return static_cast<std::size_t>(key_planes * w.keys + value_planes * w.values) *
+         static_cast<std::size_t>(shape.kv_heads) * element_bytes * static_cast<std::size_t>(tokens);
 }
 
 /// The same in so many layers that store both. With C readers among L layers the owners are L - C, so sharing saves
 /// C / L exactly.
 constexpr std::size_t kv_bytes(int owner_count, cache_shape shape, std::size_t element_bytes,
                                index_t tokens = 1) noexcept {
-  return 2 * plane_bytes(owner_count, shape, element_bytes, tokens);
+  return plane_bytes(owner_count, owner_count, shape, element_bytes, tokens);
 }
 
-/// And under a plan: with P planes shared among L layers it saves P / (2 L) exactly.
+/// And under a plan: with P planes of equal width shared among L layers it saves P / (2 L) exactly.
 inline std::size_t kv_bytes(const share_plan& plan, cache_shape shape, std::size_t element_bytes,
                             index_t tokens = 1) noexcept {
-  return plane_bytes(plan.planes(), shape, element_bytes, tokens);
+  return plane_bytes(plan.keys().owner_count(), plan.values().owner_count(), shape, element_bytes, tokens);
 }
 
 /// Where a cache's memory went, in bytes. The first five are what was asked of the allocator; `held` and `logical` are

@@ -122,7 +122,8 @@ class sequence_table {
     }
   }
 
-  /// May all tokens of a sequence be written? Throws errc::unknown_sequence, errc::out_of_range where a fork holds some.
+  /// May all tokens of a sequence be written? Throws errc::unknown_sequence, errc::out_of_range where a fork holds
+  /// some.
   void check_alone(sequence_id id) const {
     const std::size_t at = place(id);
     for (index_t l = 0; l < lists_.lists(); ++l)
@@ -168,9 +169,10 @@ class sequence_table {
       if (records_[at].alive) drop_place(at);
   }
 
-  /// Takes the newest tokens away: the token that was number `length` of the longest list, and all that stand behind it
-  /// in the text, in every list. The next one then stands where it stood. Throws errc::out_of_range unless 0 <= length
-  /// <= length(id). O(pages given back), and O(log length) for each list where positions are kept.
+  /// Takes the newest tokens away: of every list those that stand in the text where token number `length` of the
+  /// longest list stands, or behind it; with a length of 0 all tokens. The next token then stands there. Throws
+  /// errc::out_of_range unless 0 <= length <= length(id). O(pages given back), and O(log length) for each list where
+  /// positions are kept.
   void truncate(sequence_id id, index_t length) {
     const std::size_t at = place(id);
     if (length < 0 || length > records_[at].length)
@@ -505,7 +507,7 @@ class sequence_table {
     const index_t end = position_in(at, longest, length);
     for (index_t l = 0; l < lists_.lists(); ++l) {
       index_t left = std::min<index_t>(length, list_of(at, l).count);
-      if (keeps_positions() && l != longest) {
+      if (keeps_positions() && l != longest && length > 0) {
         const std::int32_t* const positions = positions_of(at, l);
         left =
             std::lower_bound(positions, positions + list_of(at, l).count, static_cast<std::int32_t>(end)) - positions;
@@ -514,7 +516,7 @@ class sequence_table {
       list_of(at, l).count = static_cast<std::int32_t>(left);
     }
     r.position = end;
-    r.length = length;
+    measure(at);  // another list may be the longest now
   }
 
   void drop_place(std::size_t at) noexcept {

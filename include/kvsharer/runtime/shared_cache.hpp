@@ -20,6 +20,7 @@
 #include "kvsharer/core/divisor.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/kv_part.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/contiguous.hpp"
@@ -83,7 +84,8 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
       : book(std::move(sharing), sizes, layout.page_tokens(sizes), codec::native<E>(), codec::native<E>(), chosen,
              allocator),
         layout_(std::move(layout)),
-        strides_(strides_in(layout_, page_shape(), chosen)),
+        strides_{strides_in(layout_, page_shape(kv_part::keys), chosen),
+                 strides_in(layout_, page_shape(kv_part::values), chosen)},
         pool_(static_cast<std::size_t>(elements(book::geometry().pool_bytes)), allocator) {}
 
   shared_cache(shared_cache&&) = default;  ///< what was moved from knows no sequence and makes none
@@ -100,7 +102,8 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   using book::even, book::list_of, book::lists;
   using book::owns, book::owns_keys, book::owns_values, book::plan, book::shape, book::tag;
 
-  /// Elements of a page in one plane: kv_heads * page_tokens * head_dim, or of one head where lists are of heads.
+  /// Elements of a page in one plane of keys: kv_heads * page_tokens * head_dim, or of one head where lists are of
+  /// heads.
   index_t page_elements() const noexcept { return elements(book::geometry().key_page.bytes()); }
 
   /// Makes room for `tokens` more and returns the first of them; `store` then fills it, layer by layer. Throws
@@ -118,7 +121,7 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
     book::append(batch, copy_pages(), [](sequence_id, index_t) {});
   }
 
-  /// Fills the tokens [first, first + tokens) of an owner layer with rows [token][kv_heads * head_dim], rounded to E;
+  /// Fills the tokens [first, first + tokens) of an owner layer with rows [token][kv_heads * channels], rounded to E;
   /// where there are none (null), what is stored stays. Throws errc::not_an_owner for a reader and for rows of what the
   /// layer reads from another, and errc::out_of_range for tokens outside [0, length) or in pages that a
   /// fork holds too: store what was appended before forking. Where lists differ in length, `first` counts in the
@@ -127,8 +130,9 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
     book::check_owner(owner, keys != nullptr, values != nullptr);
     book::check_store(owner, id, first, tokens);
     if (tokens == 0) return;
-    if (keys != nullptr) store_plane(keys, owner, id, first, tokens, key_plane(owner, id));
-    if (values != nullptr) store_plane(values, owner, id, first, tokens, value_plane(owner, id));
+    if (keys != nullptr) store_plane(keys, shape().widths().keys, owner, id, first, tokens, key_plane(owner, id));
+    if (values != nullptr)
+      store_plane(values, shape().widths().values, owner, id, first, tokens, value_plane(owner, id));
   }
 
   /// Keeps the tokens in these slots, ascending, in all planes; they move to the slots [0, slots.size()) and keep their
@@ -179,9 +183,9 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   void save(sequence_id id, std::ostream& out) const {
     detail::cache_stream_writer writer(out);
     book::write_header(writer, cache_stream_code<E>, id);
-    for_each_row(id, [&](index_t begin, const index_type& index, index_t head, index_t token) {
+    for_each_row(id, [&](index_t begin, const index_type& index, index_t width, index_t head, index_t token) {
       const E* const plane = pool_.data() + begin;
-      writer.row(shape().head_dim, [&](index_t channel) { return plane[index.offset(head, token, channel)]; });
+      writer.row(width, [&](index_t channel) { return plane[index.offset(head, token, channel)]; });
     });
     writer.checksum();
   }
@@ -196,9 +200,9 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
     try {
       append(id, header.length);
       book::read_positions(reader, header, id);
-      for_each_row(id, [&](index_t begin, const index_type& index, index_t head, index_t token) {
+      for_each_row(id, [&](index_t begin, const index_type& index, index_t width, index_t head, index_t token) {
         E* const plane = pool_.data() + begin;
-        reader.row<E>(shape().head_dim, [&](index_t channel, E x) { plane[index.offset(head, token, channel)] = x; });
+        reader.row<E>(width, [&](index_t channel, E x) { plane[index.offset(head, token, channel)] = x; });
       });
       reader.checksum();
     } catch (...) {
@@ -233,9 +237,11 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
 
   static constexpr index_t elements(index_t bytes) noexcept { return bytes / static_cast<index_t>(sizeof(E)); }
   /// The shape of what one page has: all KV heads or one.
-  cache_shape page_shape() const noexcept {
+  cache_shape page_shape(kv_part part) const noexcept {
+    const page_format& page = part == kv_part::keys ? book::geometry().key_page : book::geometry().value_page;
     cache_shape s = shape();
-    s.kv_heads = book::geometry().key_page.heads;
+    s.kv_heads = page.heads;
+    s.head_dim = page.channels;
     return s;
   }
 
@@ -252,60 +258,70 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   }
 
   /// The index of pages that a block table names, `step` bytes apart, and head_blocks entries from head to head.
-  index_type index_of(const std::int32_t* table, index_t step, index_t head_blocks = 0) const {
-    if constexpr (layout::StridedLayout<Layout>)
+  index_type index_of(kv_part part, const std::int32_t* table, index_t step, index_t head_blocks = 0) const {
+    if constexpr (layout::StridedLayout<Layout>) {
+      const layout::page_strides& strides = strides_[part == kv_part::keys ? 0 : 1];
       return {.pages = table,
               .head_blocks = head_blocks,
-              .page_tokens = divisor(strides_.page_tokens),
+              .page_tokens = divisor(strides.page_tokens),
               .page = elements(step),
-              .head = strides_.head,
-              .token = strides_.token};
-    else
-      return layout_.index(shape(), table);
+              .head = strides.head,
+              .token = strides.token};
+    } else {
+      return layout_.index(page_shape(part), table);
+    }
   }
   plane_pages key_plane(layer_id l, sequence_id id) const {
     const cache_geometry& g = book::geometry();
     return {elements(g.key_plane_at(book::key_slot(l))),
-            index_of(block_table(id, lists().key_table(l)).data(), g.key_step(), lists().head_step() * g.blocks)};
+            index_of(kv_part::keys, block_table(id, lists().key_table(l)).data(), g.key_step(),
+                     lists().head_step() * g.blocks)};
   }
   plane_pages value_plane(layer_id l, sequence_id id) const {
     const cache_geometry& g = book::geometry();
     return {elements(g.value_plane_at(book::value_slot(l))),
-            index_of(block_table(id, lists().value_table(l)).data(), g.value_step(), lists().head_step() * g.blocks)};
+            index_of(kv_part::values, block_table(id, lists().value_table(l)).data(), g.value_step(),
+                     lists().head_step() * g.blocks)};
   }
   std::span<const E> plane_of(index_t begin, index_t bytes) const {
     return std::span(pool_).subspan(static_cast<std::size_t>(elements(begin)),
                                     static_cast<std::size_t>(elements(bytes)));
   }
 
-  void store_plane(const float* rows, layer_id owner, sequence_id id, index_t first, index_t tokens,
+  void store_plane(const float* rows, index_t width, layer_id owner, sequence_id id, index_t first, index_t tokens,
                    const plane_pages& at) {
     E* const to = pool_.data() + at.begin;
-    if (lists().lists() == 1) return detail::store_rows(rows, shape(), at.index, first, tokens, to);
+    if (lists().lists() == 1) {
+      cache_shape of_rows = shape();
+      of_rows.head_dim = width;
+      return detail::store_rows(rows, of_rows, at.index, first, tokens, to);
+    }
     const index_t behind = length(id) - first;
     for (index_t h = 0; h < shape().kv_heads; ++h) {
       const index_t begin = length(id, list_of(owner, h)) - behind;
       for (index_t t = 0; t < tokens; ++t) {
-        const float* const row = rows + (t * shape().kv_heads + h) * shape().head_dim;
-        for (index_t c = 0; c < shape().head_dim; ++c) to[at.index.offset(h, begin + t, c)] = E(row[c]);
+        const float* const row = rows + (t * shape().kv_heads + h) * width;
+        for (index_t c = 0; c < width; ++c) to[at.index.offset(h, begin + t, c)] = E(row[c]);
       }
     }
   }
 
-  /// f(plane begin, page step in bytes) for every plane whose pages one block table names.
+  /// f(part, plane begin, page step in bytes) for every plane whose pages one block table names.
   template <class F>
-  void for_each_plane(F&& f) const {
+  void for_each_plane(index_t table, F&& f) const {
     const cache_geometry& g = book::geometry();
-    if (!g.plane_by_plane) return f(index_t{0}, g.page_bytes);
-    for (index_t slot = 0; slot < g.key_planes; ++slot) f(elements(g.key_plane_at(slot)), g.key_step());
-    for (index_t slot = 0; slot < g.value_planes; ++slot) f(elements(g.value_plane_at(slot)), g.value_step());
+    if (!g.plane_by_plane) return f(book::part_of(table), index_t{0}, g.page_bytes);
+    for (index_t slot = 0; slot < g.key_planes; ++slot) f(kv_part::keys, elements(g.key_plane_at(slot)), g.key_step());
+    for (index_t slot = 0; slot < g.value_planes; ++slot)
+      f(kv_part::values, elements(g.value_plane_at(slot)), g.value_step());
   }
 
   /// Copies the first tokens of one page to another, in all planes that it stands for.
   auto copy_pages() {
-    return [this](index_t, std::int32_t from, std::int32_t to, index_t tokens) {
-      for_each_plane([&](index_t begin, index_t step) {
-        detail::copy_tokens(page_shape(), index_of(&from, step), index_of(&to, step), tokens, pool_.data() + begin);
+    return [this](index_t table, std::int32_t from, std::int32_t to, index_t tokens) {
+      for_each_plane(table, [&](kv_part part, index_t begin, index_t step) {
+        detail::copy_tokens(page_shape(part), index_of(part, &from, step), index_of(part, &to, step), tokens,
+                            pool_.data() + begin);
       });
     };
   }
@@ -314,31 +330,31 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   auto move_tokens(sequence_id id) {
     return [this, id](index_t list, std::span<const index_t> from, index_t first) {
       for (const std::int32_t table : lists().tables_of(list))
-        for_each_plane([&](index_t begin, index_t step) {
-          const index_type index = index_of(block_table(id, table).data(), step);
+        for_each_plane(table, [&](kv_part part, index_t begin, index_t step) {
+          const index_type index = index_of(part, block_table(id, table).data(), step);
           for (index_t to = first; to < static_cast<index_t>(from.size()); ++to)
-            detail::move_token(page_shape(), index, from[static_cast<std::size_t>(to)], to, pool_.data() + begin);
+            detail::move_token(page_shape(part), index, from[static_cast<std::size_t>(to)], to, pool_.data() + begin);
         });
     };
   }
 
-  /// row(plane begin, index, head, token) in the order of saved streams.
+  /// row(plane begin, index, channels, head, token) in the order of saved streams.
   template <class Row>
   void for_each_row(sequence_id id, Row&& row) const {
-    const auto of_plane = [&](layer_id l, const plane_pages& at) {
+    const auto of_plane = [&](layer_id l, const plane_pages& at, index_t width) {
       for (index_t token = 0; token < length(id); ++token)
         for (index_t head = 0; head < shape().kv_heads; ++head)
-          if (token < length(id, list_of(l, head))) row(at.begin, at.index, head, token);
+          if (token < length(id, list_of(l, head))) row(at.begin, at.index, width, head, token);
     };
     for (int l = 0; l < plan().layers(); ++l)
-      if (owns_keys({l})) of_plane({l}, key_plane({l}, id));
+      if (owns_keys({l})) of_plane({l}, key_plane({l}, id), shape().widths().keys);
     for (int l = 0; l < plan().layers(); ++l)
-      if (owns_values({l})) of_plane({l}, value_plane({l}, id));
+      if (owns_values({l})) of_plane({l}, value_plane({l}, id), shape().widths().values);
   }
 
   Layout layout_;
-  layout::page_strides strides_;  // of a strided layout
-  array<E> pool_;                 // [plane][page][page_elements], or [page][page_elements] of any plane
+  layout::page_strides strides_[2];  // of pages of keys and of values, in a strided layout
+  array<E> pool_;                    // [plane][page][page_elements], or [page][page_elements] of any plane
 };
 static_assert(KVCache<shared_cache<>::sequence_view>);
 

@@ -209,3 +209,29 @@ TEST_CASE("an even sequence is saved alike by every cache, whatever its lists") 
   heads.id = heads.cache.restore(in);
   CHECK(heads.run(1) < 1e-5);
 }
+
+TEST_CASE("a list that keeps older tokens than the longest is emptied, too, and cut where the longest is cut") {
+  engine<layout::paged<4>> e{list_scope::head};
+  e.run(20);
+  e.take_out(0, 0, [](index_t slot) { return slot > 2; });    // positions 0 to 2
+  e.take_out(0, 1, [](index_t slot) { return slot < 4; });    // 4 to 19
+  e.take_out(1, 0, [](index_t slot) { return slot < 10; });   // 10 to 19
+  e.take_out(1, 1, [](index_t slot) { return slot >= 12; });  // 0 to 11
+  const auto fork = e.cache.fork(e.id);
+  CHECK(e.cache.length(e.id) == 16);
+  e.cache.truncate(e.id, 5);  // the longest then ends before position 9
+  CHECK(e.cache.length(e.id, e.cache.list_of({0}, 0)) == 3);
+  CHECK(e.cache.length(e.id, e.cache.list_of({0}, 1)) == 5);
+  CHECK(e.cache.length(e.id, e.cache.list_of({2}, 0)) == 0);
+  CHECK(e.cache.length(e.id, e.cache.list_of({2}, 1)) == 9);
+  CHECK(e.cache.length(e.id) == 9);
+  CHECK(e.cache.next_position(e.id) == 9);
+  for (holes::text& t : e.texts) t.truncate(9);
+  CHECK(e.run(2) < 1e-5);
+  CHECK(e.pages_in_use() > e.pages_asked());  // the fork's
+  e.cache.drop(fork);
+  CHECK(e.pages_in_use() == e.pages_asked());
+  e.cache.truncate(e.id, 0);
+  CHECK(e.pages_in_use() == 0);
+  CHECK(e.cache.length(e.id) == 0);
+}

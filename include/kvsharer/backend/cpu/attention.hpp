@@ -32,9 +32,9 @@ namespace kvsharer::inline v0::cpu::inline KVSHARER_LANES {
 
 /// Causal attention of `rows` query rows of one sequence, the first of which stands at token `first`, over the tokens
 /// that the views hold: row r sees the tokens [0, first + r], which must have been stored, and under a window of w only
-/// the last w of them. Queries and out are [rows][heads * head_dim] and may be the same memory; of them only the groups
-/// of KV heads [head_begin, head_end) are read and written, so that callers may spread heads over threads, each with
-/// its own scratch.
+/// the last w of them. Queries are [rows][heads * head_dim], out is [rows][heads * value_width()]; where the widths are
+/// equal they may be the same memory. Of them only the groups of KV heads [head_begin, head_end) are read and written,
+/// so that callers may spread heads over threads, each with its own scratch.
 ///
 /// With one row every stored number is read once per KV head, else once per 64 rows. Rows that a window keeps from
 /// seeing all run one by one, and read nothing before it. Results do not depend on where a view's numbers lie, bit for
@@ -45,15 +45,15 @@ void attend(const attention_shape& shape, const K& keys, const V& values, index_
             const float* queries, float* out, attention_scratch& scratch, index_t head_begin, index_t head_end) {
   if constexpr (require_layer_view<K>() && require_layer_view<V>()) {
     detail::check(shape, first, rows, head_begin, head_end);
-    const index_t width = shape.group() * shape.head_dim, row = shape.heads * shape.head_dim;
+    const detail::row_strides stride{.queries = shape.heads * shape.head_dim, .out = shape.heads * shape.value_width()};
     const index_t seeing_all = shape.window == 0 ? rows : std::clamp<index_t>(shape.window - first, 0, rows);
     for (index_t head = head_begin; head < head_end; ++head) {
-      const float* from = queries + head * width;
-      float* to = out + head * width;
-      if (seeing_all > 1) detail::prefill_head(shape, keys, values, head, first, seeing_all, from, to, row, scratch);
+      const float* from = queries + head * shape.group() * shape.head_dim;
+      float* to = out + head * shape.group() * shape.value_width();
+      if (seeing_all > 1) detail::prefill_head(shape, keys, values, head, first, seeing_all, from, to, stride, scratch);
       for (index_t r = seeing_all > 1 ? seeing_all : 0; r < rows; ++r)
-        detail::decode_head(shape, keys, values, head, shape.first_seen(first + r), first + r + 1, from + r * row,
-                            to + r * row, scratch);
+        detail::decode_head(shape, keys, values, head, shape.first_seen(first + r), first + r + 1,
+                            from + r * stride.queries, to + r * stride.out, scratch);
     }
   }
 }
