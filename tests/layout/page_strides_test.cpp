@@ -21,11 +21,7 @@ template <class Layout>
 void check_same_offsets(const Layout& order, std::vector<std::int32_t> table) {
   const layout::page_strides s = layout::strides_of(order, shape);
   CHECK(s.page_tokens == order.page_tokens(shape));
-  const layout::page_index mine{.pages = table.data(),
-                                .page_tokens = divisor(s.page_tokens),
-                                .page = s.page,
-                                .head = s.head,
-                                .token = s.token};
+  const layout::page_index mine = layout::index_of(s, table.data(), s.page);
   const auto own = order.index(shape, table.data());
   std::size_t apart = 0;
   for (index_t t = 0; t < shape.capacity; ++t) {
@@ -56,7 +52,8 @@ TEST_CASE("the ready layouts as strides") {
   check_same_offsets(layout::token_major{}, {1});
   check_same_offsets(layout::paged<16>{}, {5, 0});
   check_same_offsets(layout::paged<>{5}, {3, 0, 4, 1, 9});
-  check_same_offsets(layout::paged<1>{}, {9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21});
+  check_same_offsets(layout::paged<1>{},
+                     {9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21});
 }
 
 TEST_CASE("pages of one head: each head has its own row of the block table") {
@@ -68,9 +65,10 @@ TEST_CASE("pages of one head: each head has its own row of the block table") {
   CHECK(index.offset(2, 21, 0) == 3 * 44 + 40);
 }
 
-TEST_CASE("without a block table everything is in page 0") {
-  const layout::page_index index{.page_tokens = divisor(1000), .page = 7, .head = 400, .token = 4};
-  CHECK(index.offset(2, 99, 1) == 800 + 396 + 1);
+TEST_CASE("a page that is none gives an offset beyond all pools") {
+  const std::vector<std::int32_t> table{-1};
+  const layout::page_index index{.pages = table.data(), .page_tokens = divisor(16), .page = 64, .token = 4};
+  CHECK(index.offset(0, 0, 0) > index_t{64} << 31);
 }
 
 TEST_CASE("a layout that strides cannot say is refused by name") {

@@ -102,18 +102,18 @@ void decode(benchmark::State& state) {
   });
 }
 
-/// Every KV head has a list of its own: of `context` tokens, or of half to one and a half times as many, which are as
-/// many bytes.
+/// Every KV head has a list of its own: of 23 tokens more than `context`, so that none fills its last page, or of half to
+/// one and a half times as many, which are as many bytes.
 void decode_lists(benchmark::State& state, bool uneven) {
   const index_t kv_heads = state.range(0), batch = state.range(1), context = state.range(2);
   constexpr index_t page_tokens = 16;
-  const index_t blocks = (context + context / 2 + page_tokens - 1) / page_tokens, lists = batch * kv_heads;
+  const index_t blocks = (context + 23 + context / 2 + page_tokens - 1) / page_tokens, lists = batch * kv_heads;
   std::vector<std::int32_t> counts;
   index_t tokens = 0, pages = 0;
   for (index_t i = 0; i < lists; ++i) {
-    // Pairs of neighbours have 2 * context tokens together; from pair to pair the difference grows.
-    const index_t apart = uneven ? context / 2 * (i / 2 % 8) / 7 : 0;
-    counts.push_back(static_cast<std::int32_t>(i % 2 == 0 ? context + apart : context - apart));
+    // Pairs of neighbours have as many tokens together as equal ones; from pair to pair the difference grows.
+    const index_t tokens_each = context + 23, apart = uneven ? context / 2 * (i / 2 % 8) / 7 : 0;
+    counts.push_back(static_cast<std::int32_t>(i % 2 == 0 ? tokens_each + apart : tokens_each - apart));
     tokens += counts.back();
     pages += (counts.back() + page_tokens - 1) / page_tokens;
   }
@@ -136,7 +136,7 @@ void decode_lists(benchmark::State& state, bool uneven) {
   const auto view = [&](const cuda::device_buffer<bfloat16>& pool, index_t set) {
     auto of_heads = cuda::pool_of(pool.data() + set * elements, elements, pages_of.data(), kv_heads * blocks, shape,
                                   layout::strides_of(layout::paged<page_tokens>{}, {1, 1, head_dim, shape.capacity}));
-    of_heads.head_blocks = blocks;
+    of_heads.pages.head_blocks = static_cast<std::uint32_t>(blocks);
     of_heads.tokens = {lengths.data(), kv_heads, 1};
     return of_heads;
   };

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -30,7 +32,8 @@ concept StridedLayout =
     CacheLayout<L> && TokenRunLayout<decltype(std::declval<const L&>().index(cache_shape{}, nullptr))>;
 
 /// The strides of a layout, found by asking for its offsets. Throws errc::bad_argument for a layout whose heads, or
-/// whose tokens of a page, do not lie at equal distances. O(kv_heads).
+/// whose tokens of a page, do not lie at equal distances, errc::bad_shape for pages of 2^32 numbers and more.
+/// O(kv_heads).
 template <StridedLayout L>
 page_strides strides_of(const L& layout, cache_shape s) {
   const index_t tokens = layout.page_tokens(s);
@@ -49,27 +52,38 @@ page_strides strides_of(const L& layout, cache_shape s) {
                 std::string("the layout \"") + static_cast<const char*>(layout.name()) +
                     "\" cannot be used on the device: in a page, the heads, and the tokens of a head, must lie at "
                     "equal distances, the first of them where the page begins");
+  if (found.page > index_t{std::numeric_limits<std::uint32_t>::max()})
+    throw error(errc::bad_shape, "a page of " + std::to_string(found.page) +
+                                     " numbers; they are counted with 32 bits: take smaller pages");
   return found;
 }
 
 /// Rows found through a block table by strides alone: token t of head h lies in the page pages[h * head_blocks + t /
-/// page_tokens]. With head_blocks = 0 all heads have one list of pages. The table is borrowed; without one, page 0
-/// holds everything.
+/// page_tokens]. With head_blocks = 0 all heads have one list of pages. The table is borrowed. Strides have 32 bits,
+/// since kernels multiply such numbers in one instruction; sums have 64.
 struct page_index {
-  const std::int32_t* pages =
-      nullptr;              ///< [head_blocks > 0 ? head : 1][token / page_tokens]: numbers of pages; or null
-  index_t head_blocks = 0;  ///< entries from head to head in the table
-  divisor page_tokens{};    ///< tokens of a page
-  index_t page = 0;         ///< elements from page to page
-  index_t head = 0;         ///< elements from head to head in a page
-  index_t token = 0;        ///< elements from token to token in a page
+  const std::int32_t* pages = nullptr;  ///< [head_blocks > 0 ? head : 1][token / page_tokens]: numbers of pages
+  std::uint32_t head_blocks = 0;        ///< entries from head to head in the table
+  divisor page_tokens{};                ///< tokens of a page
+  std::uint32_t page = 0;               ///< elements from page to page
+  std::uint32_t head = 0;               ///< elements from head to head in a page
+  std::uint32_t token = 0;              ///< elements from token to token in a page
 
   static constexpr bool rows_contiguous = true;
 
   KVSHARER_HD constexpr index_t offset(index_t h, index_t t, index_t channel) const noexcept {
-    const index_t block = page_tokens.quotient(t);
-    const index_t number = pages != nullptr ? pages[h * head_blocks + block] : 0;
-    return number * page + h * head + (t - block * page_tokens.value()) * token + channel;
+    return offset_in(page_of(h, t), h, t, channel);
+  }
+  /// The number of a token's page, which kernels ask for before they need it.
+  KVSHARER_HD constexpr std::int32_t page_of(index_t h, index_t t) const noexcept {
+    return pages[static_cast<std::size_t>(h) * head_blocks + static_cast<std::size_t>(page_tokens.quotient(t))];
+  }
+  /// The offset of a token whose page has this number. A negative one, which is none, gives an offset beyond all pools.
+  KVSHARER_HD constexpr index_t offset_in(std::int32_t number, index_t h, index_t t, index_t channel) const noexcept {
+    const auto in_page = static_cast<std::uint32_t>(t - page_tokens.quotient(t) * page_tokens.value());
+    return static_cast<index_t>(std::uint64_t{static_cast<std::uint32_t>(number)} * page +
+                                std::uint64_t{static_cast<std::uint32_t>(h)} * head + std::uint64_t{in_page} * token) +
+           channel;
   }
   KVSHARER_HD constexpr index_t token_stride() const noexcept { return token; }
   KVSHARER_HD constexpr index_t run(index_t t, index_t tokens) const noexcept {
@@ -78,5 +92,16 @@ struct page_index {
   }
 };
 static_assert(TokenRunLayout<page_index>);
+
+/// The index of pages with such strides, `step` elements apart.
+constexpr page_index index_of(const page_strides& s, const std::int32_t* pages, index_t step,
+                              index_t head_blocks = 0) noexcept {
+  return {.pages = pages,
+          .head_blocks = static_cast<std::uint32_t>(head_blocks),
+          .page_tokens = divisor(s.page_tokens),
+          .page = static_cast<std::uint32_t>(step),
+          .head = static_cast<std::uint32_t>(s.head),
+          .token = static_cast<std::uint32_t>(s.token)};
+}
 
 }  // namespace kvsharer::inline v0::layout

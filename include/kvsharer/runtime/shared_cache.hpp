@@ -17,7 +17,6 @@
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/layouts.hpp"
 #include "kvsharer/concepts/require.hpp"
-#include "kvsharer/core/divisor.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/kv_part.hpp"
@@ -260,13 +259,7 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   /// The index of pages that a block table names, `step` bytes apart, and head_blocks entries from head to head.
   index_type index_of(kv_part part, const std::int32_t* table, index_t step, index_t head_blocks = 0) const {
     if constexpr (layout::StridedLayout<Layout>) {
-      const layout::page_strides& strides = strides_[part == kv_part::keys ? 0 : 1];
-      return {.pages = table,
-              .head_blocks = head_blocks,
-              .page_tokens = divisor(strides.page_tokens),
-              .page = elements(step),
-              .head = strides.head,
-              .token = strides.token};
+      return layout::index_of(strides_[part == kv_part::keys ? 0 : 1], table, elements(step), head_blocks);
     } else {
       return layout_.index(page_shape(part), table);
     }

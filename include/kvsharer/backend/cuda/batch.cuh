@@ -121,4 +121,22 @@ KVSHARER_HD const typename V::value_type* find_row(const V& view, index_t head, 
     return view.row(head, token);
 }
 
+/// The two halves of find_row where a view finds rows through pages, so that a page's number is asked for before it is
+/// needed; a view without pages does all its work in the second.
+template <RowContiguousView V>
+KVSHARER_HD std::int32_t find_page(const V& view, index_t head, index_t token) noexcept {
+  if constexpr (requires { view.page_of(head, token); })
+    return view.page_of(head, token);
+  else
+    return 0;
+}
+template <RowContiguousView V>
+KVSHARER_HD const typename V::value_type* find_row_in(const V& view, std::int32_t page, index_t head,
+                                                      index_t token) noexcept {
+  if constexpr (requires { view.find_in(page, head, token); })
+    return view.find_in(page, head, token);
+  else
+    return find_row(view, head, token);
+}
+
 }  // namespace kvsharer::inline v0::cuda

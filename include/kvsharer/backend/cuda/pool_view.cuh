@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
@@ -9,7 +10,6 @@
 #include "kvsharer/backend/cuda/batch.cuh"
 #include "kvsharer/concepts/layouts.hpp"
 #include "kvsharer/config.hpp"
-#include "kvsharer/core/divisor.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/page_strides.hpp"
 #include "kvsharer/layout/strided_index.hpp"
@@ -34,9 +34,22 @@ requires Index::rows_contiguous struct pool_view {
   }
 
   /// The row, or null where the layout names one outside the pool.
-  KVSHARER_HD T* find(index_t head, index_t token) const noexcept {
-    const index_t offset = layout.offset(head, token, 0);
-    return offset < 0 || offset > last_row ? nullptr : data + offset;
+  KVSHARER_HD T* find(index_t head, index_t token) const noexcept { return inside(layout.offset(head, token, 0)); }
+
+  /// The number of a token's page, and the row of a token whose page is known, or null likewise.
+  KVSHARER_HD std::int32_t page_of(index_t head, index_t token) const noexcept requires requires(const Index& i) {
+    i.page_of(head, token);
+  }
+  { return layout.page_of(head, token); }
+  KVSHARER_HD T* find_in(std::int32_t page, index_t head, index_t token) const noexcept requires
+      requires(const Index& i) {
+    i.offset_in(page, head, token, index_t{0});
+  }
+  { return inside(layout.offset_in(page, head, token, 0)); }
+
+ private:
+  KVSHARER_HD T* inside(index_t offset) const noexcept {
+    return static_cast<std::size_t>(offset) > static_cast<std::size_t>(last_row) ? nullptr : data + offset;
   }
 };
 
@@ -45,48 +58,34 @@ requires Index::rows_contiguous struct pool_view {
 /// All pointers are to device memory and borrowed.
 template <class T>
 struct pool_batch {
-  T* plane = nullptr;                    ///< where page 0 begins
-  index_t last_row = 0;                  ///< the last offset at which a row may begin
-  index_t distance = 0;                  ///< elements from sequence to sequence, where they have pages 0 of their own
-  const std::int32_t* tables = nullptr;  ///< block tables: numbers of pages; null: all is in page 0
-  index_t blocks = 0;                    ///< entries from sequence to sequence in them
-  index_t head_blocks = 0;               ///< entries from KV head to KV head; 0 where heads have one table
-  list_counts tokens = {};               ///< of lists; those of the ragged_batch where null
-  cache_shape shape{};                   ///< of the cache
-  divisor page_tokens{};                 ///< tokens of a page
-  index_t page = 0;                      ///< elements from page to page
-  index_t head = 0;                      ///< elements from head to head in a page
-  index_t token = 0;                     ///< elements from token to token in a page
+  T* plane = nullptr;          ///< where page 0 begins
+  index_t last_row = 0;        ///< the last offset at which a row may begin
+  index_t distance = 0;        ///< elements from sequence to sequence, where each has a page 0 of its own
+  index_t blocks = 0;          ///< entries from sequence to sequence in the block tables
+  layout::page_index pages{};  ///< of the sequence at place 0, with its block table
+  list_counts tokens{};        ///< of lists; those of the ragged_batch where null
+  cache_shape shape{};         ///< of the cache; head_dim is the width of these rows
 
   /// Tokens that a block table has entries for.
   KVSHARER_HD index_t capacity() const noexcept { return shape.capacity; }
   /// Of the lists that kernels read.
   KVSHARER_HD list_counts counts() const noexcept { return tokens; }
   KVSHARER_HD pool_view<T> sequence(index_t place) const noexcept {
-    return {plane + place * distance,
-            last_row,
-            {.pages = tables != nullptr ? tables + place * blocks : nullptr,
-             .head_blocks = head_blocks,
-             .page_tokens = page_tokens,
-             .page = page,
-             .head = head,
-             .token = token}};
+    layout::page_index index = pages;
+    index.pages += place * blocks;
+    return {plane + place * distance, last_row, index};
   }
 };
 
-/// The batch of a plane of `elements` numbers whose pages have these strides.
+/// The batch of a plane of `elements` numbers, pages one behind the other in the order of these strides.
 template <class T>
 pool_batch<T> pool_of(T* plane, index_t elements, const std::int32_t* tables, index_t blocks, cache_shape shape,
                       const layout::page_strides& strides) noexcept {
   return {.plane = plane,
           .last_row = elements - shape.head_dim,
-          .tables = tables,
           .blocks = blocks,
-          .shape = shape,
-          .page_tokens = divisor(strides.page_tokens),
-          .page = strides.page,
-          .head = strides.head,
-          .token = strides.token};
+          .pages = layout::index_of(strides, tables, strides.page),
+          .shape = shape};
 }
 
 /// The batch of a plane that a layout orders. Throws errc::bad_argument for a layout that strides cannot say.
@@ -101,35 +100,33 @@ namespace detail {
 inline constexpr index_t any_tokens = std::numeric_limits<std::int32_t>::max();
 }  // namespace detail
 
-/// Foreign sequences side by side, as a pool in which no row is refused.
+/// Foreign sequences side by side, as a pool in which no row is refused. `word` is any word of device memory: it stands
+/// in the place of a block table, and counts nothing, as all tokens are in one page.
 template <class E>
-pool_batch<const E> as_pool(const adapt::side_by_side<E, layout::strided_index>& batch) noexcept {
+pool_batch<const E> as_pool(const adapt::side_by_side<E, layout::strided_index>& batch,
+                            const std::int32_t* word) noexcept {
   const layout::strided_index& index = batch.first.layout;
-  return {.plane = batch.first.data + index.base,
-          .last_row = std::numeric_limits<index_t>::max(),
-          .distance = batch.distance,
-          .shape = {.capacity = detail::any_tokens},
-          .page_tokens = divisor(detail::any_tokens),
-          .head = index.head,
-          .token = index.token};
+  return {
+      .plane = batch.first.data + index.base,
+      .last_row = std::numeric_limits<index_t>::max(),
+      .distance = batch.distance,
+      .pages = layout::index_of({.page_tokens = detail::any_tokens, .head = index.head, .token = index.token}, word, 0),
+      .shape = {.capacity = detail::any_tokens}};
 }
 /// Foreign pages with block tables, likewise.
 template <class E>
-pool_batch<const E> as_pool(const adapt::table_by_table<E>& batch) noexcept {
+pool_batch<const E> as_pool(const adapt::table_by_table<E>& batch, const std::int32_t*) noexcept {
   const layout::paged_index& index = batch.first.layout;
   return {.plane = batch.first.data + index.base,
           .last_row = std::numeric_limits<index_t>::max(),
-          .tables = index.pages,
           .blocks = batch.blocks,
-          .shape = {.capacity = detail::any_tokens},
-          .page_tokens = divisor(index.page_tokens),
-          .page = index.page,
-          .head = index.head,
-          .token = index.token};
+          .pages = layout::index_of({.page_tokens = index.page_tokens, .head = index.head, .token = index.token},
+                                    index.pages, index.page),
+          .shape = {.capacity = detail::any_tokens}};
 }
 /// A pool is one already.
 template <class T>
-const pool_batch<T>& as_pool(const pool_batch<T>& batch) noexcept {
+const pool_batch<T>& as_pool(const pool_batch<T>& batch, const std::int32_t*) noexcept {
   return batch;
 }
 

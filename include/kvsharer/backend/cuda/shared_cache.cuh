@@ -24,7 +24,6 @@
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/layouts.hpp"
 #include "kvsharer/concepts/require.hpp"
-#include "kvsharer/core/divisor.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/share_plan.hpp"
@@ -407,8 +406,8 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     const index_t blocks = geometry().blocks;
     pool_batch<T> batch = pool_of(plane, size, words_.data() + first_table() + table * blocks,
                                   lists().tables() * blocks, shape(), strides_);
-    batch.page = step;
-    batch.head_blocks = lists().head_step() * blocks;
+    batch.pages.page = static_cast<std::uint32_t>(step);
+    batch.pages.head_blocks = static_cast<std::uint32_t>(lists().head_step() * blocks);
     if (counts_kept() > 0)
       batch.tokens = {words_.data() + first_count() + lists().first_list(l), counts_kept(), lists().head_step()};
     return batch;
@@ -416,11 +415,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
 
   /// Rows found by one block table, of which only kernels follow the entries.
   layout::page_index index_at(const std::int32_t* table) const noexcept {
-    return {.pages = table,
-            .page_tokens = divisor(strides_.page_tokens),
-            .page = elements(geometry().key_step()),
-            .head = strides_.head,
-            .token = strides_.token};
+    return layout::index_of(strides_, table, elements(geometry().key_step()));
   }
 
   Layout layout_;

@@ -128,7 +128,7 @@ void attend_views(const backend& on, const attention_shape& shape, const Problem
 /// Memory whose order strides can say, an engine's own too, goes through the kernels of pools.
 template <class B>
 concept strided = requires(const B& b) {
-  as_pool(b);
+  as_pool(b, nullptr);
 };
 template <class B>
 inline constexpr bool is_pool = std::same_as<B, pool_batch<const stored_type<B>>>;
@@ -157,7 +157,8 @@ void attend(const backend& on, const attention_shape& shape, const K& keys, cons
             const stored_type<K>* queries, stored_type<K>* out, const attention_extras& extras = {},
             layer_id layer = {-1}) {
   if constexpr (detail::strided<K> && detail::strided<V> && !(detail::is_pool<K> && detail::is_pool<V>)) {
-    return attend<HeadDim>(on, shape, as_pool(keys), as_pool(values), batch, queries, out, extras, layer);
+    return attend<HeadDim>(on, shape, as_pool(keys, batch.lengths), as_pool(values, batch.lengths), batch, queries, out,
+                           extras, layer);
   } else {
     detail::check_attention(shape, batch, extras);
     if (shape.head_dim != HeadDim)

@@ -25,6 +25,7 @@ class decode_agent {
   using state = softmax_state<HeadDim>;
 
   static constexpr decode_tuning tuning = Tuning::value;
+  using line = decode_schedule<tuning.warps * 32>;
   static constexpr int stride = tile_stride(HeadDim, sizeof(element));
   static constexpr int tile = warp_tokens * stride;
   static_assert(tuning.warps * (warp_rows * (HeadDim + 2) + 1) * static_cast<int>(sizeof(float)) <=
@@ -35,16 +36,20 @@ class decode_agent {
   __device__ decode_agent(const Problem& problem, const decode_parts& parts)
       : p_(problem),
         parts_(parts),
-        queries_(reinterpret_cast<element*>(ptx::dynamic_shared())),
-        tiles_(queries_ + warp_rows * stride) {}
+        sums_(reinterpret_cast<int*>(ptx::dynamic_shared())),
+        queries_(reinterpret_cast<element*>(sums_ + line::shared_words)),
+        tiles_(queries_ + warp_rows * stride) {
+    static_assert(line::shared_words * static_cast<int>(sizeof(int)) == tuning.line_bytes());
+  }
 
   /// The block's pieces of the line of units, and zeros for sequences without a token.
-  __device__ void run(index_t block) {
-    const decode_schedule schedule(p_.batch, p_.lists, p_.kv_heads, p_.group, tuning.unit_tokens(), p_.window);
-    for (index_t list = block; list < schedule.lists(); list += parts_.blocks)
+  __device__ void run(int block) {
+    line schedule(p_.batch, p_.lists, p_.kv_heads, p_.group, tuning.unit_tokens(), p_.window, sums_);
+    schedule.prepare();
+    for (int list = block; list < schedule.lists(); list += parts_.blocks)
       if (schedule.length(list) == 0) write_zeros(schedule, list);
     const decode_pieces pieces(schedule.total(), parts_.blocks);
-    index_t piece = block;
+    int piece = block;
     do {
       work(schedule, pieces, piece);
       if (pieces.any_small()) piece = take_piece(pieces);
@@ -52,21 +57,21 @@ class decode_agent {
   }
 
  private:
-  __device__ void work(const decode_schedule& schedule, const decode_pieces& pieces, index_t piece) {
-    index_t unit = pieces.begin(piece);
-    const index_t end = pieces.begin(piece + 1);
+  __device__ void work(const line& schedule, const decode_pieces& pieces, int piece) {
+    int unit = pieces.begin(piece);
+    const int end = pieces.begin(piece + 1);
     if (unit >= end) return;
     auto [list, in_list] = schedule.find(unit);
     for (; unit < end; ++list, in_list = 0) {
-      const index_t b = schedule.sequence(list);
+      const int b = schedule.sequence(list);
       const int head = schedule.head(list);
       const sequence_rows s(p_, b, head);
-      const index_t per_item = schedule.units_per_item(list), of_list = schedule.units(list);
-      const index_t tiles = schedule.tiles(list);
+      const int per_item = schedule.units_per_item(list), of_list = schedule.units(list);
+      const int tiles = schedule.tiles(list);
       while (in_list < of_list && unit < end) {
-        const index_t item = in_list / per_item, first = in_list % per_item;
-        const index_t last = min_of(first + (end - unit), per_item);
-        const row_tile at{b, head + static_cast<int>(item / tiles), item % tiles * warp_rows};
+        const int item = in_list / per_item, first = in_list % per_item;
+        const int last = min_of(first + (end - unit), per_item);
+        const row_tile at{b, head + item / tiles, item % tiles * warp_rows};
         attend(s, at, first, last);
         if (first == 0 && last == per_item) {
           write_joined(s, at, [&](int row, int channel, float x, float lse2) { write(s, at, row, channel, x, lse2); });
@@ -83,26 +88,26 @@ class decode_agent {
 
   /// The next small piece, or a number beyond the last. Every block asks once in vain; the last to do so leaves the
   /// count as it was found.
-  __device__ index_t take_piece(const decode_pieces& pieces) {
+  __device__ int take_piece(const decode_pieces& pieces) {
     auto* const mine = flag();
     __syncthreads();  // what lies in its place is read no more
     if (threadIdx.x == 0) {
       *mine = atomicAdd(parts_.taken, 1u);
-      if (*mine == pieces.count() - 1) *parts_.taken = 0;
+      if (*mine == static_cast<std::uint32_t>(pieces.count() - 1)) *parts_.taken = 0;
     }
     __syncthreads();
-    return parts_.blocks + static_cast<index_t>(*mine);
+    return parts_.blocks + static_cast<int>(*mine);
   }
 
   /// Units [first, last) of one item, which begin at the first token that a row of the sequence sees; leaves every
   /// warp's result in shared memory.
-  __device__ void attend(const sequence_rows& s, const row_tile& at, index_t first, index_t last) {
+  __device__ void attend(const sequence_rows& s, const row_tile& at, int first, int last) {
     __syncthreads();  // what the item before left in the tiles is read no more
     state mine;
     mine.init();
-    const index_t seen = s.first_visible(0, p_.window);
-    const auto end = static_cast<int>(min_of(seen + last * tuning.unit_tokens(), s.length));
-    const auto begin = static_cast<int>(seen) + static_cast<int>(first) * tuning.unit_tokens();
+    const int seen = static_cast<int>(s.first_visible(0, p_.window));
+    const int end = min_of(seen + last * tuning.unit_tokens(), static_cast<int>(s.length));
+    const int begin = seen + first * tuning.unit_tokens();
     stream_tokens(s, at, begin, readable_end(p_, at.sequence, end), mine);
     mine.finish();
     join(mine);
@@ -116,24 +121,32 @@ class decode_agent {
     const auto values = p_.values.sequence(s.place);
     const int ahead = parts_.stages - 1;  // steps that are on their way while one is worked on
     element* const own = tiles_ + warp() * parts_.stages * 2 * tile;
-    const auto fetch = [&](int token, int stage) {
+    const auto find = [&](int token) { return find_pages(keys, values, at, token, end); };
+    const auto fetch = [&](int token, int stage, std::int32_t page) {
       if (token < end)
-        load_tokens<HeadDim, ptx::reuse::none>(p_, keys, values, at, token, end, own + 2 * stage * tile,
+        load_tokens<HeadDim, ptx::reuse::none>(p_, keys, values, at, token, end, page, own + 2 * stage * tile,
                                                own + (2 * stage + 1) * tile);
       ptx::copy_commit();  // an empty group, too, so that groups and steps count alike
     };
+    int token = begin + warp() * warp_tokens;
+    std::int32_t first_pages[decode_tuning::most_stages - 1];  // asked for together
+#pragma unroll
+    for (int stage = 0; stage < decode_tuning::most_stages - 1; ++stage)
+      first_pages[stage] = find(token + stage * pace);
+    std::int32_t page = find(token + ahead * pace);  // of the tokens that are fetched next
     load_queries<HeadDim>(p_, s, at, warp_rows, queries_);
     ptx::copy_commit();
-    int token = begin + warp() * warp_tokens;
-#pragma unroll 1
-    for (int stage = 0; stage < ahead; ++stage) fetch(token + stage * pace, stage);
+#pragma unroll
+    for (int stage = 0; stage < decode_tuning::most_stages - 1; ++stage)
+      if (stage < ahead) fetch(token + stage * pace, stage, first_pages[stage]);
     const row_limits limits(p_, s, at);
     wait_but(ahead);
     __syncthreads();
     const typename product::queries queries(queries_);
     for (int stage = 0; token < end; token += pace, stage = stage < ahead ? stage + 1 : 0) {
       const int next = stage == 0 ? ahead : stage - 1;
-      fetch(token + ahead * pace, next);
+      fetch(token + ahead * pace, next, page);
+      page = find(token + (ahead + 1) * pace);
       wait_but(ahead);
       __syncwarp();
       float scores[warp_tokens / 8][4];
@@ -221,7 +234,7 @@ class decode_agent {
   /// Joins the parts of an item, always in the same order. Everything is asked for before it is needed: this is all
   /// latency.
   __device__ void merge_parts(const sequence_rows& s, const row_tile& at, const item_pieces& pieces) {
-    const int count = static_cast<int>(pieces.last - pieces.first) + 1, rows = rows_of(s, at);
+    const int count = pieces.last - pieces.first + 1, rows = rows_of(s, at);
     constexpr decode_tuning local = tuning;  // device code has no address for the class's
     const int rows_at_once = local.merged_rows(count, HeadDim);
     for (int first = 0; first < rows; first += rows_at_once) {
@@ -266,7 +279,7 @@ class decode_agent {
   }
 
   /// The rows of all heads that read from a list without tokens.
-  __device__ void write_zeros(const decode_schedule& schedule, index_t list) {
+  __device__ void write_zeros(const line& schedule, int list) {
     const int head = schedule.head(list), heads = p_.lists.head_step != 0 ? 1 : p_.kv_heads;
     const sequence_rows s(p_, schedule.sequence(list), head);
     const index_t packed_rows = s.rows * p_.group;
@@ -283,7 +296,7 @@ class decode_agent {
     return left < warp_rows ? static_cast<int>(left) : warp_rows;
   }
 
-  __device__ static index_t min_of(index_t a, index_t b) { return a < b ? a : b; }
+  __device__ static int min_of(int a, int b) { return a < b ? a : b; }
   __device__ static int warp() { return static_cast<int>(threadIdx.x) / 32; }
   __device__ float* joined_sums() const { return reinterpret_cast<float*>(tiles_); }
   __device__ float* joined_largest() const { return joined_sums() + tuning.warps * warp_rows * HeadDim; }
@@ -295,6 +308,7 @@ class decode_agent {
 
   const Problem& p_;
   const decode_parts& parts_;
+  int* sums_;         // of the line of units
   element* queries_;  // [warp_rows][stride]
   element* tiles_;    // [warp][stage][keys, values][warp_tokens][stride]
 };

@@ -12,7 +12,7 @@
 
 namespace kvsharer::inline v0::cuda::detail {
 
-__device__ inline index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }
+__device__ inline int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 /// How decode attention is spread over a fixed number of blocks, whatever the lengths are: all units of work (some
 /// of the tokens within the window, of one KV head and tile of rows) stand in one line, sequence after sequence, which
@@ -20,73 +20,122 @@ __device__ inline index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / 
 /// needs to find them is the lengths, so a captured launch stays balanced while sequences grow. An item is a KV head
 /// and a tile of rows of one sequence; the parts of an item lie in neighbouring pieces. The items of one list of tokens
 /// have equal lengths, and lists stand in the line sequence after sequence, head after head.
+///
+/// All numbers have 32 bits, whose divisions are short: a line of 2^31 units is more than any device's memory.
+template <int Threads>
 class decode_schedule {
  public:
-  /// All members are called by whole warps.
+  /// Numbers of shared memory that `prepare` fills.
+  static constexpr int shared_words = Threads;
+
+  /// `sums` is shared memory for shared_words numbers, which nobody else writes. All members are called by whole warps.
   __device__ decode_schedule(const ragged_batch& batch, const list_counts& counts, int kv_heads, int group,
-                             int unit_tokens, int window)
+                             int unit_tokens, int window, int* sums)
       : batch_(batch),
         counts_(counts),
         lists_(counts.head_step != 0 ? kv_heads : 1),
         heads_(counts.head_step != 0 ? 1 : kv_heads),
         group_(group),
         unit_tokens_(unit_tokens),
-        window_(window) {}
+        window_(window),
+        all_(static_cast<int>(batch.sequences) * lists_),
+        chunk_(all_ <= few_lists ? all_ : ceil_div(all_, Threads)),
+        sums_(sums) {}
+
+  /// By the whole block, before `total` and `find`: where there are many lists, the units up to the end of each
+  /// thread's chunk of them.
+  __device__ void prepare() {
+    if (all_ <= few_lists) return;
+    const int thread = static_cast<int>(threadIdx.x), warp = thread / 32;
+    int through = 0;
+    const int end = min_of(all_, (thread + 1) * chunk_);
+    for (int list = thread * chunk_; list < end; ++list) through += units(list);
+    through = sum_of_lanes_up_to(through);
+    if (lane_id() == 31) sums_[warp] = through;
+    __syncthreads();
+    int before = 0;
+    for (int w = 0; w < warp; ++w) before += sums_[w];
+    __syncthreads();
+    sums_[thread] = before + through;
+    __syncthreads();
+  }
 
   /// Lists of all sequences of the launch.
-  __device__ index_t lists() const { return batch_.sequences * lists_; }
+  __device__ int lists() const { return all_; }
   /// The sequence of a list, and the first KV head that reads from it.
-  __device__ index_t sequence(index_t list) const { return lists_ == 1 ? list : list / lists_; }
-  __device__ int head(index_t list) const { return lists_ == 1 ? 0 : static_cast<int>(list % lists_); }
-  __device__ index_t length(index_t list) const { return counts_.of(batch_.place(sequence(list)), head(list)); }
+  __device__ int sequence(int list) const { return lists_ == 1 ? list : list / lists_; }
+  __device__ int head(int list) const { return lists_ == 1 ? 0 : list % lists_; }
+  __device__ int length(int list) const {
+    return static_cast<int>(counts_.of(batch_.place(sequence(list)), head(list)));
+  }
 
-  __device__ index_t tiles(index_t list) const { return ceil_div(batch_.rows_of(sequence(list)) * group_, warp_rows); }
-  __device__ index_t items(index_t list) const { return heads_ * tiles(list); }
+  __device__ int tiles(int list) const { return ceil_div(rows(list) * group_, warp_rows); }
+  __device__ int items(int list) const { return heads_ * tiles(list); }
   /// From the first token that a row of the sequence sees.
-  __device__ index_t units_per_item(index_t list) const {
-    const index_t tokens = length(list), before = tokens - batch_.rows_of(sequence(list)) + 1 - window_;
+  __device__ int units_per_item(int list) const {
+    const int tokens = length(list), before = tokens - rows(list) + 1 - window_;
     return ceil_div(tokens - (before > 0 ? before : 0), unit_tokens_);
   }
-  __device__ index_t units(index_t list) const { return items(list) * units_per_item(list); }
+  __device__ int units(int list) const { return items(list) * units_per_item(list); }
 
   /// Units of all lists.
-  __device__ index_t total() const {
-    index_t sum = 0;
-    for (index_t i = lane_id(); i < lists(); i += 32) sum += units(i);
+  __device__ int total() const {
+    if (all_ > few_lists) return sums_[Threads - 1];
+    int sum = 0;
+    for (int i = lane_id(); i < all_; i += 32) sum += units(i);
     for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
     return sum;
   }
 
   /// The list in which unit `u` < total() lies, and how far in.
   struct place {
-    index_t list, unit;
+    int list, unit;
   };
-  __device__ place find(index_t u) const {
-    index_t before = 0;
-    for (index_t base = 0; base < lists(); base += 32) {
-      const index_t b = base + lane_id();
-      index_t through = b < lists() ? units(b) : 0;  // becomes the units up to b, from base on
-      const index_t own = through;
-      for (int step = 1; step < 32; step *= 2) {
-        const index_t left = __shfl_up_sync(0xffffffffu, through, static_cast<unsigned>(step));
-        if (lane_id() >= step) through += left;
-      }
+  __device__ place find(int u) const {
+    int before = 0, first = 0;
+    if (all_ > few_lists) {
+      int chunk = 0;  // the first that goes beyond u
+      for (int base = 0; base < Threads; base += 32)
+        chunk += __popc(__ballot_sync(0xffffffffu, sums_[base + lane_id()] <= u));
+      before = chunk > 0 ? sums_[chunk - 1] : 0;
+      first = chunk * chunk_;
+    }
+    const int last = min_of(all_, first + chunk_);
+    for (int base = first; base < last; base += 32) {
+      const int list = base + lane_id();
+      const int own = list < last ? units(list) : 0, through = sum_of_lanes_up_to(own);
       const unsigned beyond = __ballot_sync(0xffffffffu, before + through > u);
       if (beyond != 0) {
         const int lane = __ffs(static_cast<int>(beyond)) - 1;
-        const index_t begin = before + __shfl_sync(0xffffffffu, through - own, lane);
+        const int begin = before + __shfl_sync(0xffffffffu, through - own, lane);
         return {base + lane, u - begin};
       }
       before += __shfl_sync(0xffffffffu, through, 31);
     }
-    return {lists(), 0};
+    return {all_, 0};
   }
 
  private:
+  /// As many lists every warp goes through itself, without waiting for the others.
+  static constexpr int few_lists = 64;
+
+  __device__ static int min_of(int a, int b) { return a < b ? a : b; }
+  __device__ int rows(int list) const { return static_cast<int>(batch_.rows_of(sequence(list))); }
+  /// x of this lane and of those below.
+  __device__ static int sum_of_lanes_up_to(int x) {
+    for (int step = 1; step < 32; step *= 2) {
+      const int left = __shfl_up_sync(0xffffffffu, x, static_cast<unsigned>(step));
+      if (lane_id() >= step) x += left;
+    }
+    return x;
+  }
+
   const ragged_batch& batch_;
   const list_counts& counts_;
   int lists_, heads_;  // lists of a sequence, and KV heads of a list
   int group_, unit_tokens_, window_;
+  int all_, chunk_;  // lists of the launch, and of each thread's part of them
+  int* sums_;
 };
 
 /// Where the line of units is cut. Every block has one large piece of its own. Memory does not serve all
@@ -97,39 +146,39 @@ class decode_pieces {
  public:
   static constexpr int most_of_block = 4;  ///< pieces for each block, its own included
 
-  __device__ decode_pieces(index_t total, int blocks) : total_(total), blocks_(blocks) {
-    const index_t quota = ceil_div(total, blocks);
+  __device__ decode_pieces(int total, int blocks) : total_(total), blocks_(blocks) {
+    const int quota = ceil_div(total, blocks);
     own_ = quota - quota / shared_share;
-    const index_t left = total - own_end();
+    const int left = total - own_end();
     if (quota < least_quota || left <= 0) {
       own_ = quota;
       return;
     }
-    small_ = ceil_div(left, blocks * index_t{most_of_block - 1});
+    small_ = ceil_div(left, blocks * (most_of_block - 1));
     if (small_ < least_small) small_ = least_small;
     small_pieces_ = ceil_div(left, small_);
   }
 
-  __device__ index_t count() const { return blocks_ + small_pieces_; }
+  __device__ int count() const { return blocks_ + small_pieces_; }
   __device__ bool any_small() const { return small_pieces_ > 0; }
   /// Pieces that nobody needs begin at the end of the line.
-  __device__ index_t begin(index_t piece) const {
-    const index_t at = piece < blocks_ ? piece * own_ : own_end() + (piece - blocks_) * small_;
+  __device__ int begin(int piece) const {
+    const int at = piece < blocks_ ? piece * own_ : own_end() + (piece - blocks_) * small_;
     return at < total_ ? at : total_;
   }
   /// The piece in which a unit lies.
-  __device__ index_t of(index_t unit) const {
+  __device__ int of(int unit) const {
     return unit < own_end() || small_pieces_ == 0 ? unit / own_ : blocks_ + (unit - own_end()) / small_;
   }
 
  private:
-  static constexpr index_t shared_share = 8;  ///< one part in so many of the line is cut small
-  static constexpr index_t least_small = 2;   ///< units of a small piece: less is all beginning and end
-  static constexpr index_t least_quota = 96;  ///< units of a block; shorter lines are not shared
+  static constexpr int shared_share = 8;  ///< one part in so many of the line is cut small
+  static constexpr int least_small = 2;   ///< units of a small piece: less is all beginning and end
+  static constexpr int least_quota = 96;  ///< units of a block; shorter lines are not shared
 
-  __device__ index_t own_end() const { return blocks_ * own_; }
+  __device__ int own_end() const { return blocks_ * own_; }
 
-  index_t total_, blocks_, own_, small_ = 0, small_pieces_ = 0;
+  int total_, blocks_, own_, small_ = 0, small_pieces_ = 0;
 };
 
 /// Results of parts of items, until they are joined: two places for each piece, since only the first and the last item
@@ -148,15 +197,15 @@ struct decode_parts {
   }
 
   /// The first part of an item goes behind the part of another that the piece may begin with.
-  __device__ static index_t place(index_t piece, bool first_of_item) { return 2 * piece + (first_of_item ? 1 : 0); }
+  __device__ static index_t place(int piece, bool first_of_item) { return 2 * piece + (first_of_item ? 1 : 0); }
 };
 
 /// The pieces that have a part of an item.
 struct item_pieces {
-  index_t first, last;
+  int first, last;
 
   /// Of the item whose units begin at `begin`.
-  __device__ item_pieces(const decode_pieces& pieces, index_t begin, index_t units)
+  __device__ item_pieces(const decode_pieces& pieces, int begin, int units)
       : first(pieces.of(begin)), last(pieces.of(begin + units - 1)) {}
 };
 

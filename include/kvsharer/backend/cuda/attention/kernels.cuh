@@ -21,7 +21,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.warps * 32, Tuni
     decode_kernel(const __grid_constant__ Problem problem, const __grid_constant__ decode_parts parts) {
   ptx::let_next_begin();
   ptx::wait_for_previous();
-  decode_agent<Tuning, HeadDim, Problem>(problem, parts).run(blockIdx.x);
+  decode_agent<Tuning, HeadDim, Problem>(problem, parts).run(static_cast<int>(blockIdx.x));
 }
 
 /// Grid: (most tiles of a sequence, KV heads, sequences). The last tiles see the most tokens and so begin first.

@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdint>
+
 #include "kvsharer/backend/cuda/attention/problem.cuh"
 #include "kvsharer/backend/cuda/attention/softmax_state.cuh"
 #include "kvsharer/backend/cuda/attention/tuning.hpp"
@@ -44,11 +46,15 @@ class prefill_agent {
     const auto values = p_.values.sequence(s.place);
     const int warp = static_cast<int>(threadIdx.x) / 32, of_warp = warp * warp_tokens * stride;
     const row_tile mine{block.sequence, block.head, block.begin + warp * warp_rows};
+    const auto find = [&](int token) { return find_pages(keys, values, block, token + warp * warp_tokens, end); };
+    std::int32_t page = find(begin);  // of the tokens that are fetched next
     const auto fetch = [&](int token, int stage) {
       element* const to = tiles_ + 2 * stage * tile + of_warp;
       if (token < end)
-        load_tokens<HeadDim, ptx::reuse::some>(p_, keys, values, block, token + warp * warp_tokens, end, to, to + tile);
+        load_tokens<HeadDim, ptx::reuse::some>(p_, keys, values, block, token + warp * warp_tokens, end, page, to,
+                                               to + tile);
       ptx::copy_commit();
+      page = find(token + tokens);
     };
 
     load_queries<HeadDim>(p_, s, block, tuning.rows(), queries_);

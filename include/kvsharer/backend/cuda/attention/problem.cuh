@@ -113,19 +113,36 @@ __device__ int readable_end(const Problem& p, index_t sequence, int end) {
   return static_cast<int>(capacity);
 }
 
+/// Which token's row a lane asks for when 16 tokens are loaded: half of the lanes find keys, the others values.
+struct lane_row {
+  index_t token;
+  bool of_keys;
+
+  __device__ explicit lane_row(int first) : token(first + lane_id() % warp_tokens), of_keys(lane_id() < warp_tokens) {}
+};
+
+/// Asks for the page in which this lane's row of 16 tokens lies, for load_tokens. What it returns should be needed as
+/// late as possible.
+template <class K, class V>
+__device__ std::int32_t find_pages(const K& keys, const V& values, const row_tile& at, int first, int end) {
+  const lane_row mine(first);
+  if (mine.token >= end) return 0;
+  return mine.of_keys ? find_page(keys, at.head, mine.token) : find_page(values, at.head, mine.token);
+}
+
 /// Begins to copy the keys and values of 16 tokens into two tiles, zeros for those from `end` on and for rows that
-/// cannot be found, which are reported. `Reuse`: do other blocks read them too? By one warp: each lane asks for the row
-/// of one token, half of them for keys.
+/// cannot be found, which are reported. `Reuse`: do other blocks read them too? By one warp, whose lanes have found
+/// their pages.
 template <int HeadDim, ptx::reuse Reuse, class Problem, class K, class V, class E>
 __device__ void load_tokens(const Problem& p, const K& keys, const V& values, const row_tile& at, int first, int end,
-                            E* key_tile, E* value_tile) {
+                            std::int32_t page, E* key_tile, E* value_tile) {
   constexpr int stride = tile_stride(HeadDim, sizeof(E)), per_copy = 16 / sizeof(E), copies = HeadDim / per_copy;
   const int lane = lane_id();
-  const int token = first + lane % warp_tokens;
+  const lane_row mine(first);
   const E* row = nullptr;
-  if (token < end) {
-    row = lane < warp_tokens ? find_row(keys, at.head, token) : find_row(values, at.head, token);
-    if (row == nullptr) report(p.status, refusal::page_out_of_range, p.layer, at.sequence, token);
+  if (mine.token < end) {
+    row = mine.of_keys ? find_row_in(keys, page, at.head, mine.token) : find_row_in(values, page, at.head, mine.token);
+    if (row == nullptr) report(p.status, refusal::page_out_of_range, p.layer, at.sequence, mine.token);
   }
   const auto address = reinterpret_cast<std::uintptr_t>(row);
 #pragma unroll

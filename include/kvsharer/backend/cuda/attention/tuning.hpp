@@ -30,8 +30,10 @@ struct decode_tuning {
   KVSHARER_HD constexpr int step_bytes(int head_dim, int element_bytes) const {
     return 2 * tile_bytes(warp_tokens, head_dim, element_bytes);
   }
+  /// Where a block finds its part of the line of units: a number for each thread.
+  KVSHARER_HD constexpr int line_bytes() const { return warps * 32 * 4; }
   KVSHARER_HD constexpr int shared_bytes(int stages, int head_dim, int element_bytes) const {
-    return tile_bytes(warp_rows, head_dim, element_bytes) + warps * stages * step_bytes(head_dim, element_bytes);
+    return line_bytes() + tile_bytes(warp_rows, head_dim, element_bytes) + warps * stages * step_bytes(head_dim, element_bytes);
   }
   /// The most stages with which two blocks fit a multiprocessor of a compute capability (10 x major + minor). Bytes in
   /// flight are (stages - 1) x warps x step_bytes of a block, where 3 TB/s at a latency of 800 ns ask for 18 KB of a
