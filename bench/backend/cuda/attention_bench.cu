@@ -137,7 +137,7 @@ void decode_lists(benchmark::State& state, bool uneven) {
     auto of_heads = cuda::pool_of(pool.data() + set * elements, elements, pages_of.data(), kv_heads * blocks, shape,
                                   layout::strides_of(layout::paged<page_tokens>{}, {1, 1, head_dim, shape.capacity}));
     of_heads.pages.head_blocks = static_cast<std::uint32_t>(blocks);
-    of_heads.tokens = {lengths.data(), kv_heads, 1};
+    of_heads.tokens = {lengths.data(), static_cast<std::int32_t>(kv_heads), 1};
     return of_heads;
   };
   const auto queries = random_numbers(stream.ref(), batch * query_heads * head_dim, 3);

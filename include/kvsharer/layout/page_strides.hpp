@@ -72,11 +72,11 @@ struct page_index {
   static constexpr bool rows_contiguous = true;
 
   KVSHARER_HD constexpr index_t offset(index_t h, index_t t, index_t channel) const noexcept {
-    return offset_in(page_of(h, t), h, t, channel);
+    return offset_in(*entry(h, t), h, t, channel);
   }
-  /// The number of a token's page, which kernels ask for before they need it.
-  KVSHARER_HD constexpr std::int32_t page_of(index_t h, index_t t) const noexcept {
-    return pages[static_cast<std::size_t>(h) * head_blocks + static_cast<std::size_t>(page_tokens.quotient(t))];
+  /// Where the table has the number of a token's page, which kernels ask for before they need it.
+  KVSHARER_HD constexpr const std::int32_t* entry(index_t h, index_t t) const noexcept {
+    return pages + (static_cast<std::size_t>(h) * head_blocks + static_cast<std::size_t>(page_tokens.quotient(t)));
   }
   /// The offset of a token whose page has this number. A negative one, which is none, gives an offset beyond all pools.
   KVSHARER_HD constexpr index_t offset_in(std::int32_t number, index_t h, index_t t, index_t channel) const noexcept {

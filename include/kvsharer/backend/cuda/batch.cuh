@@ -47,12 +47,12 @@ struct ragged_batch {
 /// own or not.
 struct list_counts {
   const std::int32_t* counts = nullptr;  ///< in device memory; null: those of the batch
-  index_t place_step = 1;                ///< from sequence to sequence
-  index_t head_step = 0;                 ///< from KV head to KV head; 0 where they share a list
+  std::int32_t place_step = 1;           ///< from sequence to sequence
+  std::int32_t head_step = 0;            ///< from KV head to KV head; 0 where they share a list
 
   /// Tokens, the rows of this launch included.
   KVSHARER_HD index_t of(index_t place, index_t kv_head) const noexcept {
-    return counts[place * place_step + kv_head * head_step];
+    return counts[static_cast<std::int32_t>(place) * place_step + static_cast<std::int32_t>(kv_head) * head_step];
   }
   friend constexpr bool operator==(const list_counts&, const list_counts&) = default;
 };
@@ -121,22 +121,12 @@ KVSHARER_HD const typename V::value_type* find_row(const V& view, index_t head, 
     return view.row(head, token);
 }
 
-/// The two halves of find_row where a view finds rows through pages, so that a page's number is asked for before it is
-/// needed; a view without pages does all its work in the second.
-template <RowContiguousView V>
-KVSHARER_HD std::int32_t find_page(const V& view, index_t head, index_t token) noexcept {
-  if constexpr (requires { view.page_of(head, token); })
-    return view.page_of(head, token);
-  else
-    return 0;
-}
-template <RowContiguousView V>
-KVSHARER_HD const typename V::value_type* find_row_in(const V& view, std::int32_t page, index_t head,
-                                                      index_t token) noexcept {
-  if constexpr (requires { view.find_in(page, head, token); })
-    return view.find_in(page, head, token);
-  else
-    return find_row(view, head, token);
-}
+/// A view that finds rows through the numbers of pages, which kernels can ask for before they need them: entry(head,
+/// token) is where such a number is, find_in(page, head, token) the row of a token whose page is known.
+template <class V>
+concept PagedRowView = RowContiguousView<V> && requires(const V& view, std::int32_t page, index_t i) {
+  { view.entry(i, i) } -> std::same_as<const std::int32_t*>;
+  { view.find_in(page, i, i) } -> std::convertible_to<const typename V::value_type*>;
+};
 
 }  // namespace kvsharer::inline v0::cuda

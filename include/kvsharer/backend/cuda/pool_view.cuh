@@ -36,11 +36,16 @@ requires Index::rows_contiguous struct pool_view {
   /// The row, or null where the layout names one outside the pool.
   KVSHARER_HD T* find(index_t head, index_t token) const noexcept { return inside(layout.offset(head, token, 0)); }
 
-  /// The number of a token's page, and the row of a token whose page is known, or null likewise.
-  KVSHARER_HD std::int32_t page_of(index_t head, index_t token) const noexcept requires requires(const Index& i) {
-    i.page_of(head, token);
+  KVSHARER_HD index_t token_stride() const noexcept requires TokenRunLayout<Index> { return layout.token_stride(); }
+  KVSHARER_HD index_t run(index_t token, index_t tokens) const noexcept requires TokenRunLayout<Index> {
+    return layout.run(token, tokens);
   }
-  { return layout.page_of(head, token); }
+
+  /// Where the number of a token's page is, and the row of a token whose page is known, or null likewise.
+  KVSHARER_HD const std::int32_t* entry(index_t head, index_t token) const noexcept requires requires(const Index& i) {
+    i.entry(head, token);
+  }
+  { return layout.entry(head, token); }
   KVSHARER_HD T* find_in(std::int32_t page, index_t head, index_t token) const noexcept requires
       requires(const Index& i) {
     i.offset_in(page, head, token, index_t{0});

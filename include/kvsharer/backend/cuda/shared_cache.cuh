@@ -371,10 +371,10 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
       return launch(page_planes(), index_at(words_.data() + table_at(id, 0)), {words_.data() + place(id), 0, 0}, rows);
     const index_t of_plane = tokens * shape().kv_heads * shape().head_dim;
     const auto one = [&](layer_id l, const pool_batch<const E>& batch) {
-      launch(
-          page_planes(), batch.sequence(place(id)).layout,
-          {words_.data() + first_count() + place(id) * counts_kept() + lists().first_list(l), 0, lists().head_step()},
-          rows);
+      launch(page_planes(), batch.sequence(place(id)).layout,
+             {words_.data() + first_count() + place(id) * counts_kept() + lists().first_list(l), 0,
+              static_cast<std::int32_t>(lists().head_step())},
+             rows);
       rows += of_plane;
     };
     for (int l = 0; l < plan().layers(); ++l)
@@ -409,7 +409,8 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     batch.pages.page = static_cast<std::uint32_t>(step);
     batch.pages.head_blocks = static_cast<std::uint32_t>(lists().head_step() * blocks);
     if (counts_kept() > 0)
-      batch.tokens = {words_.data() + first_count() + lists().first_list(l), counts_kept(), lists().head_step()};
+      batch.tokens = {words_.data() + first_count() + lists().first_list(l), static_cast<std::int32_t>(counts_kept()),
+                      static_cast<std::int32_t>(lists().head_step())};
     return batch;
   }
 

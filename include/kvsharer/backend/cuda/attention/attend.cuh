@@ -17,6 +17,7 @@
 #include "kvsharer/backend/cuda/launch.cuh"
 #include "kvsharer/backend/cuda/pool_view.cuh"
 #include "kvsharer/core/attention_shape.hpp"
+#include "kvsharer/core/divisor.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
 
@@ -100,6 +101,7 @@ auto make_problem(const backend& on, const attention_shape& shape, const K& keys
   return attention_problem<K, V>{keys,
                                  values,
                                  lists,
+                                 divisor(lists.head_step != 0 ? shape.kv_heads : 1),
                                  batch,
                                  queries,
                                  out,

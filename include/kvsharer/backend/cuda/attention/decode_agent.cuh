@@ -44,7 +44,7 @@ class decode_agent {
 
   /// The block's pieces of the line of units, and zeros for sequences without a token.
   __device__ void run(int block) {
-    line schedule(p_.batch, p_.lists, p_.kv_heads, p_.group, tuning.unit_tokens(), p_.window, sums_);
+    line schedule(p_.batch, p_.lists, p_.of_sequence, p_.kv_heads, p_.group, tuning.unit_tokens(), p_.window, sums_);
     schedule.prepare();
     for (int list = block; list < schedule.lists(); list += parts_.blocks)
       if (schedule.length(list) == 0) write_zeros(schedule, list);
@@ -121,32 +121,24 @@ class decode_agent {
     const auto values = p_.values.sequence(s.place);
     const int ahead = parts_.stages - 1;  // steps that are on their way while one is worked on
     element* const own = tiles_ + warp() * parts_.stages * 2 * tile;
-    const auto find = [&](int token) { return find_pages(keys, values, at, token, end); };
-    const auto fetch = [&](int token, int stage, std::int32_t page) {
+    const auto fetch = [&](int token, int stage) {
       if (token < end)
-        load_tokens<HeadDim, ptx::reuse::none>(p_, keys, values, at, token, end, page, own + 2 * stage * tile,
+        load_tokens<HeadDim, ptx::reuse::none>(p_, keys, values, at, token, end, own + 2 * stage * tile,
                                                own + (2 * stage + 1) * tile);
       ptx::copy_commit();  // an empty group, too, so that groups and steps count alike
     };
     int token = begin + warp() * warp_tokens;
-    std::int32_t first_pages[decode_tuning::most_stages - 1];  // asked for together
-#pragma unroll
-    for (int stage = 0; stage < decode_tuning::most_stages - 1; ++stage)
-      first_pages[stage] = find(token + stage * pace);
-    std::int32_t page = find(token + ahead * pace);  // of the tokens that are fetched next
     load_queries<HeadDim>(p_, s, at, warp_rows, queries_);
     ptx::copy_commit();
-#pragma unroll
-    for (int stage = 0; stage < decode_tuning::most_stages - 1; ++stage)
-      if (stage < ahead) fetch(token + stage * pace, stage, first_pages[stage]);
+#pragma unroll 1
+    for (int stage = 0; stage < ahead; ++stage) fetch(token + stage * pace, stage);
     const row_limits limits(p_, s, at);
     wait_but(ahead);
     __syncthreads();
     const typename product::queries queries(queries_);
     for (int stage = 0; token < end; token += pace, stage = stage < ahead ? stage + 1 : 0) {
       const int next = stage == 0 ? ahead : stage - 1;
-      fetch(token + ahead * pace, next, page);
-      page = find(token + (ahead + 1) * pace);
+      fetch(token + ahead * pace, next);
       wait_but(ahead);
       __syncwarp();
       float scores[warp_tokens / 8][4];

@@ -8,6 +8,7 @@
 #include "kvsharer/backend/cuda/attention/tuning.hpp"
 #include "kvsharer/backend/cuda/attention/warp_product.cuh"
 #include "kvsharer/backend/cuda/batch.cuh"
+#include "kvsharer/core/divisor.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::cuda::detail {
@@ -29,16 +30,16 @@ class decode_schedule {
   static constexpr int shared_words = Threads;
 
   /// `sums` is shared memory for shared_words numbers, which nobody else writes. All members are called by whole warps.
-  __device__ decode_schedule(const ragged_batch& batch, const list_counts& counts, int kv_heads, int group,
-                             int unit_tokens, int window, int* sums)
+  __device__ decode_schedule(const ragged_batch& batch, const list_counts& counts, const divisor& lists, int kv_heads,
+                             int group, int unit_tokens, int window, int* sums)
       : batch_(batch),
         counts_(counts),
-        lists_(counts.head_step != 0 ? kv_heads : 1),
+        lists_(lists),
         heads_(counts.head_step != 0 ? 1 : kv_heads),
         group_(group),
         unit_tokens_(unit_tokens),
         window_(window),
-        all_(static_cast<int>(batch.sequences) * lists_),
+        all_(static_cast<int>(batch.sequences) * static_cast<int>(lists.value())),
         chunk_(all_ <= few_lists ? all_ : ceil_div(all_, Threads)),
         sums_(sums) {}
 
@@ -63,8 +64,8 @@ class decode_schedule {
   /// Lists of all sequences of the launch.
   __device__ int lists() const { return all_; }
   /// The sequence of a list, and the first KV head that reads from it.
-  __device__ int sequence(int list) const { return lists_ == 1 ? list : list / lists_; }
-  __device__ int head(int list) const { return lists_ == 1 ? 0 : list % lists_; }
+  __device__ int sequence(int list) const { return static_cast<int>(lists_.quotient(list)); }
+  __device__ int head(int list) const { return list - sequence(list) * static_cast<int>(lists_.value()); }
   __device__ int length(int list) const {
     return static_cast<int>(counts_.of(batch_.place(sequence(list)), head(list)));
   }
@@ -132,7 +133,8 @@ class decode_schedule {
 
   const ragged_batch& batch_;
   const list_counts& counts_;
-  int lists_, heads_;  // lists of a sequence, and KV heads of a list
+  const divisor& lists_;  // of a sequence
+  int heads_;             // KV heads of a list
   int group_, unit_tokens_, window_;
   int all_, chunk_;  // lists of the launch, and of each thread's part of them
   int* sums_;

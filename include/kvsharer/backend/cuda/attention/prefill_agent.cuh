@@ -44,17 +44,35 @@ class prefill_agent {
 
     const auto keys = p_.keys.sequence(s.place);
     const auto values = p_.values.sequence(s.place);
-    const int warp = static_cast<int>(threadIdx.x) / 32, of_warp = warp * warp_tokens * stride;
+    if constexpr (RunPageView<decltype(keys)> && RunPageView<decltype(values)>)
+      if (in_runs(keys, begin, end) && in_runs(values, begin, end)) {
+        std::int32_t key_page = 0, value_page = 0;  // of the tokens that are copied next, asked for a step ahead
+        const auto find = [&](int token) {
+          key_page = page_of_run(keys, block.head, token, end);
+          value_page = page_of_run(values, block.head, token, end);
+        };
+        find(begin + first_of_warp());
+        return stream(s, block, begin, end, [&](int token, element* key_tile, element* value_tile) {
+          load_run<HeadDim, ptx::reuse::some>(p_, keys, block, token, end, key_page, key_tile);
+          load_run<HeadDim, ptx::reuse::some>(p_, values, block, token, end, value_page, value_tile);
+          find(token + tokens);
+        });
+      }
+    stream(s, block, begin, end, [&](int token, element* key_tile, element* value_tile) {
+      load_tokens<HeadDim, ptx::reuse::some>(p_, keys, values, block, token, end, key_tile, value_tile);
+    });
+  }
+
+ private:
+  /// All rows of the block over the tokens [begin, end), of which load(first, key tile, value tile) begins to copy 16.
+  template <class Load>
+  __device__ void stream(const sequence_rows& s, const row_tile& block, int begin, int end, Load&& load) {
+    const int warp = static_cast<int>(threadIdx.x) / 32, of_warp = first_of_warp() * stride;
     const row_tile mine{block.sequence, block.head, block.begin + warp * warp_rows};
-    const auto find = [&](int token) { return find_pages(keys, values, block, token + warp * warp_tokens, end); };
-    std::int32_t page = find(begin);  // of the tokens that are fetched next
     const auto fetch = [&](int token, int stage) {
       element* const to = tiles_ + 2 * stage * tile + of_warp;
-      if (token < end)
-        load_tokens<HeadDim, ptx::reuse::some>(p_, keys, values, block, token + warp * warp_tokens, end, page, to,
-                                               to + tile);
+      if (token < end) load(token + first_of_warp(), to, to + tile);
       ptx::copy_commit();
-      page = find(token + tokens);
     };
 
     load_queries<HeadDim>(p_, s, block, tuning.rows(), queries_);
@@ -81,10 +99,12 @@ class prefill_agent {
     }
     ptx::copy_wait<0>();
     state.finish();
-    write(s, mine, packed_rows, state);
+    write(s, mine, s.rows * p_.group, state);
   }
 
- private:
+  /// Where this warp's 16 tokens stand in a tile.
+  __device__ static int first_of_warp() { return static_cast<int>(threadIdx.x) / 32 * warp_tokens; }
+
   __device__ void write(const sequence_rows& s, const row_tile& at, index_t packed_rows,
                         const softmax_state<HeadDim>& state) {
     const int g = lane_id() / 4, q = lane_id() % 4;

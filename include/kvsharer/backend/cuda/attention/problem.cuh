@@ -12,6 +12,7 @@
 #include "kvsharer/backend/cuda/batch.cuh"
 #include "kvsharer/backend/cuda/ptx.cuh"
 #include "kvsharer/backend/cuda/status.cuh"
+#include "kvsharer/core/divisor.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::cuda {
@@ -42,6 +43,7 @@ struct attention_problem {
   K keys;
   V values;
   list_counts lists;
+  divisor of_sequence;  // lists of a sequence: 1, or its KV heads
   ragged_batch batch;
   const element* queries;  // [rows][heads * head_dim]
   element* out;            // the same
@@ -113,36 +115,19 @@ __device__ int readable_end(const Problem& p, index_t sequence, int end) {
   return static_cast<int>(capacity);
 }
 
-/// Which token's row a lane asks for when 16 tokens are loaded: half of the lanes find keys, the others values.
-struct lane_row {
-  index_t token;
-  bool of_keys;
-
-  __device__ explicit lane_row(int first) : token(first + lane_id() % warp_tokens), of_keys(lane_id() < warp_tokens) {}
-};
-
-/// Asks for the page in which this lane's row of 16 tokens lies, for load_tokens. What it returns should be needed as
-/// late as possible.
-template <class K, class V>
-__device__ std::int32_t find_pages(const K& keys, const V& values, const row_tile& at, int first, int end) {
-  const lane_row mine(first);
-  if (mine.token >= end) return 0;
-  return mine.of_keys ? find_page(keys, at.head, mine.token) : find_page(values, at.head, mine.token);
-}
-
 /// Begins to copy the keys and values of 16 tokens into two tiles, zeros for those from `end` on and for rows that
-/// cannot be found, which are reported. `Reuse`: do other blocks read them too? By one warp, whose lanes have found
-/// their pages.
+/// cannot be found, which are reported. `Reuse`: do other blocks read them too? By one warp: each lane asks for the row
+/// of one token, half of them for keys.
 template <int HeadDim, ptx::reuse Reuse, class Problem, class K, class V, class E>
 __device__ void load_tokens(const Problem& p, const K& keys, const V& values, const row_tile& at, int first, int end,
-                            std::int32_t page, E* key_tile, E* value_tile) {
+                            E* key_tile, E* value_tile) {
   constexpr int stride = tile_stride(HeadDim, sizeof(E)), per_copy = 16 / sizeof(E), copies = HeadDim / per_copy;
   const int lane = lane_id();
-  const lane_row mine(first);
+  const int token = first + lane % warp_tokens;
   const E* row = nullptr;
-  if (mine.token < end) {
-    row = mine.of_keys ? find_row_in(keys, page, at.head, mine.token) : find_row_in(values, page, at.head, mine.token);
-    if (row == nullptr) report(p.status, refusal::page_out_of_range, p.layer, at.sequence, mine.token);
+  if (token < end) {
+    row = lane < warp_tokens ? find_row(keys, at.head, token) : find_row(values, at.head, token);
+    if (row == nullptr) report(p.status, refusal::page_out_of_range, p.layer, at.sequence, token);
   }
   const auto address = reinterpret_cast<std::uintptr_t>(row);
 #pragma unroll
@@ -153,6 +138,54 @@ __device__ void load_tokens(const Problem& p, const K& keys, const V& values, co
     const auto* value = reinterpret_cast<const E*>(__shfl_sync(0xffffffffu, address, at_row + warp_tokens));
     ptx::copy_async_16<Reuse>(key_tile + at_row * stride + column, key + column, key != nullptr);
     ptx::copy_async_16<Reuse>(value_tile + at_row * stride + column, value + column, value != nullptr);
+  }
+}
+
+/// Views whose rows come in runs and in pages, so that the rows of 16 tokens are found at once.
+template <class V>
+concept RunPageView = PagedRowView<V> && TokenRunView<V>;
+
+/// From `begin` on, do the rows of each 16 tokens up to `end` lie one behind the other?
+template <class V>
+__device__ bool in_runs(const V& view, int begin, int end) {
+  if constexpr (RunPageView<V>) {
+    const index_t page_tokens = view.run(0, all_tokens);
+    return view.run(begin, end - begin) == end - begin || (begin % warp_tokens == 0 && page_tokens % warp_tokens == 0);
+  } else {
+    return false;
+  }
+}
+
+/// The page of 16 tokens that lie so. It is loaded without a condition, so that nothing waits for it before it is
+/// needed; past the last token it is the last one's page.
+template <RunPageView V>
+__device__ std::int32_t page_of_run(const V& view, int head, int first, int end) {
+  const int newest = end > 0 ? end - 1 : 0;
+  return *view.entry(head, first < newest ? first : newest);
+}
+
+/// load_tokens for the rows of one view that lie so, whose page is known.
+template <int HeadDim, ptx::reuse Reuse, class Problem, RunPageView V, class E>
+__device__ void load_run(const Problem& p, const V& view, const row_tile& at, int first, int end, std::int32_t page,
+                         E* tile) {
+  constexpr int stride = tile_stride(HeadDim, sizeof(E)), per_copy = 16 / sizeof(E), copies = HeadDim / per_copy;
+  const E* const run = view.find_in(page, at.head, first);
+  if (run == nullptr && first < end) report(p.status, refusal::page_out_of_range, p.layer, at.sequence, first);
+  const int tokens = run == nullptr ? 0 : end - first;
+  const index_t apart = view.token_stride();
+  if constexpr (32 % copies == 0) {  // all copies of a lane have one column, and their rows are equally far apart
+    constexpr int rows_at_once = 32 / copies;
+    const int row = lane_id() / copies, column = lane_id() % copies * per_copy;
+    const E* from = run + row * apart + column;
+#pragma unroll
+    for (int n = 0; n < warp_tokens; n += rows_at_once, from += rows_at_once * apart)
+      ptx::copy_async_16<Reuse>(tile + (n + row) * stride + column, from, n + row < tokens);
+  } else {
+#pragma unroll
+    for (int n = 0; n < warp_tokens * copies / 32; ++n) {
+      const int row = (32 * n + lane_id()) / copies, column = (32 * n + lane_id()) % copies * per_copy;
+      ptx::copy_async_16<Reuse>(tile + row * stride + column, run + row * apart + column, row < tokens);
+    }
   }
 }
 
