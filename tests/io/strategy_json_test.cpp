@@ -59,9 +59,9 @@ TEST_CASE("an alignment is named where there is one, and lies beside the strateg
   CHECK(read_strategy(text).alignment == s.alignment);
   CHECK(write_strategy(read_strategy(text)) == text);
   for (const char* elsewhere : {"", "/etc/passwd", "../x", "a/b", "..", "a\\\\b"})
-    CHECK(refusal(replaced(text, "found.align.safetensors", elsewhere)) == errc::strategy_syntax);
-  CHECK(refusal(replaced(text, "\"0123456789abcdef\"", "7")) == errc::strategy_syntax);
-  CHECK(refusal(replaced(text, "\"ridge\"", "\"bridge\"")) == errc::strategy_syntax);
+    CHECK(refusal(replaced(text, "found.align.safetensors", elsewhere)) == errc::plan_syntax);
+  CHECK(refusal(replaced(text, "\"0123456789abcdef\"", "7")) == errc::plan_syntax);
+  CHECK(refusal(replaced(text, "\"ridge\"", "\"bridge\"")) == errc::plan_syntax);
 }
 
 TEST_CASE("a strategy comes back as it was written, to the last bit") {
@@ -115,19 +115,19 @@ TEST_CASE("the file is for people too: one candidate and one matrix row a line")
 TEST_CASE("what is not a strategy is refused with the file's name and the reason") {
   const std::string good = write_strategy(example());
   CHECK(refusal(good) == errc{0});
-  CHECK(refusal("") == errc::strategy_syntax);
-  CHECK(refusal("{}") == errc::strategy_syntax);
-  CHECK(refusal("[1, 2]") == errc::strategy_syntax);
-  CHECK(refusal(good.substr(0, good.size() / 2)) == errc::strategy_syntax);
-  CHECK(refusal(replaced(good, "\"kvsharer_strategy\": 1", "\"kvsharer_strategy\": 3")) == errc::strategy_version);
+  CHECK(refusal("") == errc::plan_syntax);
+  CHECK(refusal("{}") == errc::plan_syntax);
+  CHECK(refusal("[1, 2]") == errc::plan_syntax);
+  CHECK(refusal(good.substr(0, good.size() / 2)) == errc::plan_syntax);
+  CHECK(refusal(replaced(good, "\"kvsharer_strategy\": 1", "\"kvsharer_strategy\": 3")) == errc::plan_version);
   CHECK(refusal(replaced(good, "\"kvsharer_strategy\": 1", "\"kvsharer_strategy\": \"one\"")) ==
-        errc::strategy_version);
+        errc::plan_version);
   CHECK(refusal(replaced(good, "[0,1,0,0]", "[0,1,3,0]")) == errc::bad_map);
   CHECK(refusal(replaced(good, "[0,1,0,0]", "[0,1,0]")) == errc::bad_map);
-  CHECK(refusal(replaced(good, "[0,1,0,0]", "[0,1,\"a\",0]")) == errc::strategy_syntax);
-  CHECK(refusal(replaced(good, "\"accepted\"", "\"liked\"")) == errc::strategy_syntax);
-  CHECK(refusal(replaced(good, "    [0.0,0.0,0.0,0.0],\n", "")) == errc::strategy_syntax);
-  CHECK(refusal(replaced(good, "\"score\": 0.30000000000000004", "\"score\": null")) == errc::strategy_syntax);
+  CHECK(refusal(replaced(good, "[0,1,0,0]", "[0,1,\"a\",0]")) == errc::plan_syntax);
+  CHECK(refusal(replaced(good, "\"accepted\"", "\"liked\"")) == errc::plan_syntax);
+  CHECK(refusal(replaced(good, "    [0.0,0.0,0.0,0.0],\n", "")) == errc::plan_syntax);
+  CHECK(refusal(replaced(good, "\"score\": 0.30000000000000004", "\"score\": null")) == errc::plan_syntax);
 }
 
 TEST_CASE("whole numbers are whole and within their range, and what nests deeply is refused like the rest") {
@@ -143,12 +143,12 @@ TEST_CASE("whole numbers are whole and within their range, and what nests deeply
   for (const std::string number :
        {"1.5", "1e300", "2147483648", "-2147483649", "18446744073709551615", "true", "[1]"}) {
     CAPTURE(number);
-    CHECK(refusal(with_share(number)) == errc::strategy_syntax);
+    CHECK(refusal(with_share(number)) == errc::plan_syntax);
   }
-  CHECK(refusal(replaced(good, "[0,1,0,0]", "[0,1.5,0,0]")) == errc::strategy_syntax);
-  CHECK(refusal(replaced(good, "[0,1,0,0]", "{\"0\":0}")) == errc::strategy_syntax);
+  CHECK(refusal(replaced(good, "[0,1,0,0]", "[0,1.5,0,0]")) == errc::plan_syntax);
+  CHECK(refusal(replaced(good, "[0,1,0,0]", "{\"0\":0}")) == errc::plan_syntax);
   const std::string deep = std::string(200'000, '[') + std::string(200'000, ']');
-  CHECK(refusal("{\"kvsharer_strategy\":" + deep + "}") == errc::strategy_version);
+  CHECK(refusal("{\"kvsharer_strategy\":" + deep + "}") == errc::plan_version);
 }
 
 TEST_CASE("a strategy of another model is refused, naming what differs") {
@@ -180,10 +180,10 @@ TEST_CASE("keys and values with maps of their own have two maps in a file of the
   CHECK(back.settings == s.settings);
   for (std::size_t i = 0; i < 3; ++i) CHECK(back.report.candidates[i].part == s.report.candidates[i].part);
   CHECK(write_strategy(back) == text);
-  CHECK(refusal(replaced(text, "\"value_map\"", "\"other_map\"")) == errc::strategy_syntax);
+  CHECK(refusal(replaced(text, "\"value_map\"", "\"other_map\"")) == errc::plan_syntax);
   CHECK(refusal(replaced(text, "[0,0,2,2]", "[0,0,3,2]")) == errc::bad_map);
   CHECK(refusal(replaced(text, "[0,0,2,2]", "[0,0,2]")) == errc::bad_map);
-  CHECK(refusal(replaced(text, "\"part\":\"keys\"", "\"part\":\"locks\"")) == errc::strategy_syntax);
+  CHECK(refusal(replaced(text, "\"part\":\"keys\"", "\"part\":\"locks\"")) == errc::plan_syntax);
   CHECK_THROWS_WITH_AS((void)python_map(back.report.plan),
                        "kvsharer E304: the Python dictionary {layer: source} takes one map for keys and values, and "
                        "those of this plan differ from layer 1 on",

@@ -65,7 +65,7 @@ void refuse_bare_map(std::string_view text, const std::filesystem::path& file, c
     list += (l > 0 ? "," : "") + std::to_string(owners[l]);
     readers += owners[l] != static_cast<int>(l);
   }
-  throw kvsharer::error(kvsharer::errc::strategy_syntax,
+  throw kvsharer::error(kvsharer::errc::plan_syntax,
                         file.string() +
                             " is a map alone, not a strategy; make one of it with mini_llama search --model DIR "
                             "--calibration FILE --order explicit --map " +

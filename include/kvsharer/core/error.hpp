@@ -29,11 +29,12 @@ enum class errc : int {
   not_an_owner = 505,         ///< a write to a layer that reads another layer's cache
   out_of_range = 506,         ///< a layer or token index outside the cache
   bad_stream = 507,           ///< a saved sequence that is incomplete, damaged or of another cache
-  strategy_syntax = 601,      ///< a strategy file that is not the JSON it should be
-  strategy_version = 602,     ///< a strategy file of an unknown schema version
-  strategy_model = 603,       ///< a strategy file made for another model
+  plan_syntax = 601,          ///< a plan file, or a plan's line of integers, that is not what it should be
+  plan_version = 602,         ///< a plan of another schema version
+  plan_model = 603,           ///< a plan made for another model
+  strategy_model = plan_model,
   file_access = 604,          ///< a file that cannot be read or written
-  alignment_file = 605,       ///< an alignment file that is missing or not the one that the strategy names
+  alignment_file = 605,       ///< an alignment file that is missing or not the one that the plan names
   no_device = 701,            ///< no CUDA device, or one that is too old
   cuda_call = 702,            ///< a call of the CUDA runtime that failed
   device_memory = 703,        ///< device memory that could not be allocated

@@ -53,7 +53,7 @@ template <class Names>
 auto named(const Names& names, const std::string& text, const std::string& file) {
   for (const auto& [v, name] : names)
     if (text == name) return v;
-  throw error(errc::strategy_syntax, file + " names an unknown outcome \"" + text + "\"");
+  throw error(errc::plan_syntax, file + " names an unknown outcome \"" + text + "\"");
 }
 
 /// One entry per line, so that a person can read the file and `diff` can show what changed.
@@ -85,21 +85,21 @@ inline nlohmann::json map_json(const share_map& map) {
 /// A value as a message shows it: for arrays and objects, only the type.
 inline std::string said(const nlohmann::json& j) { return j.is_structured() ? j.type_name() : j.dump(); }
 
-/// An integer in the range of Int. Throws errc::strategy_syntax for anything else.
+/// An integer in the range of Int. Throws errc::plan_syntax for anything else.
 template <std::integral Int>
 Int whole(const nlohmann::json& j, const std::string& file) {
   const bool holds = j.is_number_unsigned()  ? std::in_range<Int>(j.get<std::uint64_t>())
                      : j.is_number_integer() ? std::in_range<Int>(j.get<std::int64_t>())
                                              : false;
   if (!holds)
-    throw error(errc::strategy_syntax, file + " has " + said(j) + " where an integer from " +
+    throw error(errc::plan_syntax, file + " has " + said(j) + " where an integer from " +
                                            std::to_string(std::numeric_limits<Int>::lowest()) + " to " +
                                            std::to_string(std::numeric_limits<Int>::max()) + " is expected");
   return j.get<Int>();
 }
 
 inline std::vector<int> owners_from(const nlohmann::json& j, const std::string& what, const std::string& file) {
-  if (!j.is_array()) throw error(errc::strategy_syntax, file + ": " + what + " is not a list");
+  if (!j.is_array()) throw error(errc::plan_syntax, file + ": " + what + " is not a list");
   std::vector<int> owners;
   for (const nlohmann::json& owner : j) owners.push_back(whole<int>(owner, file));
   return owners;
@@ -139,7 +139,7 @@ inline alignment_record alignment_from(const nlohmann::json& j, const std::strin
       j.at("ridge").get<double>(),     j.at("offset").get<bool>(),      j.at("keys").get<std::string>()};
   // A strategy that somebody sent must not make a program read files elsewhere.
   if (a.file.empty() || a.file.find_first_of("/\\") != std::string::npos || a.file == "." || a.file == "..")
-    throw error(errc::strategy_syntax,
+    throw error(errc::plan_syntax,
                 file + " names \"" + a.file + "\" as its alignment, which is not the name of a file beside it");
   return a;
 }
@@ -148,11 +148,11 @@ inline distance_matrix distances_from(const nlohmann::json& rows, int layers, co
   distance_matrix d(layers);
   const auto n = static_cast<std::size_t>(layers);
   if (!rows.is_array() || rows.size() != n)
-    throw error(errc::strategy_syntax,
+    throw error(errc::plan_syntax,
                 file + ": the distance matrix does not have " + std::to_string(layers) + " rows");
   for (std::size_t r = 0; r < n; ++r) {
     if (!rows[r].is_array() || rows[r].size() != n)
-      throw error(errc::strategy_syntax, file + ": row " + std::to_string(r) +
+      throw error(errc::plan_syntax, file + ": row " + std::to_string(r) +
                                              " of the distance matrix does not have " + std::to_string(layers) +
                                              " numbers");
     for (std::size_t c = 0; c < r; ++c) d.set({{static_cast<int>(r)}, {static_cast<int>(c)}}, rows[r][c].get<double>());
@@ -213,17 +213,17 @@ inline std::string write_strategy(const strategy& s) {
          ",\n  \"distance_matrix\": " + detail::lines(distance_matrix_json(s.distances)) + "\n}\n";
 }
 
-/// Reads the strategy in `text`; errors contain its `name` (the file's path). Throws errc::strategy_syntax,
-/// errc::strategy_version, errc::bad_map. Does not check the model: see check_same_model.
+/// Reads the strategy in `text`; errors contain its `name` (the file's path). Throws errc::plan_syntax,
+/// errc::plan_version, errc::bad_map. Does not check the model: see check_same_model.
 inline strategy read_strategy(std::string_view text, const std::string& name = "strategy") {
   using nlohmann::json;
   try {
     const json j = json::parse(text);
     if (!j.is_object() || !j.contains("kvsharer_strategy"))
-      throw error(errc::strategy_syntax, name + " is JSON but not a strategy: it has no \"kvsharer_strategy\"");
+      throw error(errc::plan_syntax, name + " is JSON but not a strategy: it has no \"kvsharer_strategy\"");
     const bool apart = j.at("kvsharer_strategy") == json(strategy_schema_apart);
     if (!apart && j.at("kvsharer_strategy") != json(strategy_schema))
-      throw error(errc::strategy_version, name + " has schema version " + detail::said(j.at("kvsharer_strategy")) +
+      throw error(errc::plan_version, name + " has schema version " + detail::said(j.at("kvsharer_strategy")) +
                                               "; this library reads versions " + std::to_string(strategy_schema) +
                                               " and " + std::to_string(strategy_schema_apart));
     strategy s;
@@ -263,7 +263,7 @@ inline strategy read_strategy(std::string_view text, const std::string& name = "
     s.distances = detail::distances_from(j.at("distance_matrix"), s.model.layers, name);
     return s;
   } catch (const json::exception& e) {
-    throw error(errc::strategy_syntax, name + " is not a readable strategy: " + e.what());
+    throw error(errc::plan_syntax, name + " is not a readable strategy: " + e.what());
   }
 }
 

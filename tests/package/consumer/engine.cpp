@@ -20,7 +20,7 @@ int main() {
   try {
     (void)kvsharer::read_strategy("{}");
   } catch (const kvsharer::error& e) {
-    refuses = e.code() == kvsharer::errc::strategy_syntax;
+    refuses = e.code() == kvsharer::errc::plan_syntax;
   }
   return distances({{1}, {0}}) == 2 && out[0] == 1 && refuses ? 0 : 1;  // rows 4 apart in keys and 0 in values
 }
