@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cinttypes>
 #include <cstdint>
 #include <cstdio>
@@ -59,6 +60,24 @@ TEST_CASE("what is written is read") {
        {share_plan(), share_plan(map_of({0})), share_plan(map_of({0, 1, 0, 1})),
         share_plan(map_of({0, 0, 2, 2}), map_of({0, 1, 1, 3})), share_plan(share_map::identity(200))})
     CHECK(plan_from_text(plan_text(plan)).value() == plan);
+}
+
+TEST_CASE("a plan that does more than share has no line, and the refusal says what it does") {
+  static constexpr std::array codecs{known_method{"native"}, known_method{"packed", "bits"}};
+  const share_plan sharing = map_of({0, 1, 0});
+  const cache_plan packed =
+      cache_plan::make(sharing, {.value_codecs = parse_layer_ranges("0:native,1:packed:bits=2").value()}, {codecs})
+          .value();
+  try {
+    (void)plan_text(packed);
+    FAIL("a line without its rules");
+  } catch (const error& e) {
+    CHECK(e.code() == errc::bad_rule);
+    CHECK(std::string(e.what()).find("the value codecs 0:native,1:packed:bits=2") != std::string::npos);
+  }
+  const cache_plan spelled =
+      cache_plan::make(sharing, {.value_codecs = parse_layer_ranges("0-1:native").value()}).value();
+  CHECK(plan_text(spelled) == plan_text(sharing));
 }
 
 TEST_CASE("white space may be any") {

@@ -11,7 +11,9 @@
 #include <utility>
 #include <vector>
 
+#include "kvsharer/core/cache_plan.hpp"
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/layer_ranges.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
@@ -25,11 +27,20 @@ namespace kvsharer::inline v0 {
 ///
 /// All are whole numbers with one space between them: 3 is the schema version, each list has one owner per layer, and
 /// the hash is that of the plan in decimal digits (64 bits without a sign). The line ends with a line feed and says
-/// nothing of the model that the plan was found for. O(layers).
-inline std::string plan_text(const share_plan& plan) {
+/// nothing of the model that the plan was found for. Throws errc::bad_rule for a plan that does more than share, since
+/// the line has no place for its rules. O(layers).
+inline std::string plan_text(const cache_plan& plan) {
+  if (!plan.only_shares()) {
+    const cache_rules r = plan.rules();
+    throw error(errc::bad_rule, "a line of a plan holds maps alone, and this plan has the key codecs " +
+                                    layer_ranges_text(r.key_codecs) + ", the value codecs " +
+                                    layer_ranges_text(r.value_codecs) + ", the selectors " +
+                                    layer_ranges_text(r.selectors) + " and the budget " + r.budget +
+                                    "; write a plan file instead");
+  }
   std::string text = "kvsharer-plan 3 " + std::to_string(plan.layers());
-  for (const int owner : plan.keys().owners()) text += " " + std::to_string(owner);
-  for (const int owner : plan.values().owners()) text += " " + std::to_string(owner);
+  for (const int owner : plan.sharing().keys().owners()) text += " " + std::to_string(owner);
+  for (const int owner : plan.sharing().values().owners()) text += " " + std::to_string(owner);
   return text + " " + std::to_string(plan.hash()) + "\n";
 }
 
