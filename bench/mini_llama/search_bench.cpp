@@ -45,7 +45,7 @@ void search(benchmark::State& state) {
   });
   time_forward();
 
-  const auto runs = static_cast<double>(outcome.strategy.report.candidates.size() + 1);
+  const auto runs = static_cast<double>(outcome.evidence.report.candidates.size() + 1);
   state.counters["of_forwards"] = seconds / (runs * forward_seconds);
   state.counters["layers_run"] = static_cast<double>(outcome.layer_evaluations) / (runs * s.llama.config().layers);
   state.counters["candidates_tried"] = runs - 1;

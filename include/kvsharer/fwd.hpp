@@ -39,7 +39,8 @@ class calibration_average;
 struct search_options;
 struct best_first_options;
 struct search_report;
-struct strategy;
+struct search_evidence;
+struct plan_file;
 
 template <class E, class Layout, class Allocator>
 class shared_cache;

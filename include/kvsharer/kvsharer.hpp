@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/// All of the library that needs only a C++20 compiler: without the backends and without strategy files (kvsharer/io),
+/// All of the library that needs only a C++20 compiler: without the backends and without plan files (kvsharer/io),
 /// which need a JSON library.
 #include "kvsharer/adapt/batches.hpp"
 #include "kvsharer/adapt/cache.hpp"
@@ -77,10 +77,10 @@
 #include "kvsharer/search/fidelity.hpp"
 #include "kvsharer/search/find_share_map.hpp"
 #include "kvsharer/search/model_identity.hpp"
+#include "kvsharer/search/plan_file.hpp"
 #include "kvsharer/search/prediction_quality.hpp"
 #include "kvsharer/search/rank_correlation.hpp"
 #include "kvsharer/search/resumable_layers.hpp"
 #include "kvsharer/search/search_options.hpp"
 #include "kvsharer/search/search_report.hpp"
-#include "kvsharer/search/strategy.hpp"
 #include "kvsharer/version.hpp"

@@ -47,6 +47,9 @@ TEST_CASE("a share plan is a cache plan without rules") {
   CHECK(plan.sharing() == apart);
   CHECK(plan.layers() == 5);
   CHECK(plan.only_shares());
+  CHECK_FALSE(plan.is_identity());
+  CHECK(cache_plan(share_map::identity(3)).is_identity());
+  CHECK_FALSE(cache_plan::make(share_map::identity(3), {.budget = "even"}, more).value().is_identity());
   CHECK(plan.key_codec({1}).text() == "native");
   CHECK(plan.value_codec({2}).text() == "native");
   CHECK(plan.selector({4}).text() == "none");

@@ -93,9 +93,9 @@ TEST_CASE("its search finds what the driver's finds, and another map computes ot
   const mini_llama::token_batch batch = samples(2, 12);
   const kvsharer::search_report found = flat_shared::find_sharing(adapted().hparams(), adapted().weights(), batch, 3);
   const mini_llama::search_outcome driver = mini_llama::find_sharing(shipped(), batch, {.share = 3});
-  CHECK(found.map() == driver.strategy.report.map());
+  CHECK(found.map() == driver.evidence.report.map());
   CHECK(found.map().reader_count() == 3);
-  CHECK(found.score == doctest::Approx(driver.strategy.report.score).epsilon(1e-4));
+  CHECK(found.score == doctest::Approx(driver.evidence.report.score).epsilon(1e-4));
   CHECK(run_adapted(found.map(), batch.at(0)) != run_original(batch.at(0)));
 }
 

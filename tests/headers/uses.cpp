@@ -5,8 +5,9 @@
 #include <vector>
 
 #include "kvsharer/cpu.hpp"
+#include "kvsharer/io/plan_json.hpp"
+#include "kvsharer/io/plan_text.hpp"
 #include "kvsharer/io/python_map.hpp"
-#include "kvsharer/io/strategy_json.hpp"
 #include "kvsharer/kvsharer.hpp"
 
 using namespace kvsharer;
@@ -72,5 +73,5 @@ int main() {
   find_best_share_plan(4, [](const share_plan&) { return 1.0; }, {.share = 1});
   cpu::fit_alignment(pair_moments(4, 16));
   (void)python_map(plan);
-  return static_cast<int>(read_strategy(write_strategy(strategy{})).report.candidates.size());
+  return read_plan(write_plan(plan_file{})).plan.layers() + plan_from_text(plan_text(plan)).value().layers();
 }

@@ -16,8 +16,8 @@
 #include "commands/number_options.hpp"
 #include "commands/search_subject.hpp"
 #include "device/gpu.hpp"
+#include "kvsharer/io/plan_json.hpp"
 #include "kvsharer/io/python_map.hpp"
-#include "kvsharer/io/strategy_json.hpp"
 #include "probe/choices.hpp"
 #include "probe/metered_probe.hpp"
 #include "search/find_sharing.hpp"
@@ -59,12 +59,12 @@ nlohmann::json cost_json(const candidate_cost& c) {
 
 void print_json(const found_sharing& found) {
   const search_outcome& o = found.outcome;
-  const kvsharer::search_report& r = o.strategy.report;
+  const kvsharer::search_report& r = o.evidence.report;
   nlohmann::json j{{"score", r.score},
                    {"status", kvsharer::detail::name_of(kvsharer::detail::status_names, r.status)},
                    {"accepted", layers_shared(r.plan)},
                    {"candidates_tried", r.candidates.size()},
-                   {"distance_matrix", kvsharer::distance_matrix_json(o.strategy.distances)},
+                   {"distance_matrix", kvsharer::distance_matrix_json(o.evidence.distances)},
                    {"device", found.device},
                    {"seconds", o.seconds},
                    {"weights_seconds", found.weights_seconds},
@@ -93,8 +93,8 @@ const char* score_name(const search_request& r) { return r.objective == "kl" ? "
 
 void print_text(const found_sharing& found, const search_arguments& a) {
   const search_outcome& o = found.outcome;
-  const kvsharer::search_report& r = o.strategy.report;
-  print_out("%s\n%s\n", draw_distances(o.strategy.distances, r.plan).c_str(), draw_map(r.plan).c_str());
+  const kvsharer::search_report& r = o.evidence.report;
+  print_out("%s\n%s\n", draw_distances(o.evidence.distances, r.plan).c_str(), draw_map(r.plan).c_str());
   print_out(
       "%g of %d wanted layers share; %s %.4f; %zu candidates tried in %.2f s, %td layer runs (%td without "
       "resuming)\n",
@@ -148,14 +148,14 @@ found_sharing search(const search_arguments& a, search_subject& subject, gpu* ca
   return found;
 }
 
-/// The strategy and what stands beside it. Throws what fitting an alignment throws, and load_error.
+/// The plan and what stands beside it. Throws what fitting an alignment throws, and load_error.
 void write_files(found_sharing& found, const search_arguments& a, search_subject& subject) {
-  kvsharer::strategy& strategy = found.outcome.strategy;
-  if (a.alignment.wanted && strategy.report.plan.shared_planes() > 0)
-    found.alignment =
-        align_readers(*subject.weights().stored, subject.samples(), a.alignment.request, *a.out, strategy);
-  if (a.out) write_file_atomically(*a.out, kvsharer::write_strategy(strategy));
-  if (a.python_out) write_file_atomically(*a.python_out, kvsharer::python_map(strategy.report.map()) + "\n");
+  search_outcome& outcome = found.outcome;
+  const kvsharer::search_report& report = outcome.evidence.report;
+  if (a.alignment.wanted && report.plan.shared_planes() > 0)
+    found.alignment = align_readers(*subject.weights().stored, subject.samples(), a.alignment.request, *a.out, outcome);
+  if (a.out) write_file_atomically(*a.out, kvsharer::write_plan(outcome.file()));
+  if (a.python_out) write_file_atomically(*a.python_out, kvsharer::python_map(report.map()) + "\n");
 }
 
 void run(search_arguments& a, const gpu_opener& open) {
@@ -170,7 +170,7 @@ void run(search_arguments& a, const gpu_opener& open) {
     throw usage_error("--align fits layers that read one owner's keys and values; leave out --apart or --align");
   if (a.alignment.wanted && (!a.out || !a.subject.model))
     throw usage_error(
-        "--align fits a checkpoint's layers and writes its file beside the strategy's; name both with --model and "
+        "--align fits a checkpoint's layers and writes its file beside the plan's; name both with --model and "
         "--out");
   a.subject.seed = a.request.seed;
   search_subject subject(a.subject);
@@ -196,7 +196,7 @@ void run(search_arguments& a, const gpu_opener& open) {
   a.request.cancelled = interrupted;
   a.request.progress = [&](const kvsharer::search_progress& p) { shown.update(p); };
   found_sharing found = search(a, subject, card.get());
-  const kvsharer::search_report& r = found.outcome.strategy.report;
+  const kvsharer::search_report& r = found.outcome.evidence.report;
   // Files first: standard output may be closed by now. Where they cannot be written, it gets what was found.
   std::exception_ptr unwritten;
   try {
@@ -206,7 +206,7 @@ void run(search_arguments& a, const gpu_opener& open) {
   }
   a.json ? print_json(found) : print_text(found, a);
   if (found.alignment && !a.json) print_text(*found.alignment);
-  if (unwritten && !a.json) write_out(kvsharer::write_strategy(found.outcome.strategy));
+  if (unwritten && !a.json) write_out(kvsharer::write_plan(found.outcome.file()));
   if (unwritten) std::rethrow_exception(unwritten);
   if (r.status == kvsharer::search_status::cancelled)
     std::fprintf(stderr, "mini_llama: stopped by Ctrl-C; the map found so far is valid but shares fewer layers\n");
@@ -222,7 +222,7 @@ void run(search_arguments& a, const gpu_opener& open) {
 
 void add_search(CLI::App& app, const gpu_opener& open) {
   auto a = std::make_shared<search_arguments>();
-  CLI::App* c = app.add_subcommand("search", "Find layers that can share a KV cache, and write a strategy file");
+  CLI::App* c = app.add_subcommand("search", "Find layers that can share a KV cache, and write a plan file");
   c->add_option("--model", a->subject.model, "Model directory (HuggingFace format)");
   c->add_option("--shape", a->subject.shape,
                 "Instead of a model, to measure cost: random weights and samples of llama2-7b, llama2-13b, llama3-8b, "
@@ -274,7 +274,7 @@ void add_search(CLI::App& app, const gpu_opener& open) {
       ->check(CLI::IsMember(std::vector<std::string>(type_names.begin(), type_names.end())));
   add_alignment_options(*c, a->alignment);
   c->add_flag("--strict", a->strict, "Fail when fewer layers than asked for can share");
-  c->add_option("--out", a->out, "Strategy file to write");
+  c->add_option("--out", a->out, "Plan file to write");
   c->add_option("--python-map", a->python_out, "Also write the map as a Python dictionary {layer: source}");
   c->add_flag("--json", a->json, "Print one JSON object on standard output");
   c->callback([a, open] { run(*a, open); });

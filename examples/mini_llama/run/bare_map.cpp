@@ -60,16 +60,12 @@ void refuse_bare_map(std::string_view text, const std::filesystem::path& file, c
   const std::vector<int> owners = owners_in(text, own);
   if (owners.empty()) return;
   std::string list;
-  int readers = 0;
-  for (std::size_t l = 0; l < owners.size(); ++l) {
-    list += (l > 0 ? "," : "") + std::to_string(owners[l]);
-    readers += owners[l] != static_cast<int>(l);
-  }
+  for (std::size_t l = 0; l < owners.size(); ++l) list += (l > 0 ? "," : "") + std::to_string(owners[l]);
   throw kvsharer::error(kvsharer::errc::plan_syntax,
                         file.string() +
-                            " is a map alone, not a strategy; make one of it with mini_llama search --model DIR "
-                            "--calibration FILE --order explicit --map " +
-                            list + " --share " + std::to_string(readers) + " --threshold -1 --out FILE");
+                            " is a map alone, not a plan of this model; make one of it with mini_llama plan "
+                            "--model DIR --out FILE --map " +
+                            list);
 }
 
 }  // namespace mini_llama

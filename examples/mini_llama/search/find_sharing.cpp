@@ -83,13 +83,13 @@ search_outcome find_sharing(const kvsharer::model_identity& model, const token_b
   const stopwatch running;
   const kvsharer::index_t evaluated_before = runs.layer_evaluations();
   search_outcome outcome;
-  kvsharer::strategy& found = outcome.strategy;
+  kvsharer::search_evidence& found = outcome.evidence;
   found.distances = std::move(distances);
 
   const bool best = is_best_first(request.order);
   found.report =
       best ? search_best_first(found.distances, request, runs) : search_by_rank(found.distances, request, runs);
-  found.model = model;
+  outcome.model = model;
   found.settings = {.share = request.share,
                     .threshold = request.threshold,
                     .metric = request.metric,

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "device/gpu.hpp"
@@ -38,13 +39,18 @@ struct search_request {
 /// Has a request start from the model's own map, and leave out pairs of layers with other windows.
 void suit(search_request& request, const model_config& model);
 
-/// A strategy and what finding it cost.
+/// What a search found, and what that cost.
 struct search_outcome {
-  kvsharer::strategy strategy;
-  kvsharer::index_t layer_evaluations = 0;  ///< over the whole batch, calibration included
-  double calibration_seconds = 0;           ///< the full model's run and the averages; 0 when they were there already
+  kvsharer::model_identity model;
+  kvsharer::search_evidence evidence;
+  std::optional<kvsharer::alignment_record> alignment = {};  ///< where the readers were aligned afterwards
+  kvsharer::index_t layer_evaluations = 0;                   ///< over the whole batch, calibration included
+  double calibration_seconds = 0;  ///< the full model's run and the averages; 0 when they were there already
   double distance_seconds = 0;
   double seconds = 0;  ///< all of it
+
+  /// As it is saved.
+  kvsharer::plan_file file() const { return {model, evidence.report.plan, evidence, alignment}; }
 };
 
 /// Calibrates, measures, ranks and searches, on the samples as one batch; on a GPU if one is given, and then

@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "kvsharer/io/strategy_json.hpp"
+#include "kvsharer/io/plan_json.hpp"
 #include "probe/choices.hpp"
 #include "run/finite_logits.hpp"
 #include "support/files.hpp"
@@ -198,7 +198,7 @@ class running_sweep {
          .cancelled = request_.cancelled});
     m.seconds.search = since(start);
     stop_if_asked();
-    m.plan = found.strategy.report.plan;
+    m.plan = found.evidence.report.plan;
     measure(m, name);
     return combination_line(where_, session_.words(), c, found, m);
   }

@@ -88,6 +88,9 @@ class cache_plan {
     return key_codecs_.empty() && value_codecs_.empty() && selectors_.empty() && budget_ == none();
   }
 
+  /// Does the plan change nothing: every layer reads its own cache, and there are no rules?
+  bool is_identity() const noexcept { return only_shares() && sharing_.shared_planes() == 0; }
+
   /// The rules of all layers that store something, in as few ranges as they need. `make(sharing(), rules())` is this
   /// plan. O(layers).
   cache_rules rules() const {

@@ -157,9 +157,9 @@ TEST_CASE("searches by rank and best first find on the device what they find on 
     both probes(request.objective);
     const search_outcome here = find_sharing(identity, probes.batch, request, *probes.here.runs),
                          there = find_sharing(identity, probes.batch, request, *probes.there.runs);
-    compare(here.strategy.report, there.strategy.report);
+    compare(here.evidence.report, there.evidence.report);
     CHECK(here.layer_evaluations == there.layer_evaluations);
-    for (const auto& c : here.strategy.report.candidates) rejected += c.outcome != kvsharer::verdict::accepted;
+    for (const auto& c : here.evidence.report.candidates) rejected += c.outcome != kvsharer::verdict::accepted;
   }
   CHECK(rejected > 0);
 }
@@ -185,8 +185,8 @@ TEST_CASE("random weights made on the device search as the host's of the same se
   const probe_request wanted{.samples = batch, .type = dtype::f32};
   const made_probe here = card->make_probe(random, wanted), there = host_probe(random, wanted);
   const search_request request{.share = 2};
-  compare(find_sharing(identity, batch, request, *here.runs).strategy.report,
-          find_sharing(identity, batch, request, *there.runs).strategy.report);
+  compare(find_sharing(identity, batch, request, *here.runs).evidence.report,
+          find_sharing(identity, batch, request, *there.runs).evidence.report);
 }
 
 TEST_CASE("a full model that is not finite is nothing to compare with, whoever runs it") {

@@ -17,7 +17,7 @@
 #include <thread>
 #include <vector>
 
-#include "kvsharer/io/strategy_json.hpp"
+#include "kvsharer/io/plan_json.hpp"
 #include "mini_llama/program.hpp"
 #include "mini_llama/tiny_checkpoint.hpp"
 #include "report/page.hpp"
@@ -92,7 +92,7 @@ TEST_CASE("a line says what search, eval and generate say") {
   const token_batch samples = read_calibration(passages, tiny().words(), 3, 8);
   const search_outcome found =
       find_sharing(tiny(), samples, {.share = 4, .metric = "flat", .order = "random", .seed = 0});
-  const kvsharer::search_report& r = found.strategy.report;
+  const kvsharer::search_report& r = found.evidence.report;
   CHECK(line.at("layer_map") == std::vector<int>(r.map().owners().begin(), r.map().owners().end()));
   CHECK(line.at("score") == r.score);
   CHECK(line.at("layers_shared") == r.accepted());
@@ -137,7 +137,7 @@ TEST_CASE("the folder says what was measured, and how different the layers are")
           json::parse(slurp(folder.path() / ("distances-" + metric + "-" + std::to_string(samples) + ".json")));
       const token_batch batch = read_calibration(passages, tiny().words(), samples, 8);
       const search_outcome o = find_sharing(tiny(), batch, {.share = 0, .metric = metric});
-      CHECK(j.at("distance_matrix") == kvsharer::distance_matrix_json(o.strategy.distances));
+      CHECK(j.at("distance_matrix") == kvsharer::distance_matrix_json(o.evidence.distances));
     }
   const json first = uninterrupted().at(0);
   CHECK(first.at("kind") == "full");
@@ -210,7 +210,7 @@ TEST_CASE("halves of layers have two maps in a line, and the bits of searches an
     const search_outcome found = find_sharing(
         tiny(), samples,
         {.share = 2, .threshold = -1, .metric = "flat", .order = "best", .apart = true, .halves = halves[i]});
-    const kvsharer::share_plan& plan = found.strategy.report.plan;
+    const kvsharer::share_plan& plan = found.evidence.report.plan;
     if (line.contains("layer_map")) {
       CHECK(line.at("layer_map") == kvsharer::detail::map_json(plan.one_map("this line")));
     } else {
@@ -218,7 +218,7 @@ TEST_CASE("halves of layers have two maps in a line, and the bits of searches an
       CHECK(line.at("value_map") == kvsharer::detail::map_json(plan.values()));
     }
     CHECK(line.at("layers_shared") == 2);
-    CHECK(line.at("score") == found.strategy.report.score);
+    CHECK(line.at("score") == found.evidence.report.score);
     CHECK(line.at("perplexity") == evaluate(tiny(), plan, ids, 12).perplexity);
     // 12 planes of 16, 2 heads of 10 floats, 10 tokens.
     CHECK(line.at("kv_bytes") == 12 * 2 * 10 * sizeof(float) * 10);
@@ -242,12 +242,12 @@ TEST_CASE("searches on one calibration have the bits of searches on their own") 
     for (const double threshold : {0.5, 0.99}) {
       const search_request wanted{.share = 5, .threshold = threshold, .order = order};
       const search_outcome shared = base.search(wanted), alone = find_sharing(tiny(), samples, wanted);
-      CHECK(shared.strategy.report.map() == alone.strategy.report.map());
-      CHECK(shared.strategy.report.score == alone.strategy.report.score);
+      CHECK(shared.evidence.report.map() == alone.evidence.report.map());
+      CHECK(shared.evidence.report.score == alone.evidence.report.score);
       CHECK(shared.layer_evaluations == alone.layer_evaluations);
-      REQUIRE(shared.strategy.report.candidates.size() == alone.strategy.report.candidates.size());
-      for (std::size_t i = 0; i < alone.strategy.report.candidates.size(); ++i)
-        CHECK(shared.strategy.report.candidates[i].score == alone.strategy.report.candidates[i].score);
+      REQUIRE(shared.evidence.report.candidates.size() == alone.evidence.report.candidates.size());
+      for (std::size_t i = 0; i < alone.evidence.report.candidates.size(); ++i)
+        CHECK(shared.evidence.report.candidates[i].score == alone.evidence.report.candidates[i].score);
     }
 }
 

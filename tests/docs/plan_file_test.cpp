@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The code of docs/how-to/save-a-strategy.md, and the file shown in docs/reference/strategy-file.md.
+// The code of docs/how-to/save-a-plan.md, and the file shown in docs/reference/plan-file.md.
 #include <doctest/doctest.h>
 
 #include <filesystem>
@@ -10,8 +10,9 @@
 #include <vector>
 
 #include "docs/markdown.hpp"
+#include "kvsharer/io/plan_json.hpp"
+#include "kvsharer/io/plan_text.hpp"
 #include "kvsharer/io/python_map.hpp"
-#include "kvsharer/io/strategy_json.hpp"
 #include "kvsharer/kvsharer.hpp"
 
 namespace {
@@ -27,11 +28,11 @@ kvsharer::distance_matrix three_layers() {
 }
 
 // [save]
-void save(const std::filesystem::path& file, const kvsharer::strategy& found) {
+void save(const std::filesystem::path& file, const kvsharer::plan_file& found) {
   // Written beside the target and renamed, so that the file is never half there.
   const std::filesystem::path part = file.string() + ".part";
   std::ofstream out(part);
-  if (!(out << kvsharer::write_strategy(found)).flush())
+  if (!(out << kvsharer::write_plan(found)).flush())
     throw kvsharer::error(kvsharer::errc::file_access, "cannot write " + part.string());
   out.close();
   std::filesystem::rename(part, file);
@@ -39,19 +40,19 @@ void save(const std::filesystem::path& file, const kvsharer::strategy& found) {
 // [/save]
 
 // [load]
-share_map load(const std::filesystem::path& file, const kvsharer::model_identity& running) {
+kvsharer::cache_plan load(const std::filesystem::path& file, const kvsharer::model_identity& running) {
   std::ifstream in(file);
   if (!in) throw kvsharer::error(kvsharer::errc::file_access, "cannot read " + file.string());
   const std::string text{std::istreambuf_iterator<char>(in), {}};
-  const kvsharer::strategy found = kvsharer::read_strategy(text, file.string());
+  const kvsharer::plan_file found = kvsharer::read_plan(text, file.string());
   kvsharer::check_same_model(found.model, running);  // throws E603 and names what differs
-  return found.report.map();
+  return found.plan;
 }
 // [/load]
 
 }  // namespace
 
-TEST_CASE("a strategy is saved, loaded and refused for another model") {
+TEST_CASE("a plan is saved, loaded and refused for another model") {
   const kvsharer::distance_matrix distances = three_layers();
   const kvsharer::search_report report = kvsharer::find_share_map(distances, kvsharer::policy::dissimilar_first{},
                                                                   [](const share_map&) { return 0.75; }, {.share = 1});
@@ -66,12 +67,12 @@ TEST_CASE("a strategy is saved, loaded and refused for another model") {
                                            .similarity = "mean-of-cosines",
                                            .samples = 30,
                                            .sample_tokens = 64};
-  const kvsharer::strategy found{model, settings, report, distances};
+  const kvsharer::plan_file found{model, report.plan, kvsharer::search_evidence{settings, report, distances}};
   // [/identity]
 
-  const std::filesystem::path file = std::filesystem::temp_directory_path() / "kvsharer_docs_strategy_file_test.json";
+  const std::filesystem::path file = std::filesystem::temp_directory_path() / "kvsharer_docs_plan_file_test.json";
   save(file, found);
-  CHECK(load(file, model) == report.map());
+  CHECK(load(file, model) == report.plan);
   CHECK(!std::filesystem::exists(file.string() + ".part"));
   kvsharer::model_identity other = model;
   other.fingerprint = "ffffffff";
@@ -84,12 +85,19 @@ TEST_CASE("a strategy is saved, loaded and refused for another model") {
   CHECK(dictionary == "{0: 0, 1: 1, 2: 1}");
   // [/python]
 
+  // [line]
+  // One line of integers, which a C program reads with scanf.
+  const std::string line = kvsharer::plan_text(found.plan);
+  CHECK(line.starts_with("kvsharer-plan 3 3 0 1 1 0 1 1 "));
+  CHECK(kvsharer::plan_from_text(line).value() == report.plan);
+  // [/line]
+
   // The page shows this very file.
   const auto page =
-      docs::lines_of(docs::read(std::filesystem::path(KVSHARER_SOURCE_DIR) / "docs/reference/strategy-file.md"));
+      docs::lines_of(docs::read(std::filesystem::path(KVSHARER_SOURCE_DIR) / "docs/reference/plan-file.md"));
   std::vector<std::string> shown;
   for (const docs::block& b : docs::blocks_of(page))
     if (b.language == "json") shown.push_back(b.text);
   REQUIRE(shown.size() == 1);
-  CHECK(shown[0] == kvsharer::write_strategy(found));
+  CHECK(shown[0] == kvsharer::write_plan(found));
 }

@@ -5,8 +5,8 @@
 #include <optional>
 #include <string>
 
+#include "kvsharer/core/cache_plan.hpp"
 #include "kvsharer/core/distance_matrix.hpp"
-#include "kvsharer/core/share_map.hpp"
 #include "kvsharer/search/model_identity.hpp"
 #include "kvsharer/search/search_report.hpp"
 
@@ -31,7 +31,7 @@ struct search_settings {
 
 /// The file with the alignment of a map's readers, and how it was fitted.
 struct alignment_record {
-  std::string file;         ///< file name without a folder, in the folder of the strategy
+  std::string file;         ///< file name without a folder, in the folder of the plan
   std::string hash;         ///< of the file's bytes, in a form that the engine chooses
   std::string activations;  ///< on which it was fitted: those of the "full" model, without sharing, or "shared"
   double ridge = 0;         ///< of the fit, as a fraction of the mean variance
@@ -40,12 +40,18 @@ struct alignment_record {
   friend bool operator==(const alignment_record&, const alignment_record&) = default;
 };
 
-/// The result of a search, as it is saved: the plan, the model, the options and all candidates.
-struct strategy {
-  model_identity model;                            ///< for which the map was found
-  search_settings settings;                        ///< how it was found
-  search_report report;                            ///< the map and all candidates
-  distance_matrix distances;                       ///< that the policy ranked by
+/// How a search found a plan: its options and all candidates.
+struct search_evidence {
+  search_settings settings;   ///< how the plan was found
+  search_report report;       ///< the plan and all candidates
+  distance_matrix distances;  ///< that the policy ranked by
+};
+
+/// What a plan file holds: the plan, the model that it is for, and what is known about it.
+struct plan_file {
+  model_identity model;                            ///< the only one that the plan is valid for
+  cache_plan plan;                                 ///< what to run with
+  std::optional<search_evidence> evidence = {};    ///< empty if no search found the plan; its plan is `plan.sharing()`
   std::optional<alignment_record> alignment = {};  ///< empty if readers are not aligned
 };
 
