@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,6 +22,7 @@
 #include "run/finite_logits.hpp"
 #include "run/generation.hpp"
 #include "search/find_sharing.hpp"
+#include "search/recipe.hpp"
 #include "support/files.hpp"
 #include "support/interrupt.hpp"
 #include "support/progress.hpp"
@@ -41,7 +43,11 @@ struct demo_arguments {
 
 /// One line of the demo's table: a map, how it was found, and what it costs and buys.
 struct demo_row {
-  std::string name, order, share;
+  std::string name;
+  std::optional<recipe> how;  ///< nothing for the full model
+  std::string share;
+
+  std::string order() const { return how ? how->text() : "none"; }
   search_outcome found;
   evaluation quality;
   generation run;
@@ -70,7 +76,7 @@ kvsharer::share_map map_of(const demo_row& row, const session& s) {
 /// In which text is measured: 512 tokens, where the model has as many.
 kvsharer::index_t window_of(const session& s) { return std::min(512, s.llama.config().max_position); }
 
-std::string file_name(const demo_row& row) { return "plan-" + row.order + "-" + row.share + ".json"; }
+std::string file_name(const demo_row& row) { return "plan-" + row.order() + "-" + row.share + ".json"; }
 
 void measure(demo_row& row, session& s, const std::vector<int>& unseen, const demo_arguments& a, gpu* card) {
   const kvsharer::share_map map = map_of(row, s);
@@ -99,7 +105,7 @@ nlohmann::json row_json(const demo_row& row, session& s) {
   const kvsharer::share_map map = map_of(row, s);
   const kvsharer::search_report& r = row.found.evidence.report;
   return {{"map", row.name},
-          {"order", row.order},
+          {"order", row.order()},
           {"share", row.share},
           {"layer_map", std::vector<int>(map.owners().begin(), map.owners().end())},
           {"score", r.score},
@@ -130,17 +136,17 @@ void run(const demo_arguments& a, const gpu_opener& open) {
   require_writable(a.out / "demo.json");  // before the searches, whose results would have no place
 
   std::vector<demo_row> rows;
-  rows.push_back({.name = "full model", .order = "none", .share = "0", .found = {}, .quality = {}, .run = {}});
+  rows.push_back({.name = "full model", .how = {}, .share = "0", .found = {}, .quality = {}, .run = {}});
   for (const char* share : {"12.5%", "25%", "37.5%"})
     rows.push_back({.name = "KVSharer, " + std::string(share),
-                    .order = "dissimilar",
+                    .how = recipe(),
                     .share = share,
                     .found = {},
                     .quality = {},
                     .run = {}});
-  for (const char* order : {"suffix", "random", "similar"})
-    rows.push_back({.name = "control: " + std::string(order) + ", 25%",
-                    .order = order,
+  for (const search_order order : {search_order::suffix, search_order::random, search_order::similar})
+    rows.push_back({.name = "control: " + recipe(order).text() + ", 25%",
+                    .how = recipe(order),
                     .share = "25%",
                     .found = {},
                     .quality = {},
@@ -150,13 +156,12 @@ void run(const demo_arguments& a, const gpu_opener& open) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     demo_row& row = rows[i];
     shown.update(i, row.name);
-    if (row.order != "none")
+    if (row.how)
       row.found = find_sharing(
-          s, samples,
-          {.share = parse_share(row.share, s.identity.layers), .order = row.order, .cancelled = interrupted},
+          s, samples, {.share = parse_share(row.share, s.identity.layers), .how = *row.how, .cancelled = interrupted},
           card.get());
     measure(row, s, unseen, a, card.get());
-    if (row.order == "none") check_figures(row.quality);
+    if (!row.how) check_figures(row.quality);
     if (interrupted()) throw std::runtime_error("stopped by Ctrl-C; nothing was written");
   }
   shown.update(rows.size());
@@ -165,7 +170,7 @@ void run(const demo_arguments& a, const gpu_opener& open) {
   nlohmann::json all = nlohmann::json::array();
   for (const demo_row& row : rows) all.push_back(row_json(row, s));
   for (const demo_row& row : rows)
-    if (row.order != "none") write_file_atomically(a.out / file_name(row), kvsharer::write_plan(row.found.file()));
+    if (row.how) write_file_atomically(a.out / file_name(row), kvsharer::write_plan(row.found.file()));
   const nlohmann::json report{
       {"model", a.model.string()}, {"device", card ? device : "CPU"}, {"prompt", a.prompt}, {"rows", all}};
   write_file_atomically(a.out / "demo.json",

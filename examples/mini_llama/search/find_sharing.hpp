@@ -10,6 +10,7 @@
 #include "kvsharer/kvsharer.hpp"
 #include "probe/probe.hpp"
 #include "run/session.hpp"
+#include "search/recipe.hpp"
 #include "text/calibration.hpp"
 
 namespace mini_llama {
@@ -18,16 +19,13 @@ namespace mini_llama {
 struct search_request {
   int share = 0;
   double threshold = 0.5;
+  recipe how = {};
   std::string metric = "mean-row-norm";
-  std::string order = "dissimilar";
-  std::string objective = "cosine";
   std::string similarity = "mean-of-cosines";
   std::string keys = "post-rope";
   std::uint64_t seed = 0;
   int beam = 1;        ///< maps that a best-first search continues at each step
   bool exact = false;  ///< have a best-first search score every move, whatever it cost before
-  bool apart = false;  ///< let a best-first search share keys alone and values alone
-  kvsharer::kv_part halves = kvsharer::kv_part::both;  ///< of such a search: see best_first_options
   bool resume = true;
   kvsharer::share_map explicit_map = {};
   kvsharer::share_map start = {};  ///< as kvsharer::search_options has it, like the next
@@ -59,7 +57,7 @@ search_outcome find_sharing(const session& s, const token_batch& samples, const 
                             gpu* card = nullptr);
 
 /// The same search where the samples were run before: measures, ranks and searches alone, wherever the probe runs. The
-/// probe must have been made of these samples with the request's objective, and have accepted nothing that shares;
+/// probe must have been made of these samples with the recipe's objective, and have accepted nothing that shares;
 /// afterwards it holds the run of the map that was found. Layer evaluations count one calibration.
 search_outcome find_sharing(const kvsharer::model_identity& model, const token_batch& samples,
                             const search_request& request, probe& runs);

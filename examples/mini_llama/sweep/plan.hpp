@@ -6,12 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "search/recipe.hpp"
+
 namespace mini_llama {
 
 /// What a sweep varies, as given on the command line; names are those of choices.hpp.
 struct sweep_axes {
-  std::vector<std::string> share{"12.5%", "25%", "37.5%", "50%"};                 ///< counts or percentages
-  std::vector<std::string> order{"dissimilar", "similar", "suffix", "random:5"};  ///< random:5 is five seeds, from 0
+  std::vector<std::string> share{"12.5%", "25%", "37.5%", "50%"};  ///< counts or percentages
+  std::vector<std::string> order{"dissimilar", "similar", "suffix",
+                                 "random:5"};  ///< recipes; random:5 is five seeds, from 0
   std::vector<std::string> metric{"mean-row-norm"};
   std::vector<int> samples{30};
   std::vector<double> threshold{0.5};
@@ -19,21 +22,14 @@ struct sweep_axes {
 
 /// One search of a sweep.
 struct combination {
-  int share = 0;      ///< layers that are to share
-  std::string order;  ///< with its objective where that is not the cosine, and what is shared: "best:kl", "best:apart"
+  int share = 0;  ///< layers that are to share
+  recipe how;
   std::uint64_t seed = 0;  ///< of random; 0 elsewhere
   std::string metric;
   int samples = 0;
   double threshold = 0;
   friend bool operator==(const combination&, const combination&) = default;
 };
-
-/// What a combination's order says: what is tried first, what is scored, and what a layer may share: keys and values
-/// "together", "apart", or "keys" or "values" alone.
-struct rule {
-  std::string order, objective, parts;
-};
-rule rule_of(const std::string& order);
 
 /// Every combination of the axes once, in the order in which it is run: what needs the same calibration run stands
 /// together, shares ascend last. Orders that rank nothing stand with the first metric alone, and those by `kl`, which

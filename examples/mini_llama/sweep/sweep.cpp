@@ -37,8 +37,7 @@ std::vector<planned_line> plan_lines(const std::vector<combination>& plan, bool 
   std::vector<planned_line> lines{{"full"}};
   const combination* before = nullptr;
   for (const combination& c : plan) {
-    const bool same_run =
-        before && before->samples == c.samples && rule_of(before->order).objective == rule_of(c.order).objective;
+    const bool same_run = before && before->samples == c.samples && before->how.objective() == c.how.objective();
     if (moves && !same_run) lines.push_back({"moves", c});
     lines.push_back({"shared", c});
     before = &c;
@@ -50,7 +49,7 @@ bool is_line(const planned_line& wanted, const nlohmann::json& there) {
   if (there.value("kind", "") != wanted.kind) return false;
   if (wanted.kind == "moves")
     return there.value("samples", 0) == wanted.what.samples &&
-           there.value("objective", "") == rule_of(wanted.what.order).objective;
+           there.value("objective", "") == wanted.what.how.objective();
   return wanted.kind == "full" ||
          there.value("combination", nlohmann::json()) == nlohmann::json::parse(to_json(wanted.what).dump());
 }
@@ -180,19 +179,13 @@ class running_sweep {
     measured_map m{.plan = {}, .quality = {}, .run = {}, .seconds = {}};
     m.seconds.calibration = base.seconds();
     const auto start = clock::now();
-    const rule r = rule_of(c.order);
     const search_outcome found = base.search(
         {.share = c.share,
-         .threshold = r.objective == "cosine" ? c.threshold : default_threshold(r.objective),
+         .threshold = c.how.has_threshold() ? c.threshold : c.how.default_threshold(),
+         .how = c.how,
          .metric = c.metric,
-         .order = r.order,
-         .objective = r.objective,
          .similarity = request_.similarity,
          .seed = c.seed,
-         .apart = r.parts != "together",
-         .halves = r.parts == "keys"     ? kvsharer::kv_part::keys
-                   : r.parts == "values" ? kvsharer::kv_part::values
-                                         : kvsharer::kv_part::both,
          .progress =
              [&](const kvsharer::search_progress& p) { tell(name + ": " + std::to_string(p.tried) + " tried"); },
          .cancelled = request_.cancelled});
@@ -231,7 +224,7 @@ class running_sweep {
 
   /// The samples' run that this combination needs, and the distances on the disk before any result that came of them.
   calibrated& calibration(const combination& c) {
-    const std::string objective = rule_of(c.order).objective;
+    const std::string objective = c.how.objective();
     if (!calibrated_ || calibrated_->samples() != static_cast<std::size_t>(c.samples) ||
         calibrated_->objective() != objective) {
       tell("calibrating on " + std::to_string(c.samples) + " samples");

@@ -55,7 +55,7 @@ TEST_CASE("the strategies are the golden ones, candidate by candidate") {
 TEST_CASE("best first by the divergence of predictions finds what it finds on the host") {
   const auto card = open_gpu();
   const token_batch few(expected().calibration_ids.begin(), expected().calibration_ids.begin() + 4);
-  const search_request request{.share = 2, .threshold = -1e300, .order = "best", .objective = "kl"};
+  const search_request request{.share = 2, .threshold = -1e300, .how = recipe::parse("best:kl")};
   const kvsharer::search_report here = find_sharing(shipped(), few, request, card.get()).evidence.report,
                                 there = find_sharing(shipped(), few, request).evidence.report;
   CHECK(here.map() == there.map());

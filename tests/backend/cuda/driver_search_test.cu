@@ -145,16 +145,16 @@ TEST_CASE("distances are the host's by every metric, of keys as they are stored 
 TEST_CASE("searches by rank and best first find on the device what they find on the host") {
   const search_request requests[] = {
       {.share = 2},
-      {.share = 2, .threshold = 0.9, .order = "similar", .resume = false},
-      {.share = 2, .threshold = -1e300, .order = "best", .objective = "kl"},
-      {.share = 2, .order = "best-suffix", .beam = 2},
-      {.share = 1, .threshold = -1, .order = "best", .apart = true},
-      {.share = 1, .threshold = -1, .order = "best", .apart = true, .halves = kvsharer::kv_part::values},
+      {.share = 2, .threshold = 0.9, .how = recipe::parse("similar"), .resume = false},
+      {.share = 2, .threshold = -1e300, .how = recipe::parse("best:kl")},
+      {.share = 2, .how = recipe::parse("best-suffix"), .beam = 2},
+      {.share = 1, .threshold = -1, .how = recipe::parse("best:apart")},
+      {.share = 1, .threshold = -1, .how = recipe::parse("best:values")},
   };
   int rejected = 0;
   for (const search_request& request : requests) {
-    CAPTURE(request.order);
-    both probes(request.objective);
+    CAPTURE(request.how.text());
+    both probes(request.how.objective());
     const search_outcome here = find_sharing(identity, probes.batch, request, *probes.here.runs),
                          there = find_sharing(identity, probes.batch, request, *probes.there.runs);
     compare(here.evidence.report, there.evidence.report);

@@ -89,8 +89,8 @@ struct sweep {
     for (const std::string& metric : metrics) {
       lines.push_back(shared_line(1, "dissimilar", 0, metric, 30.123456789));
       lines.push_back(shared_line(2, "dissimilar", 0, metric, 45));
-      lines.push_back(shared_line(1, evil, 0, metric, 21));
-      lines.push_back(shared_line(2, evil, 0, metric, 25));
+      lines.push_back(shared_line(1, "best:keys", 0, metric, 21));
+      lines.push_back(shared_line(2, "best:keys", 0, metric, 25));
       for (int seed = 0; seed < 3; ++seed) {
         lines.push_back(shared_line(1, "random", seed, metric, 23 + seed));
         lines.push_back(shared_line(2, "random", seed, metric, 33 + seed, seed == 2 ? 1 : -1));

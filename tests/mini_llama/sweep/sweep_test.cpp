@@ -91,7 +91,7 @@ TEST_CASE("a line says what search, eval and generate say") {
         json{{"share", 4}, {"order", "random"}, {"seed", 0}, {"metric", "flat"}, {"samples", 3}, {"threshold", 0.5}});
   const token_batch samples = read_calibration(passages, tiny().words(), 3, 8);
   const search_outcome found =
-      find_sharing(tiny(), samples, {.share = 4, .metric = "flat", .order = "random", .seed = 0});
+      find_sharing(tiny(), samples, {.share = 4, .how = recipe(search_order::random), .metric = "flat", .seed = 0});
   const kvsharer::search_report& r = found.evidence.report;
   CHECK(line.at("layer_map") == std::vector<int>(r.map().owners().begin(), r.map().owners().end()));
   CHECK(line.at("score") == r.score);
@@ -202,14 +202,12 @@ TEST_CASE("halves of layers have two maps in a line, and the bits of searches an
   std::vector<int> ids = tiny().words().encode(slurp(passages), false);
   ids.resize(30);
   const std::vector<json> lines = results(folder.path());
-  const kvsharer::kv_part halves[] = {kvsharer::kv_part::both, kvsharer::kv_part::keys, kvsharer::kv_part::values};
   std::vector<int> own(8);
   for (int l = 0; l < 8; ++l) own[static_cast<std::size_t>(l)] = l;
   for (std::size_t i = 0; i < 3; ++i) {
     const json& line = lines.at(i + 1);
     const search_outcome found = find_sharing(
-        tiny(), samples,
-        {.share = 2, .threshold = -1, .metric = "flat", .order = "best", .apart = true, .halves = halves[i]});
+        tiny(), samples, {.share = 2, .threshold = -1, .how = recipe::parse(r.axes.order[i]), .metric = "flat"});
     const kvsharer::share_plan& plan = found.evidence.report.plan;
     if (line.contains("layer_map")) {
       CHECK(line.at("layer_map") == kvsharer::detail::map_json(plan.one_map("this line")));
@@ -240,7 +238,7 @@ TEST_CASE("searches on one calibration have the bits of searches on their own") 
   base.single_moves();
   for (const std::string order : {"dissimilar", "best", "similar", "best-suffix", "random", "dissimilar"})
     for (const double threshold : {0.5, 0.99}) {
-      const search_request wanted{.share = 5, .threshold = threshold, .order = order};
+      const search_request wanted{.share = 5, .threshold = threshold, .how = recipe::parse(order)};
       const search_outcome shared = base.search(wanted), alone = find_sharing(tiny(), samples, wanted);
       CHECK(shared.evidence.report.map() == alone.evidence.report.map());
       CHECK(shared.evidence.report.score == alone.evidence.report.score);

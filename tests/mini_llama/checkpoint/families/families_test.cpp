@@ -98,7 +98,8 @@ TEST_CASE("each family answers as transformers does, prefilled and decoded, and 
     samples[1].resize(golden.ids.size());
     const int share = own.reader_count() + 1;
     for (const char* order : {"dissimilar", "best"}) {
-      const search_outcome found = find_sharing(s, samples, {.share = share, .threshold = -2, .order = order});
+      const search_outcome found =
+          find_sharing(s, samples, {.share = share, .threshold = -2, .how = recipe::parse(order)});
       const share_map& map = found.evidence.report.map();
       REQUIRE(map.reader_count() == share);
       for (kvsharer::layer_id l{0}; l.value < c.layers; ++l.value) {
