@@ -30,7 +30,8 @@ arguments with(arguments a, const arguments& more) {
 TEST_CASE("every command explains itself") {
   const program_run all = run_program({"--help"});
   CHECK(all.exit_code == 0);
-  for (const std::string command : {"search", "generate", "eval", "logits", "demo", "sweep", "report", "bench"}) {
+  for (const std::string command :
+       {"search", "plan", "generate", "eval", "logits", "demo", "sweep", "report", "bench"}) {
     CHECK(has(all.out, command));
     const program_run one = run_program({command, "--help"});
     CHECK(one.exit_code == 0);
