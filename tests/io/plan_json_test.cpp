@@ -250,13 +250,12 @@ TEST_CASE("a field that this version does not know is refused by name, wherever 
     CHECK(refusal(text) == errc::plan_syntax);
     return refusal_text(text);
   };
-  for (const auto& [before, what] :
-       {std::pair{"\"key_map\"", "the plan"}, std::pair{"\"head_dim\"", "\"model\""},
-        std::pair{"\"ridge\"", "\"alignment\""}, std::pair{"\"status\"", "\"evidence\""},
-        std::pair{"\"metric\"", "\"options\""}, std::pair{"\"pairs_ranked\"", "\"counts\""},
-        std::pair{"\"verdict\"", "a candidate"}}) {
-    CAPTURE(before);
-    CHECK(with_field(before).find(what + std::string(" has the field \"later\"")) != std::string::npos);
+  for (const auto& place : {std::pair{"\"key_map\"", "the plan"}, std::pair{"\"head_dim\"", "\"model\""},
+                            std::pair{"\"ridge\"", "\"alignment\""}, std::pair{"\"status\"", "\"evidence\""},
+                            std::pair{"\"metric\"", "\"options\""}, std::pair{"\"pairs_ranked\"", "\"counts\""},
+                            std::pair{"\"verdict\"", "a candidate"}}) {
+    CAPTURE(place.first);
+    CHECK(with_field(place.first).find(place.second + std::string(" has the field \"later\"")) != std::string::npos);
   }
   CHECK(refusal(replaced(good, "\"budget\": \"none\"", "\"budgets\": \"none\"")) == errc::plan_syntax);
   CHECK(refusal(replaced(write_plan(bare()), "\"budget\": \"none\"", "\"evidence\": {\"scores\": []}")) ==

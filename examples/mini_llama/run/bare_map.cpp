@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/io/plan_text.hpp"
 
 namespace mini_llama {
 namespace {
@@ -36,6 +37,8 @@ std::vector<int> numbers(std::string_view list, std::string_view separators) {
 
 /// Owners, as far as the text has them.
 std::vector<int> owners_in(std::string_view text, const kvsharer::share_map& own) {
+  if (const auto line = kvsharer::plan_from_text(text); line && line.value().is_one_map())
+    return {line.value().keys().owners().begin(), line.value().keys().owners().end()};
   const std::string rest = bare(text);
   if (rest.size() < 3) return {};
   const std::string_view inside = std::string_view(rest).substr(1, rest.size() - 2);

@@ -156,6 +156,8 @@ TEST_CASE("what is no plan of this model is refused, and nothing is written") {
   here.refuse({"--from", here.write("old.json", "{\"kvsharer_strategy\": 1}")}, 1, "E602");
   here.refuse({"--from", here.write("map.py", "{7: 2}")}, 1,
               "mini_llama plan --model DIR --out FILE --map 0,1,2,3,4,5,6,2");
+  here.refuse({"--from", here.write("line.txt", kvsharer::plan_text(map_of({0, 1, 2, 3, 4, 5, 6, 2})))}, 1,
+              "mini_llama plan --model DIR --out FILE --map 0,1,2,3,4,5,6,2");
   here.refuse({"--map", "0,1,2,3,4,5,6,6", "--from", here.path("x.json")}, 2, "--from");
   here.refuse({"--codec", "kivi:bits=2"}, 2, "--codec");
   here.refuse({}, 1, "no/such/folder", "no/such/folder/plan.json");
