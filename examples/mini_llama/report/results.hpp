@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "sweep/plan.hpp"
+#include "sweep/combinations.hpp"
 
 namespace mini_llama::report {
 
@@ -76,8 +76,8 @@ struct sweep_results {
   std::vector<distances> matrices;
   std::vector<scored_moves> moves;
 
-  std::vector<setting> settings() const;  ///< in the plan's order
-  std::vector<recipe> recipes() const;    ///< in the plan's order
+  std::vector<setting> settings() const;  ///< in the sweep's order
+  std::vector<recipe> recipes() const;    ///< in the sweep's order
   std::vector<int> shares() const;        ///< ascending
   std::vector<const result*> select(const setting& where, const recipe& how) const;
 };

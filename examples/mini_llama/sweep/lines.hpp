@@ -9,7 +9,7 @@
 #include "run/session.hpp"
 #include "search/find_sharing.hpp"
 #include "sweep/calibrated.hpp"
-#include "sweep/plan.hpp"
+#include "sweep/combinations.hpp"
 #include "sweep/speed.hpp"
 
 namespace mini_llama {

@@ -33,10 +33,10 @@ struct planned_line {
   combination what = {};  ///< of single moves, the first one that needs the same samples and objective
 };
 
-std::vector<planned_line> plan_lines(const std::vector<combination>& plan, bool moves) {
+std::vector<planned_line> plan_lines(const std::vector<combination>& all, bool moves) {
   std::vector<planned_line> lines{{"full"}};
   const combination* before = nullptr;
-  for (const combination& c : plan) {
+  for (const combination& c : all) {
     const bool same_run = before && before->samples == c.samples && before->how.objective() == c.how.objective();
     if (moves && !same_run) lines.push_back({"moves", c});
     lines.push_back({"shared", c});
@@ -60,8 +60,8 @@ class running_sweep {
       : session_(s),
         where_(s, card, choice),
         request_(request),
-        plan_(make_plan(request.axes, s.identity.layers)),
-        lines_(plan_lines(plan_, request.moves)),
+        combinations_(combinations_of(request.axes, s.identity.layers)),
+        lines_(plan_lines(combinations_, request.moves)),
         results_(open()) {}
 
   sweep_summary run() {
@@ -96,7 +96,7 @@ class running_sweep {
         session_,
         {text_, calibration_, where_.backend(), where_.device(), where_.type(), request_.similarity,
          request_.sample_tokens, request_.window, ids_.size(), prompt_tokens(), request_.new_tokens, request_.moves},
-        plan_);
+        combinations_);
     if (std::filesystem::exists(origin)) {
       try {
         check_same_origin(parse_strict_json(read_text_file(origin)), here, origin);
@@ -135,13 +135,13 @@ class running_sweep {
     return read_calibration(request_.calibration, session_.words(), count, request_.sample_tokens);
   }
 
-  /// The lines that are there must be the plan's first ones.
+  /// The lines that are there must be the sweep's first ones.
   std::size_t check_lines() const {
     const auto& lines = results_->lines();
     for (std::size_t i = 0; i < lines.size(); ++i)
       if (i >= lines_.size() || !is_line(lines_[i], lines[i]))
         throw load_error(request_.out / "results.jsonl",
-                         "line " + std::to_string(i + 1) + " is not what the plan has there; take another folder");
+                         "line " + std::to_string(i + 1) + " is not what this sweep has there; take another folder");
     return lines.size();
   }
 
@@ -254,7 +254,7 @@ class running_sweep {
   session& session_;
   workplace where_;
   const sweep_request& request_;
-  std::vector<combination> plan_;
+  std::vector<combination> combinations_;
   std::vector<planned_line> lines_;
   source_text text_, calibration_;
   std::vector<int> ids_;

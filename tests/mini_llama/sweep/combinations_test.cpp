@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sweep/plan.hpp"
+#include "sweep/combinations.hpp"
 
 #include <doctest/doctest.h>
 
@@ -14,7 +14,7 @@ using namespace mini_llama;
 
 std::string refused(const sweep_axes& axes) {
   try {
-    make_plan(axes, 24);
+    combinations_of(axes, 24);
   } catch (const usage_error& e) {
     return e.what();
   }
@@ -24,12 +24,12 @@ std::string refused(const sweep_axes& axes) {
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 TEST_CASE("a plan is every combination once, sizes ascending, what shares a calibration together") {
-  const auto plan = make_plan({.share = {"25%", "2"},
-                               .order = {"similar", "random:2"},
-                               .metric = {"flat", "cosine"},
-                               .samples = {30, 10},
-                               .threshold = {0.5, 0.9}},
-                              24);
+  const auto plan = combinations_of({.share = {"25%", "2"},
+                                     .order = {"similar", "random:2"},
+                                     .metric = {"flat", "cosine"},
+                                     .samples = {30, 10},
+                                     .threshold = {0.5, 0.9}},
+                                    24);
   REQUIRE(plan.size() == 2 * 3 * 2 * 2 * 2);
   CHECK(plan[0] == combination{2, recipe::parse("similar"), 0, "flat", 30, 0.5});
   CHECK(plan[1] == combination{6, recipe::parse("similar"), 0, "flat", 30, 0.5});
@@ -43,17 +43,17 @@ TEST_CASE("a plan is every combination once, sizes ascending, what shares a cali
 }
 
 TEST_CASE("what is asked for twice is planned once") {
-  CHECK(make_plan({.share = {"25%", "6", "6"}, .order = {"random", "random:1"}}, 24).size() == 1);
-  CHECK(make_plan({}, 24).size() == 4 * 8);
+  CHECK(combinations_of({.share = {"25%", "6", "6"}, .order = {"random", "random:1"}}, 24).size() == 1);
+  CHECK(combinations_of({}, 24).size() == 4 * 8);
 }
 
 TEST_CASE("orders that rank nothing stand with one metric, and those by divergence with one threshold") {
-  const auto plan = make_plan({.share = {"2"},
-                               .order = {"best:kl", "best", "similar", "best-suffix:kl"},
-                               .metric = {"flat", "cosine"},
-                               .samples = {30, 10},
-                               .threshold = {0.5, 0.9}},
-                              24);
+  const auto plan = combinations_of({.share = {"2"},
+                                     .order = {"best:kl", "best", "similar", "best-suffix:kl"},
+                                     .metric = {"flat", "cosine"},
+                                     .samples = {30, 10},
+                                     .threshold = {0.5, 0.9}},
+                                    24);
   std::vector<combination> expected;
   for (const int samples : {30, 10}) {
     for (const double threshold : {0.5, 0.9}) {
@@ -67,7 +67,7 @@ TEST_CASE("orders that rank nothing stand with one metric, and those by divergen
   }
   CHECK(plan == expected);
   for (const std::string parts : {"apart", "keys", "values"}) {
-    CHECK(make_plan({.share = {"2"}, .order = {"best:" + parts}}, 24).size() == 1);
+    CHECK(combinations_of({.share = {"2"}, .order = {"best:" + parts}}, 24).size() == 1);
     CHECK(has(refused({.order = {"similar:" + parts}}), "similar shares whole layers"));
   }
 }

@@ -35,7 +35,7 @@ struct combination {
 /// together, shares ascend last. Orders that rank nothing stand with the first metric alone, and those by `kl`, which
 /// knows no threshold, with the first threshold. Throws usage_error for what no model of `layers` layers can do, for an
 /// unknown name, and for `explicit`, which is one map and no rule.
-std::vector<combination> make_plan(const sweep_axes& axes, int layers);
+std::vector<combination> combinations_of(const sweep_axes& axes, int layers);
 
 /// As it stands in a line of results.
 nlohmann::ordered_json to_json(const combination& c);

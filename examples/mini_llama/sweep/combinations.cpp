@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sweep/plan.hpp"
+#include "sweep/combinations.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -51,7 +51,7 @@ void add(std::vector<T>& list, const T& item) {
 
 }  // namespace
 
-std::vector<combination> make_plan(const sweep_axes& axes, int layers) {
+std::vector<combination> combinations_of(const sweep_axes& axes, int layers) {
   std::vector<int> shares;
   for (const std::string& share : axes.share) {
     const int wanted = parse_share(share, layers);
@@ -72,7 +72,7 @@ std::vector<combination> make_plan(const sweep_axes& axes, int layers) {
   for (const double threshold : axes.threshold)
     if (!kvsharer::is_finite(threshold)) throw usage_error("--threshold is not a number");
 
-  std::vector<combination> plan;
+  std::vector<combination> all;
   const auto has_a_say = [&](const recipe& how, const std::string& metric, double threshold) {
     return (!how.is_best_first() || metric == axes.metric.front()) &&
            (how.has_threshold() || threshold == axes.threshold.front());
@@ -83,10 +83,10 @@ std::vector<combination> make_plan(const sweep_axes& axes, int layers) {
         for (const double threshold : axes.threshold)
           for (const auto& [how, seed] : recipes) {
             if (how.objective() != objective || !has_a_say(how, metric, threshold)) continue;
-            for (const int share : shares) add(plan, {share, how, seed, metric, samples, threshold});
+            for (const int share : shares) add(all, {share, how, seed, metric, samples, threshold});
           }
-  if (plan.empty()) throw usage_error("a sweep needs at least one of each: share, order, metric, samples, threshold");
-  return plan;
+  if (all.empty()) throw usage_error("a sweep needs at least one of each: share, order, metric, samples, threshold");
+  return all;
 }
 
 nlohmann::ordered_json to_json(const combination& c) {
