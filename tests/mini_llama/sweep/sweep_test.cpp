@@ -366,7 +366,7 @@ TEST_CASE("lines that are not the plan's are refused") {
   run_sweep(tiny(), r);
   const std::string whole = slurp(folder.path() / "results.jsonl");
   folder.write("results.jsonl", whole.substr(whole.find('\n') + 1));
-  CHECK(has(refusal([&] { run_sweep(tiny(), r); }), "line 1 is not what the plan has there"));
+  CHECK(has(refusal([&] { run_sweep(tiny(), r); }), "line 1 is not what this sweep has there"));
   folder.write("results.jsonl", whole + whole);
   CHECK(has(refusal([&] { run_sweep(tiny(), r); }), "line 28 is not"));
 }
