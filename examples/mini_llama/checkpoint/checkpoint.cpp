@@ -158,7 +158,7 @@ std::string checkpoint::fingerprint() const {
   h.add(static_cast<std::int64_t>(c.tied_embeddings));
   h.add(rope_identity(c.rope));
   // With a tag, since the two are numbers by layer alike, and only where there are some: a model without has the
-  // fingerprint that older plan files know.
+  // fingerprint that older strategy files know.
   const auto add_by_layer = [&](std::string_view tag, const std::vector<int>& numbers) {
     if (numbers.empty()) return;
     h.add(tag);

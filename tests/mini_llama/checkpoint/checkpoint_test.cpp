@@ -354,7 +354,7 @@ TEST_CASE("the fingerprint tells models apart and nothing else") {
   CHECK(seen.insert(fingerprint(small_tensors(), sharing)).second);
 }
 
-TEST_CASE("a model without windows or a map of its own keeps the fingerprint that plan files know") {
+TEST_CASE("a model without windows or a map of its own keeps the fingerprint that strategy files know") {
   const single d;
   CHECK(checkpoint(d.path()).fingerprint() == "1d68521b87f26c74");
 }
