@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: Apache-2.0
+// The one C++ file of an engine in C.
+#include "kvsharer/c.hpp"
