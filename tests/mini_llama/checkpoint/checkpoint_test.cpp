@@ -354,7 +354,7 @@ TEST_CASE("the fingerprint tells weights apart, wherever and as whatever they ar
   other["rope_theta"] = 20000;  // which stands beside the fingerprint, and not in it
   CHECK(fingerprint_at(single(all, other).path()) == fingerprint);
 
-  const tensors moved = numbers("F32", 1.01f);
+  const tensors moved = numbers("F32", 1.03f);
   for (const auto& [name, t] : all) {
     tensors trained = all;
     trained[name] = moved.at(name);
@@ -505,7 +505,8 @@ TEST_CASE("hundreds of damaged indices are refused or leave the model as it is")
   for (int round = 0; round < 600; ++round) {
     d.write("model.safetensors.index.json", damaged(whole));
     try {
-      CHECK(fingerprint_at(d.path()) == fingerprint);
+      const std::string found = fingerprint_at(d.path());
+      CHECK(found == fingerprint);
     } catch (const load_error& e) {
       ++refusals;
       CHECK(has(e.what(), d.path().string()));
