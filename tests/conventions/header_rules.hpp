@@ -35,6 +35,7 @@ inline const std::map<std::string, std::set<std::string>> rooms_below{
     {"search", {"config.hpp", "core", "concepts", "layout"}},
     {"runtime", {"config.hpp", "core", "concepts", "layout"}},
     {"io", {"config.hpp", "core", "concepts", "search"}},
+    {"testing", {"core", "concepts"}},
     {"backend/cpu", {"config.hpp", "core", "concepts", "metric", "align"}},
     {"backend/cuda", {"config.hpp", "core", "concepts", "layout", "metric", "search", "runtime"}},
     {"kvsharer.hpp",
