@@ -54,9 +54,9 @@ TEST_CASE("other rotations differ, whatever the pairing") {
 }
 
 TEST_CASE("what a line does not say is compared as words") {
-  for (const char* text :
-       {"none", "", "theta=ten", "theta=10000 scaling=yarn factor=4", "theta=10000 mscale=1", "scaling=linear factor=2",
-        "theta=0", "theta=10000,5", "angles=1,x", "angles=1", "angles=1,0.1,0.01,0.001 theta=10000", "theta="}) {
+  for (const char* text : {"none", "", "theta=ten", "theta=10000 scaling=yarn factor=4", "theta=10000 mscale=1",
+                           "scaling=linear factor=2", "theta=0", "theta=10000,5", "theta=inf", "angles=1,nan,1,1",
+                           "angles=1,x", "angles=1", "angles=1,0.1,0.01,0.001 theta=10000", "theta="}) {
     CAPTURE(text);
     CHECK_FALSE(rope_angles_of(text, 8).has_value());
     CHECK(same_rotation(text, text, 8));

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/rope.hpp"
 #include "kvsharer/core/types.hpp"
 
@@ -29,9 +30,12 @@ inline std::string number_text(double x) {
   return {buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), x).ptr};
 }
 
-/// False unless all of `text` is one number that fits.
-template <class T>
-bool read_number(std::string_view text, T& value) noexcept {
+/// False unless all of `text` is one finite number that fits.
+inline bool read_number(std::string_view text, double& value) noexcept {
+  const auto [stopped, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return failure == std::errc{} && stopped == text.data() + text.size() && is_finite(value);
+}
+inline bool read_number(std::string_view text, index_t& value) noexcept {
   const auto [stopped, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
   return failure == std::errc{} && stopped == text.data() + text.size();
 }
