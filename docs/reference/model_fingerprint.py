@@ -17,9 +17,9 @@ QUERIES, KEYS = HEADS * HEAD_DIM, CONFIG.get("num_key_value_heads", HEADS) * HEA
 
 TENSORS = {}
 for file in FOLDER.glob("*.safetensors"):
-    data = file.read_bytes()
+    data = memoryview(file.read_bytes())
     length = struct.unpack("<Q", data[:8])[0]
-    for name, entry in json.loads(data[8:8 + length]).items():
+    for name, entry in json.loads(bytes(data[8:8 + length])).items():
         TENSORS[name] = (entry, data[8 + length:])
 
 
