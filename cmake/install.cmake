@@ -25,6 +25,6 @@ function(kvsharer_install_pc name description requires cflags)
 endfunction()
 kvsharer_install_pc(kvsharer "${PROJECT_DESCRIPTION}" "" "-I\${includedir}")
 kvsharer_install_pc(kvsharer-cpu "${PROJECT_DESCRIPTION}: the CPU backend" "kvsharer = ${PROJECT_VERSION}, eigen3 >= 3.4" "")
-kvsharer_install_pc(kvsharer-json "${PROJECT_DESCRIPTION}: strategy files"
+kvsharer_install_pc(kvsharer-json "${PROJECT_DESCRIPTION}: plan files"
                     "kvsharer = ${PROJECT_VERSION}, nlohmann_json >= 3.9" "")
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -4,7 +4,8 @@
 add_library(kvsharer INTERFACE)
 add_library(kvsharer::kvsharer ALIAS kvsharer)
 target_compile_features(kvsharer INTERFACE cxx_std_20)
-file(GLOB_RECURSE kvsharer_headers CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/include/kvsharer/*.hpp
+file(GLOB_RECURSE kvsharer_headers CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/include/kvsharer/*.h
+     ${CMAKE_CURRENT_SOURCE_DIR}/include/kvsharer/*.hpp
      ${CMAKE_CURRENT_SOURCE_DIR}/include/kvsharer/*.cuh)
 target_sources(kvsharer INTERFACE FILE_SET HEADERS BASE_DIRS ${CMAKE_CURRENT_SOURCE_DIR}/include FILES ${kvsharer_headers})
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole search for a sharing strategy on the shipped model: 30 samples of 64 tokens, a quarter of the 24 layers,
+// The whole search for a plan on the shipped model: 30 samples of 64 tokens, a quarter of the 24 layers,
 // from the calibration run to the report. Axis: resume (whether a candidate starts at its first changed layer).
 //
 // Floor: the unshared run and one run per candidate tried, each a full calibration forward, which is timed in the same
@@ -45,7 +45,7 @@ void search(benchmark::State& state) {
   });
   time_forward();
 
-  const auto runs = static_cast<double>(outcome.strategy.report.candidates.size() + 1);
+  const auto runs = static_cast<double>(outcome.evidence.report.candidates.size() + 1);
   state.counters["of_forwards"] = seconds / (runs * forward_seconds);
   state.counters["layers_run"] = static_cast<double>(outcome.layer_evaluations) / (runs * s.llama.config().layers);
   state.counters["candidates_tried"] = runs - 1;

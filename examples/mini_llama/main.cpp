@@ -28,6 +28,7 @@ int run(int argc, char** argv) {
   mini_llama::add_eval(app, mini_llama::open_gpu);
   mini_llama::add_logits(app, mini_llama::open_gpu);
   mini_llama::add_sweep(app, mini_llama::open_gpu);
+  mini_llama::add_plan(app);
   mini_llama::add_report(app);
   try {
     app.parse(argc, argv);

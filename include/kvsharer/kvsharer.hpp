@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-/// All of the library that needs only a C++20 compiler: without the backends and without strategy files (kvsharer/io),
+/// All of the library that needs only a C++20 compiler: without the backends and without plan files (kvsharer/io),
 /// which need a JSON library.
 #include "kvsharer/adapt/batches.hpp"
 #include "kvsharer/adapt/cache.hpp"
@@ -22,14 +22,19 @@
 #include "kvsharer/concepts/policies.hpp"
 #include "kvsharer/concepts/require.hpp"
 #include "kvsharer/core/attention_shape.hpp"
+#include "kvsharer/core/cache_plan.hpp"
 #include "kvsharer/core/distance_matrix.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/finite.hpp"
 #include "kvsharer/core/float8.hpp"
 #include "kvsharer/core/hash.hpp"
+#include "kvsharer/core/known_methods.hpp"
 #include "kvsharer/core/kv_part.hpp"
+#include "kvsharer/core/layer_ranges.hpp"
+#include "kvsharer/core/method_spec.hpp"
 #include "kvsharer/core/rope.hpp"
+#include "kvsharer/core/rope_text.hpp"
 #include "kvsharer/core/share_map.hpp"
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
@@ -72,11 +77,12 @@
 #include "kvsharer/search/calibration_samples.hpp"
 #include "kvsharer/search/fidelity.hpp"
 #include "kvsharer/search/find_share_map.hpp"
+#include "kvsharer/search/model_fingerprint.hpp"
 #include "kvsharer/search/model_identity.hpp"
+#include "kvsharer/search/plan_file.hpp"
 #include "kvsharer/search/prediction_quality.hpp"
 #include "kvsharer/search/rank_correlation.hpp"
 #include "kvsharer/search/resumable_layers.hpp"
 #include "kvsharer/search/search_options.hpp"
 #include "kvsharer/search/search_report.hpp"
-#include "kvsharer/search/strategy.hpp"
 #include "kvsharer/version.hpp"

@@ -35,11 +35,14 @@ inline const std::map<std::string, std::set<std::string>> rooms_below{
     {"search", {"config.hpp", "core", "concepts", "layout"}},
     {"runtime", {"config.hpp", "core", "concepts", "layout"}},
     {"io", {"config.hpp", "core", "concepts", "search"}},
+    {"testing", {"core", "concepts"}},
     {"backend/cpu", {"config.hpp", "core", "concepts", "metric", "align"}},
     {"backend/cuda", {"config.hpp", "core", "concepts", "layout", "metric", "search", "runtime"}},
     {"kvsharer.hpp",
      {"version.hpp", "core", "concepts", "layout", "adapt", "align", "metric", "policy", "search", "runtime"}},
     {"cpu.hpp", {"kvsharer.hpp", "backend/cpu"}},
+    {"c.h", {}},
+    {"c.hpp", {"c.h", "core", "runtime", "search", "io"}},
     {"cuda.cuh", {"kvsharer.hpp", "backend/cuda"}},
 };
 
@@ -49,11 +52,13 @@ inline const std::map<std::string, std::set<std::string>> third_parties{
     {"backend/cpu", {"Eigen/Cholesky", "Eigen/Core", "immintrin.h", "omp.h"}},
     {"backend/cuda", {"cuda_runtime.h", "nv/target"}},
     {"io", {"nlohmann/json.hpp"}},
+    {"c.h", {"stddef.h", "stdint.h"}},
 };
 
 /// The headers that ask which compiler, machine or extension it is, so that no other has to.
 inline const std::set<std::string> may_decide{
     "kvsharer/config.hpp",
+    "kvsharer/c.h",  // C or C++
     "kvsharer/backend/cpu/parallel.hpp",
     "kvsharer/backend/cpu/simd.hpp",
 };

@@ -56,7 +56,7 @@ inline std::optional<origin> origin_of(const lines& page, const block& b) {
 /// The text of a file that the tests compile, or nothing if it is not such a file.
 using compiled_source = std::function<std::optional<std::string>(const std::string& path)>;
 
-inline bool is_code(const block& b) { return b.language == "cpp" || b.language == "cmake"; }
+inline bool is_code(const block& b) { return b.language == "cpp" || b.language == "c" || b.language == "cmake"; }
 
 /// What is wrong with the blocks of one page, one line each; empty if every block of code is what the tests compile.
 inline std::vector<std::string> block_problems(const std::string& text, const compiled_source& source) {

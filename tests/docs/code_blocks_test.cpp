@@ -26,7 +26,8 @@ bool test_includes(const std::string& header) {
 /// that tests configure.
 std::optional<std::string> compiled(const std::string& path) {
   const bool program = path.starts_with("tests/") && (path.ends_with("_test.cpp") || path.ends_with("_test.cu"));
-  const bool part = path.starts_with("tests/backend/cuda/instantiate/") || path.starts_with("tests/engines/");
+  const bool part = path.starts_with("tests/backend/cuda/instantiate/") || path.starts_with("tests/engines/") ||
+                    path.starts_with("tests/c/");
   const bool project = path.starts_with("tests/package/");
   const bool header = path.starts_with("examples/") && path.ends_with(".hpp") &&
                       test_includes(std::filesystem::path(path).filename().string());

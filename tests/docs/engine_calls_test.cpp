@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "kvsharer/cpu.hpp"
-#include "kvsharer/io/strategy_json.hpp"
+#include "kvsharer/io/plan_json.hpp"
 
 namespace {
 
@@ -106,18 +106,16 @@ struct engine {
 
 }  // namespace
 
-TEST_CASE("an engine from its strategy to its reset") {
+TEST_CASE("an engine from its plan to its reset") {
   const model_identity running{
       .layers = 4, .kv_heads = kv_heads, .head_dim = head_dim, .rope = "none", .fingerprint = "0a1b"};
-  search_report report;
-  report.plan = share_map::from_owners(std::vector{0, 1, 1, 3}).value();
-  const std::string text = write_strategy({running, {}, report, distance_matrix(4)});
+  const std::string text = write_plan({running, share_map::from_owners(std::vector{0, 1, 1, 3}).value()});
   const std::uint64_t weights_hash = 0x0a1b;
 
   // [start]
-  const strategy found = read_strategy(text, "model.kvsharer.json");
+  const plan_file found = read_plan(text, "model.kvsharer.json");
   check_same_model(found.model, running);  // throws E603 and names what differs
-  engine e(found.report.plan, {.layers = 4, .kv_heads = kv_heads, .head_dim = head_dim, .capacity = 32},
+  engine e(found.plan.sharing(), {.layers = 4, .kv_heads = kv_heads, .head_dim = head_dim, .capacity = 32},
            {.max_sequences = 4, .pages = 8, .tag = running.fingerprint}, weights_hash);
   // [/start]
   const std::size_t token_bytes = 3 * 2 * kv_heads * head_dim * sizeof(bfloat16);

@@ -2,6 +2,7 @@
 // An engine that knows nothing of kvsharer, and the same engine adapted: what the change costs, and what it does.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -12,6 +13,10 @@
 #include "engines/flat_shared/find_sharing.hpp"
 #include "engines/flat_weights.hpp"
 #include "golden/golden.hpp"
+#include "kvsharer/adapt/cache.hpp"
+#include "kvsharer/adapt/read_through.hpp"
+#include "kvsharer/adapt/rows.hpp"
+#include "kvsharer/testing/engine_checks.hpp"
 #include "run/session.hpp"
 #include "search/find_sharing.hpp"
 
@@ -86,16 +91,69 @@ TEST_CASE("the engine is right: its continuation is the golden one") {
 
 TEST_CASE("under the identity map it computes the same bits") {
   const std::vector<int> tokens = samples(1, 20).at(0);
-  CHECK(run_adapted(share_map::identity(24), tokens) == run_original(tokens));
+  // [identity]
+  CHECK(kvsharer::testing::same_numbers(run_original(tokens), run_adapted(share_map::identity(24), tokens)) == "");
+  // [/identity]
+}
+
+// [show]
+/// Shows the rows of an engine's cache, with a layer for each of the model's.
+void show(const flat_shared::engine& e, auto&& look) {
+  const kvsharer::cache_shape stored_shape{e.map.owner_count(), e.hp.n_head_kv, e.hp.d_head, e.hp.n_ctx};
+  const auto stored = kvsharer::adapt::cache(stored_shape, e.n_past, kvsharer::adapt::flat(e.k, stored_shape),
+                                             kvsharer::adapt::flat(e.v, stored_shape));
+  look(kvsharer::adapt::read_through(e.map, stored));
+}
+// [/show]
+
+TEST_CASE("readers leave the rows of their owners as they are") {
+  const std::vector<int> tokens = samples(1, 10).at(0);
+  const share_map some = share_map::identity(24).with({{5}, {2}}).value().with({{23}, {7}}).value();
+  // [owner-rows]
+  CHECK(kvsharer::testing::owner_rows_stay(some, [&](const share_map& map, auto&& look) {
+          flat_shared::engine* e = flat_shared::engine_new(adapted().hparams(), adapted().weights(), map);
+          std::vector<float> hidden(tokens.size() * static_cast<std::size_t>(e->hp.n_embd));
+          flat_shared::engine_eval(e, tokens.data(), static_cast<int>(tokens.size()), hidden.data());
+          show(*e, look);
+          flat_shared::engine_free(e);
+        }) == "");
+  // [/owner-rows]
+}
+
+TEST_CASE("the engine moves the rows of owners alone, and the first tokens stay where a window moves on") {
+  const std::vector<int> tokens = samples(1, 12).at(0);
+  const share_map map = share_map::identity(24).with({{5}, {2}}).value().with({{23}, {7}}).value();
+  flat_shared::engine* e = flat_shared::engine_new(adapted().hparams(), adapted().weights(), map);
+  std::vector<float> hidden(tokens.size() * static_cast<std::size_t>(e->hp.n_embd));
+  flat_shared::engine_eval(e, tokens.data(), static_cast<int>(tokens.size()), hidden.data());
+  const auto rows_now = [&] {
+    std::vector<kvsharer::testing::stored_rows> seen;
+    show(*e, [&](const auto& cache) { seen.emplace_back(map, cache); });
+    return seen.at(0);
+  };
+  // [compaction]
+  const std::vector<kvsharer::index_t> kept{0, 1, 6, 7, 8, 9, 10, 11};  // two sinks, and the newest six
+  const kvsharer::testing::stored_rows before = rows_now();
+  for (int slot = 0; slot < map.owner_count(); slot++)  // once for each owner: its readers see the moved rows
+    for (float* plane : {e->k, e->v}) {
+      const std::ptrdiff_t row = e->hp.n_head_kv * e->hp.d_head;
+      float* rows = plane + slot * e->hp.n_ctx * row;
+      for (std::size_t i = 0; i < kept.size(); i++)
+        std::copy_n(rows + kept[i] * row, row, rows + static_cast<std::ptrdiff_t>(i) * row);
+    }
+  e->n_past = static_cast<int>(kept.size());
+  CHECK(kvsharer::testing::rows_after_compaction(before, rows_now(), kept) == "");
+  // [/compaction]
+  flat_shared::engine_free(e);
 }
 
 TEST_CASE("its search finds what the driver's finds, and another map computes other states") {
   const mini_llama::token_batch batch = samples(2, 12);
   const kvsharer::search_report found = flat_shared::find_sharing(adapted().hparams(), adapted().weights(), batch, 3);
   const mini_llama::search_outcome driver = mini_llama::find_sharing(shipped(), batch, {.share = 3});
-  CHECK(found.map() == driver.strategy.report.map());
+  CHECK(found.map() == driver.evidence.report.map());
   CHECK(found.map().reader_count() == 3);
-  CHECK(found.score == doctest::Approx(driver.strategy.report.score).epsilon(1e-4));
+  CHECK(found.score == doctest::Approx(driver.evidence.report.score).epsilon(1e-4));
   CHECK(run_adapted(found.map(), batch.at(0)) != run_original(batch.at(0)));
 }
 

@@ -5,9 +5,11 @@
 #include <vector>
 
 #include "kvsharer/cpu.hpp"
+#include "kvsharer/io/plan_json.hpp"
+#include "kvsharer/io/plan_text.hpp"
 #include "kvsharer/io/python_map.hpp"
-#include "kvsharer/io/strategy_json.hpp"
 #include "kvsharer/kvsharer.hpp"
+#include "kvsharer/testing/engine_checks.hpp"
 
 using namespace kvsharer;
 
@@ -49,6 +51,15 @@ float first_of(const View& view) {
   return view.at(0, 0, 0);
 }
 
+struct cache_of_model {
+  static constexpr memory_space space = memory_space::host;
+  const shared_cache<>* cache;
+  cache_shape shape() const { return cache->shape(); }
+  index_t length() const { return 0; }
+  auto keys(layer_id l) const { return cache->keys(l, sequence_id{}); }
+  auto values(layer_id l) const { return cache->values(l, sequence_id{}); }
+};
+
 }  // namespace
 
 int main() {
@@ -56,6 +67,13 @@ int main() {
   run<float>(plan, layout::head_major{});
   run<float16>(plan, layout::paged<16>{});
   run<bfloat16>(plan, layout::paged<16>{});
+
+  (void)model_fingerprint({2, 8, 8, 2, 1, 4}, [](const weight_place& at) { return static_cast<double>(at.row); });
+  cpu::parallel_for(4, [](index_t) {});
+  (void)testing::owner_rows_stay(plan, [](const share_plan& one, auto&& look) {
+    const shared_cache<> cache(one, {one.layers(), 1, 2, 4});
+    look(cache_of_model{&cache});
+  });
 
   calibration_average average;
   const distance_matrix d = measure(average, metric::mean_row_norm{});
@@ -72,5 +90,5 @@ int main() {
   find_best_share_plan(4, [](const share_plan&) { return 1.0; }, {.share = 1});
   cpu::fit_alignment(pair_moments(4, 16));
   (void)python_map(plan);
-  return static_cast<int>(read_strategy(write_strategy(strategy{})).report.candidates.size());
+  return read_plan(write_plan(plan_file{})).plan.layers() + plan_from_text(plan_text(plan)).value().layers();
 }

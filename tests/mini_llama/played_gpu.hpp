@@ -19,13 +19,13 @@ class played_gpu final : public mini_llama::gpu {
  public:
   explicit played_gpu(gpu_calls& calls) : calls_(calls) {}
   std::string name() const override { return "a player"; }
-  mini_llama::generation generate(const mini_llama::session& s, const kvsharer::share_plan& plan,
+  mini_llama::generation generate(const mini_llama::session& s, const kvsharer::cache_plan& plan,
                                   const mini_llama::generation_request& request) override {
     ++calls_.generated;
     calls_.types.push_back(request.cache.type);
     return mini_llama::generate(s, plan, request);
   }
-  mini_llama::evaluation evaluate(const mini_llama::session& s, const kvsharer::share_plan& plan,
+  mini_llama::evaluation evaluate(const mini_llama::session& s, const kvsharer::cache_plan& plan,
                                   std::span<const int> ids, kvsharer::index_t window, const mini_llama::gpu_choice&,
                                   const mini_llama::evaluation_progress& on_progress,
                                   const std::function<bool()>& cancelled) override {
@@ -41,7 +41,7 @@ class played_gpu final : public mini_llama::gpu {
     return std::make_unique<counted_reference>(
         calls_, mini_llama::full_reference(s, std::move(ids), window, on_progress, cancelled));
   }
-  std::vector<std::vector<float>> logits(const mini_llama::session&, const kvsharer::share_plan&,
+  std::vector<std::vector<float>> logits(const mini_llama::session&, const kvsharer::cache_plan&,
                                          const mini_llama::token_batch&, const mini_llama::gpu_choice&) override {
     return {};
   }
@@ -61,7 +61,7 @@ class played_gpu final : public mini_llama::gpu {
    public:
     counted_reference(gpu_calls& calls, mini_llama::full_reference host) : calls_(calls), host_(std::move(host)) {}
     const mini_llama::evaluation& full() const noexcept override { return host_.full(); }
-    mini_llama::evaluation compare(const kvsharer::share_plan& plan, const mini_llama::evaluation_progress& on_progress,
+    mini_llama::evaluation compare(const kvsharer::cache_plan& plan, const mini_llama::evaluation_progress& on_progress,
                                    const std::function<bool()>& cancelled) override {
       ++calls_.compared;
       return host_.compare(plan, on_progress, cancelled);

@@ -89,7 +89,7 @@ endif()
 if(EXISTS ${prefix})
   file(GLOB_RECURSE installed RELATIVE ${prefix} ${prefix}/*)
   foreach(file IN LISTS installed)
-    if(NOT file MATCHES "^(include/kvsharer/.*\\.(hpp|cuh)|${package_folder}/.*\\.cmake|share/pkgconfig/kvsharer(-cpu|-json)?\\.pc|share/doc/kvsharer/LICENSE)$"
+    if(NOT file MATCHES "^(include/kvsharer/.*\\.(h|hpp|cuh)|${package_folder}/.*\\.cmake|share/pkgconfig/kvsharer(-cpu|-json)?\\.pc|share/doc/kvsharer/LICENSE)$"
        AND NOT (HOW STREQUAL "vcpkg" AND file MATCHES "^share/kvsharer/(copyright|usage)$")
        AND NOT (HOW STREQUAL "conan" AND file STREQUAL "licenses/LICENSE"))
       message(FATAL_ERROR "${file} does not belong in an installation")

@@ -26,7 +26,7 @@ void take(const safetensors_file& file, const std::string& name, const std::vect
   const auto found = file.tensors().find(name);
   if (found == file.tensors().end() || found->second.type != dtype::f32 || found->second.shape != shape)
     throw load_error(file.path(), "has no tensor '" + name +
-                                      "' in F32 of the shape that the strategy's map and model ask for. It is the "
+                                      "' in F32 of the shape that the plan's map and model ask for. It is the "
                                       "alignment of another map; search again with --align");
   std::memcpy(numbers.data(), found->second.data, numbers.size() * sizeof(float));
   for (const float x : numbers)
@@ -51,19 +51,19 @@ std::string alignment_hash(std::string_view bytes) {
   return h.digits();
 }
 
-std::filesystem::path alignment_beside(const std::filesystem::path& strategy_file) {
-  std::filesystem::path name = strategy_file;
+std::filesystem::path alignment_beside(const std::filesystem::path& plan_file) {
+  std::filesystem::path name = plan_file;
   if (name.extension() == ".json") name.replace_extension();
   name += ".align.safetensors";
   return name;
 }
 
-alignment read_alignment(const std::filesystem::path& strategy_file, const kvsharer::alignment_record& named,
+alignment read_alignment(const std::filesystem::path& plan_file, const kvsharer::alignment_record& named,
                          const kvsharer::share_map& map, const model_config& config) {
-  const std::filesystem::path path = strategy_file.parent_path() / named.file;
+  const std::filesystem::path path = plan_file.parent_path() / named.file;
   const auto refuse = [&](const std::string& what) {
     throw kvsharer::error(kvsharer::errc::alignment_file,
-                          path.string() + what + "; it belongs to " + strategy_file.string() +
+                          path.string() + what + "; it belongs to " + plan_file.string() +
                               ". Bring the two files together, search again with --align, or leave the alignment out "
                               "with --no-align");
   };
@@ -73,7 +73,7 @@ alignment read_alignment(const std::filesystem::path& strategy_file, const kvsha
   } catch (const load_error&) {
     refuse(" cannot be read");
   }
-  if (found != named.hash) refuse(" has the hash " + found + " where the strategy names " + named.hash);
+  if (found != named.hash) refuse(" has the hash " + found + " where the plan names " + named.hash);
 
   const safetensors_file file(path);
   alignment readers;
@@ -87,7 +87,7 @@ alignment read_alignment(const std::filesystem::path& strategy_file, const kvsha
     readers.emplace(l, std::move(a));
   }
   if (file.tensors().size() != 3 * readers.size())
-    throw load_error(path, "holds " + std::to_string(file.tensors().size()) + " tensors where the strategy's " +
+    throw load_error(path, "holds " + std::to_string(file.tensors().size()) + " tensors where the plan's " +
                                std::to_string(readers.size()) +
                                " readers have three each. It is the alignment of another map; search again with "
                                "--align");

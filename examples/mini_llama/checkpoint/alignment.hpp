@@ -22,13 +22,13 @@ std::string alignment_bytes(const alignment& readers);
 /// What alignment_record::hash holds of such bytes: FNV-1a, 16 hexadecimal digits.
 std::string alignment_hash(std::string_view bytes);
 
-/// "OUT.align.safetensors" for a strategy file "OUT.json", or "OUT.align.safetensors" for any other "OUT".
-std::filesystem::path alignment_beside(const std::filesystem::path& strategy_file);
+/// "OUT.align.safetensors" for a plan file "OUT.json", or "OUT.align.safetensors" for any other "OUT".
+std::filesystem::path alignment_beside(const std::filesystem::path& plan_file);
 
-/// The alignment that a strategy file names, from the file beside it. Throws kvsharer::error (alignment_file) when it
+/// The alignment that a plan file names, from the file beside it. Throws kvsharer::error (alignment_file) when it
 /// cannot be read or has another hash, and load_error when it holds something else than the alignment of every reader
 /// of `map` in a model of these sizes.
-alignment read_alignment(const std::filesystem::path& strategy_file, const kvsharer::alignment_record& named,
+alignment read_alignment(const std::filesystem::path& plan_file, const kvsharer::alignment_record& named,
                          const kvsharer::share_map& map, const model_config& config);
 
 }  // namespace mini_llama

@@ -2,26 +2,16 @@
 #include "checkpoint/checkpoint.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <charconv>
-#include <cstdint>
 #include <span>
 #include <string_view>
 
 #include "checkpoint/shards.hpp"
-#include "support/hash.hpp"
 
 namespace mini_llama {
 namespace {
 
 using kvsharer::index_t;
-
-/// Up to 16 pieces of 64 bytes, evenly spread from the first to the last.
-void add_sample(hash& h, std::span<const std::byte> bytes) {
-  constexpr std::size_t pieces = 16, length = 64;
-  if (bytes.size() <= pieces * length) return h.add(bytes);
-  for (std::size_t i = 0; i < pieces; ++i) h.add(bytes.subspan((bytes.size() - length) / (pieces - 1) * i, length));
-}
 
 std::string shape_text(std::span<const index_t> shape) {
   std::string text = "[";
@@ -146,35 +136,6 @@ const tensor_view& checkpoint::tensor(const std::string& name, std::initializer_
                                      ", config.json calls for " + shape_text(std::span(shape.begin(), shape.size())) +
                                      ". Weights and config.json are of different models");
   return at->second;
-}
-
-std::string checkpoint::fingerprint() const {
-  hash h;
-  // What changes the model's answers; not its name, its context or its special tokens.
-  const model_config& c = config_;
-  for (const int n : {c.layers, c.hidden, c.intermediate, c.heads, c.kv_heads, c.head_dim, c.vocab})
-    h.add(static_cast<std::int64_t>(n));
-  h.add(static_cast<std::int64_t>(std::bit_cast<std::uint32_t>(c.norm_eps)));
-  h.add(static_cast<std::int64_t>(c.tied_embeddings));
-  h.add(rope_identity(c.rope));
-  // With a tag, since the two are numbers by layer alike, and only where there are some: a model without has the
-  // fingerprint that older strategy files know.
-  const auto add_by_layer = [&](std::string_view tag, const std::vector<int>& numbers) {
-    if (numbers.empty()) return;
-    h.add(tag);
-    h.add(static_cast<std::int64_t>(numbers.size()));
-    for (const int n : numbers) h.add(static_cast<std::int64_t>(n));
-  };
-  add_by_layer("windows", c.windows);
-  add_by_layer("kv_owners", c.kv_owners);
-  for (const auto& [name, view] : tensors_) {
-    h.add(name);
-    h.add(mini_llama::name(view.type));
-    h.add(static_cast<std::int64_t>(view.shape.size()));
-    for (const index_t extent : view.shape) h.add(static_cast<std::int64_t>(extent));
-    add_sample(h, {view.data, static_cast<std::size_t>(view.bytes())});
-  }
-  return h.digits();
 }
 
 index_t checkpoint::weight_bytes() const noexcept {

@@ -37,10 +37,6 @@ class checkpoint {
   /// All tensors by name, those that the forward pass does not need left out.
   const std::map<std::string, tensor_view>& tensors() const noexcept { return tensors_; }
 
-  /// 16 hexadecimal digits that tell two models apart: a hash of the configuration, of every tensor's name, type and
-  /// shape, and of a sample of its bytes. Equal for the same weights in other shards. O(number of tensors).
-  std::string fingerprint() const;
-
   /// Bytes of all tensors together.
   kvsharer::index_t weight_bytes() const noexcept;
 

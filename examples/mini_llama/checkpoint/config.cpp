@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "checkpoint/config.hpp"
 
-#include <array>
-#include <charconv>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string_view>
@@ -12,6 +10,7 @@
 #include "checkpoint/families/config_reader.hpp"
 #include "checkpoint/families/layer_kinds.hpp"
 #include "checkpoint/families/rope_reader.hpp"
+#include "kvsharer/core/rope_text.hpp"
 #include "support/file_itself.hpp"
 #include "support/json_file.hpp"
 
@@ -19,12 +18,6 @@ namespace mini_llama {
 namespace {
 
 using json = nlohmann::json;
-
-std::string shortest(double value) {
-  std::array<char, 32> buffer;
-  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value).ptr;
-  return {buffer.data(), end};
-}
 
 const family& family_of(const config_reader& config) {
   const std::string type = config.text("model_type", "");
@@ -125,19 +118,7 @@ std::vector<int> ends_of_generation(const std::filesystem::path& directory, int 
 
 }  // namespace
 
-std::string rope_identity(const kvsharer::rope_rule& rope) {
-  std::string text = "half-split theta=" + shortest(rope.theta);
-  switch (rope.scaling) {
-    case kvsharer::rope_scaling::none:
-      return text + " scaling=none";
-    case kvsharer::rope_scaling::linear:
-      return text + " scaling=linear factor=" + shortest(rope.factor);
-    case kvsharer::rope_scaling::llama3:
-      break;
-  }
-  return text + " scaling=llama3 factor=" + shortest(rope.factor) + " low=" + shortest(rope.low_freq_factor) +
-         " high=" + shortest(rope.high_freq_factor) + " original=" + std::to_string(rope.original_max_position);
-}
+std::string rope_identity(const kvsharer::rope_rule& rope) { return "half-split " + kvsharer::rope_text(rope); }
 
 model_config read_config(const std::filesystem::path& directory) {
   std::error_code ignored;  // a name that cannot be looked up is no folder either

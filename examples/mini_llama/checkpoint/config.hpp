@@ -15,7 +15,7 @@
 namespace mini_llama {
 
 /// One line that is equal for two models of half-split pairing exactly when their rotations are, such as
-/// "half-split theta=10000 scaling=none". Stands in strategy files.
+/// "half-split theta=10000 scaling=none". Stands in plan files.
 std::string rope_identity(const kvsharer::rope_rule& rope);
 
 /// What a config.json says about a model of the Llama family, checked: sizes are positive, heads is a multiple of

@@ -16,7 +16,7 @@ namespace mini_llama {
 
 void add_alignment_options(CLI::App& command, alignment_arguments& a) {
   command.add_flag("--align", a.wanted,
-                   "Fit what brings readers nearer to their own keys and values, and write it beside the strategy");
+                   "Fit what brings readers nearer to their own keys and values, and write it beside the plan");
   command
       .add_option("--align-on", a.request.activations,
                   "Whose activations that is fitted on: the full model's, or layer by layer the sharing model's own")
@@ -34,10 +34,10 @@ void add_alignment_options(CLI::App& command, alignment_arguments& a) {
 }
 
 std::optional<alignment_outcome> align_readers(const model& m, const token_batch& samples, alignment_request request,
-                                               const std::filesystem::path& out, kvsharer::strategy& found) {
+                                               const std::filesystem::path& out, search_outcome& found) {
   request.cancelled = interrupted;
-  alignment_outcome fitted = fit_alignment(m, samples, found.report.map(), request);
-  if (static_cast<int>(fitted.readers.size()) < found.report.map().reader_count()) {
+  alignment_outcome fitted = fit_alignment(m, samples, found.evidence.report.map(), request);
+  if (static_cast<int>(fitted.readers.size()) < found.evidence.report.map().reader_count()) {
     std::fprintf(stderr, "mini_llama: stopped by Ctrl-C before the readers were aligned\n");
     return std::nullopt;
   }

@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "kvsharer/search/strategy.hpp"
 #include "network/model.hpp"
+#include "search/find_sharing.hpp"
 #include "search/fit_alignment.hpp"
 #include "text/calibration.hpp"
 
@@ -24,10 +24,10 @@ struct alignment_arguments {
 
 void add_alignment_options(CLI::App& command, alignment_arguments& a);
 
-/// Fits what brings the readers of a strategy's map nearer to what they read, writes it beside the strategy file `out`
-/// and names it in the strategy. Nothing after Ctrl-C.
+/// Fits what brings the readers of the map that was found nearer to what they read, writes it beside the plan file
+/// `out` and names it in the outcome. Nothing after Ctrl-C.
 std::optional<alignment_outcome> align_readers(const model& m, const token_batch& samples, alignment_request request,
-                                               const std::filesystem::path& out, kvsharer::strategy& found);
+                                               const std::filesystem::path& out, search_outcome& found);
 
 nlohmann::json to_json(const alignment_outcome& fitted);
 void print_text(const alignment_outcome& fitted);

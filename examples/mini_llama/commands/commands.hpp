@@ -19,5 +19,6 @@ void add_eval(CLI::App& app, const gpu_opener& open);
 void add_logits(CLI::App& app, const gpu_opener& open);
 void add_sweep(CLI::App& app, const gpu_opener& open);
 void add_report(CLI::App& app);
+void add_plan(CLI::App& app);
 
 }  // namespace mini_llama

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,12 +16,13 @@
 #include "commands/draw.hpp"
 #include "commands/number_options.hpp"
 #include "device/gpu.hpp"
-#include "kvsharer/io/strategy_json.hpp"
+#include "kvsharer/io/plan_json.hpp"
 #include "probe/choices.hpp"
 #include "run/evaluation.hpp"
 #include "run/finite_logits.hpp"
 #include "run/generation.hpp"
 #include "search/find_sharing.hpp"
+#include "search/recipe.hpp"
 #include "support/files.hpp"
 #include "support/interrupt.hpp"
 #include "support/progress.hpp"
@@ -41,7 +43,11 @@ struct demo_arguments {
 
 /// One line of the demo's table: a map, how it was found, and what it costs and buys.
 struct demo_row {
-  std::string name, order, share;
+  std::string name;
+  std::optional<recipe> how;  ///< nothing for the full model
+  std::string share;
+
+  std::string order() const { return how ? how->text() : "none"; }
   search_outcome found;
   evaluation quality;
   generation run;
@@ -64,13 +70,13 @@ std::vector<int> unseen_tokens(const demo_arguments& a, session& s) {
 }
 
 kvsharer::share_map map_of(const demo_row& row, const session& s) {
-  return row.found.strategy.report.map().layers() ? row.found.strategy.report.map() : own_map(s.llama.config());
+  return row.found.evidence.report.map().layers() ? row.found.evidence.report.map() : own_map(s.llama.config());
 }
 
 /// In which text is measured: 512 tokens, where the model has as many.
 kvsharer::index_t window_of(const session& s) { return std::min(512, s.llama.config().max_position); }
 
-std::string file_name(const demo_row& row) { return "strategy-" + row.order + "-" + row.share + ".json"; }
+std::string file_name(const demo_row& row) { return "plan-" + row.order() + "-" + row.share + ".json"; }
 
 void measure(demo_row& row, session& s, const std::vector<int>& unseen, const demo_arguments& a, gpu* card) {
   const kvsharer::share_map map = map_of(row, s);
@@ -88,7 +94,7 @@ std::string table(const std::vector<demo_row>& rows, const session& s) {
     const kvsharer::share_map map = map_of(row, s);
     std::snprintf(line, sizeof line, "%-26s %6d of %2d  %10zu      %6.3f  %10.2f  %6.3f      %5.1f %%  %8.1f\n",
                   row.name.c_str(), map.owner_count(), map.layers(), row.run.footprint.keys + row.run.footprint.values,
-                  row.found.strategy.report.score, row.quality.perplexity, row.quality.kl,
+                  row.found.evidence.report.score, row.quality.perplexity, row.quality.kl,
                   100 * row.quality.top1_agreement, row.run.decode_tokens_per_second());
     text += line;
   }
@@ -97,9 +103,9 @@ std::string table(const std::vector<demo_row>& rows, const session& s) {
 
 nlohmann::json row_json(const demo_row& row, session& s) {
   const kvsharer::share_map map = map_of(row, s);
-  const kvsharer::search_report& r = row.found.strategy.report;
+  const kvsharer::search_report& r = row.found.evidence.report;
   return {{"map", row.name},
-          {"order", row.order},
+          {"order", row.order()},
           {"share", row.share},
           {"layer_map", std::vector<int>(map.owners().begin(), map.owners().end())},
           {"score", r.score},
@@ -130,17 +136,17 @@ void run(const demo_arguments& a, const gpu_opener& open) {
   require_writable(a.out / "demo.json");  // before the searches, whose results would have no place
 
   std::vector<demo_row> rows;
-  rows.push_back({.name = "full model", .order = "none", .share = "0", .found = {}, .quality = {}, .run = {}});
+  rows.push_back({.name = "full model", .how = {}, .share = "0", .found = {}, .quality = {}, .run = {}});
   for (const char* share : {"12.5%", "25%", "37.5%"})
     rows.push_back({.name = "KVSharer, " + std::string(share),
-                    .order = "dissimilar",
+                    .how = recipe(),
                     .share = share,
                     .found = {},
                     .quality = {},
                     .run = {}});
-  for (const char* order : {"suffix", "random", "similar"})
-    rows.push_back({.name = "control: " + std::string(order) + ", 25%",
-                    .order = order,
+  for (const search_order order : {search_order::suffix, search_order::random, search_order::similar})
+    rows.push_back({.name = "control: " + recipe(order).text() + ", 25%",
+                    .how = recipe(order),
                     .share = "25%",
                     .found = {},
                     .quality = {},
@@ -150,13 +156,12 @@ void run(const demo_arguments& a, const gpu_opener& open) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     demo_row& row = rows[i];
     shown.update(i, row.name);
-    if (row.order != "none")
+    if (row.how)
       row.found = find_sharing(
-          s, samples,
-          {.share = parse_share(row.share, s.identity.layers), .order = row.order, .cancelled = interrupted},
+          s, samples, {.share = parse_share(row.share, s.identity.layers), .how = *row.how, .cancelled = interrupted},
           card.get());
     measure(row, s, unseen, a, card.get());
-    if (row.order == "none") check_figures(row.quality);
+    if (!row.how) check_figures(row.quality);
     if (interrupted()) throw std::runtime_error("stopped by Ctrl-C; nothing was written");
   }
   shown.update(rows.size());
@@ -165,8 +170,7 @@ void run(const demo_arguments& a, const gpu_opener& open) {
   nlohmann::json all = nlohmann::json::array();
   for (const demo_row& row : rows) all.push_back(row_json(row, s));
   for (const demo_row& row : rows)
-    if (row.order != "none")
-      write_file_atomically(a.out / file_name(row), kvsharer::write_strategy(row.found.strategy));
+    if (row.how) write_file_atomically(a.out / file_name(row), kvsharer::write_plan(row.found.file()));
   const nlohmann::json report{
       {"model", a.model.string()}, {"device", card ? device : "CPU"}, {"prompt", a.prompt}, {"rows", all}};
   write_file_atomically(a.out / "demo.json",
@@ -177,12 +181,12 @@ void run(const demo_arguments& a, const gpu_opener& open) {
   }
 
   const model_config& c = s.llama.config();
-  const kvsharer::search_report& found = paper.found.strategy.report;
+  const kvsharer::search_report& found = paper.found.evidence.report;
   print_out("%s, %d layers, %d query and %d KV heads of %d; %d calibration samples of %d tokens; on %s\n\n",
             c.architecture.c_str(), c.layers, c.heads, c.kv_heads, c.head_dim, a.samples, a.sample_tokens,
             device.c_str());
   print_out("How different the layers' caches are, and what KVSharer shares at 25%%:\n\n%s\n%s\n",
-            draw_distances(paper.found.strategy.distances, found.map()).c_str(), draw_map(found.map()).c_str());
+            draw_distances(paper.found.evidence.distances, found.map()).c_str(), draw_map(found.map()).c_str());
   print_out("%s\n", table(rows, s).c_str());
   print_out(
       "Perplexity, KL and top-1 agreement: %zu tokens of %s that the search did not see, in windows of %td;\n"
@@ -197,7 +201,7 @@ void run(const demo_arguments& a, const gpu_opener& open) {
   print_out("\"%s\" continued\n\n  by the full cache:\n    %s\n\n  with %d of %d layers sharing:\n    %s\n\n",
             a.prompt.c_str(), s.words().decode(full.run.token_ids.at(0)).c_str(), found.map().reader_count(), c.layers,
             s.words().decode(paper.run.token_ids.at(0)).c_str());
-  print_out("Strategies and all figures are in %s (strategy-*.json, demo.json).\n", a.out.string().c_str());
+  print_out("Plans and all figures are in %s (plan-*.json, demo.json).\n", a.out.string().c_str());
 }
 
 }  // namespace
@@ -214,7 +218,7 @@ void add_demo(CLI::App& app, const gpu_opener& open) {
       ->capture_default_str()
       ->check(whole(2, 1 << 20));
   c->add_option("--max-new-tokens", a->max_new_tokens, "Tokens to generate")->capture_default_str()->check(whole(1));
-  c->add_option("--out", a->out, "Folder for strategies and figures")->capture_default_str();
+  c->add_option("--out", a->out, "Folder for plans and figures")->capture_default_str();
   c->add_option("--backend", a->backend, "Where to search, measure and generate: auto takes a GPU where there is one")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(backend_names.begin(), backend_names.end())));

@@ -26,7 +26,7 @@ struct generate_arguments {
   std::string model, backend = "auto";
   std::vector<std::string> prompts;
   std::size_t copies = 1;
-  std::optional<std::filesystem::path> token_ids, strategy;
+  std::optional<std::filesystem::path> token_ids, plan;
   bool json = false, no_align = false, ignore_eos = false;
   bool layout_given = false, page_given = false;
   generation_request request;
@@ -99,7 +99,7 @@ void run(generate_arguments& a, const gpu_opener& open) {
   keep_unless_given(card, a.backend, host_options(a));
   session s(a.model);
   keep_for(card, a.backend, s.llama.config());
-  const kvsharer::share_plan plan = s.follow(a.strategy, !a.no_align);
+  const kvsharer::cache_plan plan = s.follow(a.plan, !a.no_align);
   token_batch prompts;
   for (const std::string& prompt : a.prompts) prompts.push_back(s.words().encode(prompt));
   if (a.token_ids) prompts = read_token_ids(*a.token_ids, s.llama.config().vocab);
@@ -132,17 +132,17 @@ void run(generate_arguments& a, const gpu_opener& open) {
       write_out("[" + std::to_string(i) + "] " + (has_words ? texts[i] : joined(g.token_ids[i])) + "\n");
   if (stopped) std::fprintf(stderr, "mini_llama: stopped by Ctrl-C; what was generated until then is kept\n");
   if (a.json) return;
-  std::fprintf(stderr,
-               "%s: prefill %.3f s, decode %.1f tokens/s, KV cache %zu bytes (%zu unshared), %g of %d layers share\n",
-               card ? card->name().c_str() : "CPU", g.prefill_seconds, g.decode_tokens_per_second(),
-               g.footprint.keys + g.footprint.values, g.kv_bytes_unshared, plan.shared_planes() / 2.0, plan.layers());
+  std::fprintf(
+      stderr, "%s: prefill %.3f s, decode %.1f tokens/s, KV cache %zu bytes (%zu unshared), %g of %d layers share\n",
+      card ? card->name().c_str() : "CPU", g.prefill_seconds, g.decode_tokens_per_second(),
+      g.footprint.keys + g.footprint.values, g.kv_bytes_unshared, plan.sharing().shared_planes() / 2.0, plan.layers());
 }
 
 }  // namespace
 
 void add_generate(CLI::App& app, const gpu_opener& open) {
   auto a = std::make_shared<generate_arguments>();
-  CLI::App* c = app.add_subcommand("generate", "Continue a prompt, with or without a strategy");
+  CLI::App* c = app.add_subcommand("generate", "Continue a prompt, with or without a plan");
   c->add_option("--model", a->model, "Model directory (HuggingFace format)")->required();
   c->add_option("--prompt", a->prompts, "Text to continue; given more than once, all run as one ragged batch")
       ->allow_extra_args(false);
@@ -150,8 +150,8 @@ void add_generate(CLI::App& app, const gpu_opener& open) {
       ->capture_default_str()
       ->check(whole(1, 1 << 16));
   c->add_option("--token-ids", a->token_ids, "JSON array of arrays of token ids to continue, as one batch");
-  c->add_option("--strategy", a->strategy, "Strategy file; without it, the full model");
-  c->add_flag("--no-align", a->no_align, "Leave out the alignment that the strategy names");
+  c->add_option("--plan", a->plan, "Plan file; without it, the full model");
+  c->add_flag("--no-align", a->no_align, "Leave out the alignment that the plan names");
   c->add_option("--max-new-tokens", a->request.max_new_tokens, "Tokens to generate")
       ->capture_default_str()
       ->check(whole(1));

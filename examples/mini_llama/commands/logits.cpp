@@ -25,18 +25,19 @@ namespace {
 struct logits_arguments {
   std::string model;
   std::filesystem::path token_ids;
-  std::optional<std::filesystem::path> strategy;
+  std::optional<std::filesystem::path> plan;
   bool no_align = false;
   device_options device;
 };
 
-std::vector<std::vector<float>> logits_on_host(const session& s, const kvsharer::share_plan& plan,
+std::vector<std::vector<float>> logits_on_host(const session& s, const kvsharer::cache_plan& plan,
                                                const token_batch& batch) {
   std::vector<std::vector<float>> rows;
   workspace scratch;
   for (const std::vector<int>& ids : batch) {
     const auto tokens = static_cast<kvsharer::index_t>(ids.size());
-    kvsharer::shared_cache<> cache(plan, {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, tokens});
+    kvsharer::shared_cache<> cache(plan.sharing(),
+                                   {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, tokens});
     const sequence_slice slice{cache.create(), 0, tokens};
     cache.append(slice.id, tokens);
     const std::span<const float> logits = forward(s.model_for(plan), cache, {&slice, 1}, ids, {}, scratch);
@@ -50,7 +51,7 @@ void run(const logits_arguments& a, const gpu_opener& open) {
   session s(a.model);
   a.device.keep_for(card, s.llama.config());
   const model_config& config = s.llama.config();
-  const kvsharer::share_plan plan = s.follow(a.strategy, !a.no_align);
+  const kvsharer::cache_plan plan = s.follow(a.plan, !a.no_align);
   const token_batch batch = read_token_ids(a.token_ids, config.vocab);
   for (const std::vector<int>& ids : batch)
     if (ids.empty() || static_cast<kvsharer::index_t>(ids.size()) > config.max_position)
@@ -72,8 +73,8 @@ void add_logits(CLI::App& app, const gpu_opener& open) {
   CLI::App* c = app.add_subcommand("logits", "Logits of the last position of each sequence, as JSON");
   c->add_option("--model", a->model, "Model directory (HuggingFace format)")->required();
   c->add_option("--token-ids", a->token_ids, "JSON array of arrays of token ids")->required();
-  c->add_option("--strategy", a->strategy, "Strategy file; without it, the full model");
-  c->add_flag("--no-align", a->no_align, "Leave out the alignment that the strategy names");
+  c->add_option("--plan", a->plan, "Plan file; without it, the full model");
+  c->add_flag("--no-align", a->no_align, "Leave out the alignment that the plan names");
   c->add_flag_callback(
       "--json", [] {}, "Accepted for uniformity: the output is JSON in any case");
   a->device.add_to(*c);

@@ -16,12 +16,13 @@
 #include "commands/number_options.hpp"
 #include "commands/search_subject.hpp"
 #include "device/gpu.hpp"
+#include "kvsharer/io/plan_json.hpp"
 #include "kvsharer/io/python_map.hpp"
-#include "kvsharer/io/strategy_json.hpp"
 #include "probe/choices.hpp"
 #include "probe/metered_probe.hpp"
 #include "search/find_sharing.hpp"
 #include "search/layers_shared.hpp"
+#include "search/recipe.hpp"
 #include "support/files.hpp"
 #include "support/interrupt.hpp"
 #include "support/progress.hpp"
@@ -33,11 +34,11 @@ namespace {
 
 struct search_arguments {
   subject_arguments subject;
-  std::string share, backend = "auto", type = "auto";
+  std::string share, backend = "auto", type = "auto", order = order_names[0], objective = objective_names[0];
   std::optional<std::string> out, python_out;
   std::vector<int> map;
   std::optional<double> threshold;
-  bool json = false, no_resume = false, strict = false;
+  bool apart = false, json = false, no_resume = false, strict = false;
   search_request request;
   alignment_arguments alignment;
 };
@@ -59,12 +60,12 @@ nlohmann::json cost_json(const candidate_cost& c) {
 
 void print_json(const found_sharing& found) {
   const search_outcome& o = found.outcome;
-  const kvsharer::search_report& r = o.strategy.report;
+  const kvsharer::search_report& r = o.evidence.report;
   nlohmann::json j{{"score", r.score},
                    {"status", kvsharer::detail::name_of(kvsharer::detail::status_names, r.status)},
                    {"accepted", layers_shared(r.plan)},
                    {"candidates_tried", r.candidates.size()},
-                   {"distance_matrix", kvsharer::distance_matrix_json(o.strategy.distances)},
+                   {"distance_matrix", kvsharer::distance_matrix_json(o.evidence.distances)},
                    {"device", found.device},
                    {"seconds", o.seconds},
                    {"weights_seconds", found.weights_seconds},
@@ -89,12 +90,12 @@ void print_json(const found_sharing& found) {
   print_out("%s\n", j.dump().c_str());
 }
 
-const char* score_name(const search_request& r) { return r.objective == "kl" ? "minus KL" : "similarity"; }
+const char* score_name(const search_request& r) { return r.how.has_threshold() ? "similarity" : "minus KL"; }
 
 void print_text(const found_sharing& found, const search_arguments& a) {
   const search_outcome& o = found.outcome;
-  const kvsharer::search_report& r = o.strategy.report;
-  print_out("%s\n%s\n", draw_distances(o.strategy.distances, r.plan).c_str(), draw_map(r.plan).c_str());
+  const kvsharer::search_report& r = o.evidence.report;
+  print_out("%s\n%s\n", draw_distances(o.evidence.distances, r.plan).c_str(), draw_map(r.plan).c_str());
   print_out(
       "%g of %d wanted layers share; %s %.4f; %zu candidates tried in %.2f s, %td layer runs (%td without "
       "resuming)\n",
@@ -111,7 +112,7 @@ void print_text(const found_sharing& found, const search_arguments& a) {
 /// at most.
 class search_display {
  public:
-  explicit search_display(const search_request& r) : name_(score_name(r)), best_first_(is_best_first(r.order)) {}
+  explicit search_display(const search_request& r) : name_(score_name(r)), best_first_(r.how.is_best_first()) {}
 
   void update(const kvsharer::search_progress& p) {
     const std::size_t left = p.pairs_ranked - p.tried;
@@ -136,11 +137,12 @@ class search_display {
 /// Makes the probe where it is to run, and searches.
 found_sharing search(const search_arguments& a, search_subject& subject, gpu* card) {
   const token_batch samples = subject.samples();
-  const probe_request wanted{samples, a.request.objective, similarity_named(a.request.similarity), type_named(a.type)};
+  const probe_request wanted{samples, a.request.how.objective(), similarity_named(a.request.similarity),
+                             type_named(a.type)};
   const made_probe made = card ? card->make_probe(subject.weights(), wanted) : host_probe(subject.weights(), wanted);
   metered_probe runs(*made.runs, subject.config(),
                      {static_cast<kvsharer::index_t>(samples.size()), static_cast<kvsharer::index_t>(samples[0].size()),
-                      a.request.objective == "kl"});
+                      a.request.how.score() == search_score::kl});
   found_sharing found{find_sharing(subject.identity(), samples, a.request, runs), card ? card->name() : "CPU",
                       made.weights_seconds, runs.costs()};
   found.outcome.calibration_seconds = made.calibration_seconds;
@@ -148,36 +150,43 @@ found_sharing search(const search_arguments& a, search_subject& subject, gpu* ca
   return found;
 }
 
-/// The strategy and what stands beside it. Throws what fitting an alignment throws, and load_error.
+/// The plan and what stands beside it. Throws what fitting an alignment throws, and load_error.
 void write_files(found_sharing& found, const search_arguments& a, search_subject& subject) {
-  kvsharer::strategy& strategy = found.outcome.strategy;
-  if (a.alignment.wanted && strategy.report.plan.shared_planes() > 0)
-    found.alignment =
-        align_readers(*subject.weights().stored, subject.samples(), a.alignment.request, *a.out, strategy);
-  if (a.out) write_file_atomically(*a.out, kvsharer::write_strategy(strategy));
-  if (a.python_out) write_file_atomically(*a.python_out, kvsharer::python_map(strategy.report.map()) + "\n");
+  search_outcome& outcome = found.outcome;
+  const kvsharer::search_report& report = outcome.evidence.report;
+  if (a.alignment.wanted && report.plan.shared_planes() > 0)
+    found.alignment = align_readers(*subject.weights().stored, subject.samples(), a.alignment.request, *a.out, outcome);
+  if (a.out) write_file_atomically(*a.out, kvsharer::write_plan(outcome.file()));
+  if (a.python_out) write_file_atomically(*a.python_out, kvsharer::python_map(report.map()) + "\n");
+}
+
+recipe recipe_of(const search_arguments& a) {
+  const search_order order = order_named(a.order);
+  if (a.apart && !recipe(order).is_best_first())
+    throw usage_error("--apart is of --order best and best-suffix; " + a.order + " shares whole layers");
+  return recipe(order, score_named(a.objective), a.apart ? shared_parts::apart : shared_parts::together);
 }
 
 void run(search_arguments& a, const gpu_opener& open) {
-  if (a.request.order == "explicit" && a.map.empty()) throw usage_error("--order explicit needs --map");
-  if (!is_best_first(a.request.order) && (a.request.beam != 1 || a.request.exact))
-    throw usage_error("--beam and --exact are of --order best and best-suffix; " + a.request.order + " ranks");
-  if (a.request.apart && !is_best_first(a.request.order))
-    throw usage_error("--apart is of --order best and best-suffix; " + a.request.order + " shares whole layers");
-  if (a.request.apart && a.python_out)
+  const recipe how = a.request.how = recipe_of(a);
+  const bool explicit_map = how.order() == search_order::explicit_map;
+  if (explicit_map && a.map.empty()) throw usage_error("--order explicit needs --map");
+  if (!how.is_best_first() && (a.request.beam != 1 || a.request.exact))
+    throw usage_error("--beam and --exact are of --order best and best-suffix; " + how.order_name() + " ranks");
+  if (how.is_apart() && a.python_out)
     throw usage_error("--python-map writes one map for keys and values; leave out --apart or --python-map");
-  if (a.request.apart && a.alignment.wanted)
+  if (how.is_apart() && a.alignment.wanted)
     throw usage_error("--align fits layers that read one owner's keys and values; leave out --apart or --align");
   if (a.alignment.wanted && (!a.out || !a.subject.model))
     throw usage_error(
-        "--align fits a checkpoint's layers and writes its file beside the strategy's; name both with --model and "
+        "--align fits a checkpoint's layers and writes its file beside the plan's; name both with --model and "
         "--out");
   a.subject.seed = a.request.seed;
   search_subject subject(a.subject);
   const int layers = subject.config().layers;
-  a.request.threshold = a.threshold.value_or(default_threshold(a.request.objective));
+  a.request.threshold = a.threshold.value_or(how.default_threshold());
   a.request.share = parse_share(a.share, layers);
-  if (a.request.order == "explicit") {
+  if (explicit_map) {
     a.request.explicit_map = kvsharer::share_map::from_owners(a.map).value();
     if (a.request.explicit_map.layers() != layers)
       throw usage_error("--map has " + std::to_string(a.map.size()) + " entries; this model has " +
@@ -196,7 +205,7 @@ void run(search_arguments& a, const gpu_opener& open) {
   a.request.cancelled = interrupted;
   a.request.progress = [&](const kvsharer::search_progress& p) { shown.update(p); };
   found_sharing found = search(a, subject, card.get());
-  const kvsharer::search_report& r = found.outcome.strategy.report;
+  const kvsharer::search_report& r = found.outcome.evidence.report;
   // Files first: standard output may be closed by now. Where they cannot be written, it gets what was found.
   std::exception_ptr unwritten;
   try {
@@ -206,7 +215,7 @@ void run(search_arguments& a, const gpu_opener& open) {
   }
   a.json ? print_json(found) : print_text(found, a);
   if (found.alignment && !a.json) print_text(*found.alignment);
-  if (unwritten && !a.json) write_out(kvsharer::write_strategy(found.outcome.strategy));
+  if (unwritten && !a.json) write_out(kvsharer::write_plan(found.outcome.file()));
   if (unwritten) std::rethrow_exception(unwritten);
   if (r.status == kvsharer::search_status::cancelled)
     std::fprintf(stderr, "mini_llama: stopped by Ctrl-C; the map found so far is valid but shares fewer layers\n");
@@ -222,7 +231,7 @@ void run(search_arguments& a, const gpu_opener& open) {
 
 void add_search(CLI::App& app, const gpu_opener& open) {
   auto a = std::make_shared<search_arguments>();
-  CLI::App* c = app.add_subcommand("search", "Find layers that can share a KV cache, and write a strategy file");
+  CLI::App* c = app.add_subcommand("search", "Find layers that can share a KV cache, and write a plan file");
   c->add_option("--model", a->subject.model, "Model directory (HuggingFace format)");
   c->add_option("--shape", a->subject.shape,
                 "Instead of a model, to measure cost: random weights and samples of llama2-7b, llama2-13b, llama3-8b, "
@@ -240,7 +249,7 @@ void add_search(CLI::App& app, const gpu_opener& open) {
   c->add_option("--metric", a->request.metric, "Distance of two layers' caches")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(metric_names.begin(), metric_names.end())));
-  c->add_option("--order", a->request.order,
+  c->add_option("--order", a->order,
                 "Which pairs are tried first; dissimilar is the paper's rule, best scores them all")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(order_names.begin(), order_names.end())));
@@ -248,9 +257,9 @@ void add_search(CLI::App& app, const gpu_opener& open) {
       ->capture_default_str()
       ->check(whole(1));
   c->add_flag("--exact", a->request.exact, "With --order best: score every move at every step (more work)");
-  c->add_flag("--apart", a->request.apart,
+  c->add_flag("--apart", a->apart,
               "With --order best: also share keys alone or values alone, at half the cost; --share stays in layers");
-  c->add_option("--objective", a->request.objective,
+  c->add_option("--objective", a->objective,
                 "What is scored: the cosine of final hidden states, or minus the KL divergence of predictions")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(objective_names.begin(), objective_names.end())));
@@ -274,7 +283,7 @@ void add_search(CLI::App& app, const gpu_opener& open) {
       ->check(CLI::IsMember(std::vector<std::string>(type_names.begin(), type_names.end())));
   add_alignment_options(*c, a->alignment);
   c->add_flag("--strict", a->strict, "Fail when fewer layers than asked for can share");
-  c->add_option("--out", a->out, "Strategy file to write");
+  c->add_option("--out", a->out, "Plan file to write");
   c->add_option("--python-map", a->python_out, "Also write the map as a Python dictionary {layer: source}");
   c->add_flag("--json", a->json, "Print one JSON object on standard output");
   c->callback([a, open] { run(*a, open); });

@@ -6,6 +6,7 @@
 #include "checkpoint/config.hpp"
 #include "kvsharer/backend/cuda/sequence_batch.cuh"
 #include "kvsharer/backend/cuda/shared_cache.cuh"
+#include "kvsharer/core/cache_plan.hpp"
 #include "kvsharer/layout/paged.hpp"
 
 namespace mini_llama::cuda {
@@ -18,9 +19,9 @@ class batch_cache {
  public:
   using cache_type = kvsharer::cuda::shared_cache<E, kvsharer::layout::paged<16>>;
 
-  batch_cache(kvsharer::cuda::stream_ref stream, const model_config& c, const kvsharer::share_plan& plan,
+  batch_cache(kvsharer::cuda::stream_ref stream, const model_config& c, const kvsharer::cache_plan& plan,
               index_t sequences, index_t capacity)
-      : cache_(plan, {c.layers, c.kv_heads, c.head_dim, capacity}, {.max_sequences = sequences}, stream),
+      : cache_(plan.sharing(), {c.layers, c.kv_heads, c.head_dim, capacity}, {.max_sequences = sequences}, stream),
         batch_(stream, sequences) {}
 
   /// New sequences of so many tokens in place of all others.

@@ -38,13 +38,13 @@ class engine {
  public:
   using cache_type = kvsharer::cuda::shared_cache<E, kvsharer::layout::paged<page_tokens>>;
 
-  engine(kvsharer::cuda::stream_ref stream, const device_weights<E>& weights, const kvsharer::share_plan& plan,
+  engine(kvsharer::cuda::stream_ref stream, const device_weights<E>& weights, const kvsharer::cache_plan& plan,
          engine_limits limits, std::string tag = {})
       : stream_(stream),
         config_(weights.config()),
         context_(stream, config_, limits.tokens),
         buffers_(stream, config_, std::max(limits.rows, limits.sequences), limits.sequences),
-        cache_(plan, {config_.layers, config_.kv_heads, config_.head_dim, limits.tokens},
+        cache_(plan.sharing(), {config_.layers, config_.kv_heads, config_.head_dim, limits.tokens},
                {.max_sequences = limits.sequences, .tag = std::move(tag)}, stream),
         batch_(stream, limits.sequences),
         ids_(stream, static_cast<std::size_t>(std::max(limits.rows, limits.sequences))),

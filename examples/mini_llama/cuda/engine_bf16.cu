@@ -9,7 +9,7 @@ namespace mini_llama::cuda {
 
 template <>
 generation generate_on<kvsharer::bfloat16>(kvsharer::cuda::stream_ref stream, const session& s,
-                                           const kvsharer::share_plan& plan, const generation_request& request) {
+                                           const kvsharer::cache_plan& plan, const generation_request& request) {
   return generator<kvsharer::bfloat16>(stream, s, plan, request).run();
 }
 
@@ -19,7 +19,7 @@ throughput_report measure_on<kvsharer::bfloat16>(kvsharer::cuda::stream_ref stre
 }
 
 template evaluation evaluate_on<kvsharer::bfloat16>(kvsharer::cuda::stream_ref, const session&,
-                                                    const kvsharer::share_plan&, std::span<const int>,
+                                                    const kvsharer::cache_plan&, std::span<const int>,
                                                     kvsharer::index_t, const gpu_choice&, const evaluation_progress&,
                                                     const std::function<bool()>&);
 
@@ -29,7 +29,7 @@ template std::unique_ptr<text_reference> reference_on<kvsharer::bfloat16>(kvshar
                                                                           const std::function<bool()>&);
 
 template std::vector<std::vector<float>> logits_on<kvsharer::bfloat16>(kvsharer::cuda::stream_ref, const session&,
-                                                                       const kvsharer::share_plan&, const token_batch&,
+                                                                       const kvsharer::cache_plan&, const token_batch&,
                                                                        const gpu_choice&);
 
 }  // namespace mini_llama::cuda

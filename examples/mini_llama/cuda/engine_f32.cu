@@ -8,7 +8,7 @@
 namespace mini_llama::cuda {
 
 template <>
-generation generate_on<float>(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_plan& plan,
+generation generate_on<float>(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::cache_plan& plan,
                               const generation_request& request) {
   return generator<float>(stream, s, plan, request).run();
 }
@@ -18,7 +18,7 @@ throughput_report measure_on<float>(kvsharer::cuda::stream_ref stream, const thr
   return measure<float>(stream, request);
 }
 
-template evaluation evaluate_on<float>(kvsharer::cuda::stream_ref, const session&, const kvsharer::share_plan&,
+template evaluation evaluate_on<float>(kvsharer::cuda::stream_ref, const session&, const kvsharer::cache_plan&,
                                        std::span<const int>, kvsharer::index_t, const gpu_choice&,
                                        const evaluation_progress&, const std::function<bool()>&);
 
@@ -27,7 +27,7 @@ template std::unique_ptr<text_reference> reference_on<float>(kvsharer::cuda::str
                                                              const evaluation_progress&, const std::function<bool()>&);
 
 template std::vector<std::vector<float>> logits_on<float>(kvsharer::cuda::stream_ref, const session&,
-                                                          const kvsharer::share_plan&, const token_batch&,
+                                                          const kvsharer::cache_plan&, const token_batch&,
                                                           const gpu_choice&);
 
 }  // namespace mini_llama::cuda

@@ -25,16 +25,16 @@ class evaluator {
   using buffer = kvsharer::cuda::device_buffer<T>;
 
  public:
-  evaluator(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_plan& plan, std::size_t tokens,
+  evaluator(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::cache_plan& plan, std::size_t tokens,
             index_t window, const gpu_choice& choice)
       : config_(s.llama.config()),
-        shares_(plan.shared_planes() > 0),
+        shares_(!plan.is_identity()),
         weights_(device_weights<E>::upload(stream, s.llama)),
         aligned_(aligned_weights<E>(stream, s, plan)),
         context_(stream, config_, window),
         blocks_(stream, config_, tokens, shares_),
-        windows_(windows_at_once<E>(config_, 2 * config_.layers + (shares_ ? plan.planes() : 0), shares_ ? 2 : 1,
-                                    tokens, window, choice)),
+        windows_(windows_at_once<E>(config_, 2 * config_.layers + (shares_ ? plan.sharing().planes() : 0),
+                                    shares_ ? 2 : 1, tokens, window, choice)),
         rows_(windows_ * (window - 1)),
         buffers_(stream, config_, rows_, 0),
         batch_(stream, windows_, rows_),
@@ -81,7 +81,7 @@ class evaluator {
 };
 
 template <kvsharer::CacheElement E>
-evaluation evaluate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_plan& plan,
+evaluation evaluate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::cache_plan& plan,
                        std::span<const int> ids, kvsharer::index_t window, const gpu_choice& choice,
                        const evaluation_progress& on_progress, const std::function<bool()>& cancelled) {
   check_text(s, ids, window);
@@ -95,7 +95,7 @@ evaluation evaluate_on(kvsharer::cuda::stream_ref stream, const session& s, cons
 
 template <kvsharer::CacheElement E>
 std::vector<std::vector<float>> logits_on(kvsharer::cuda::stream_ref stream, const session& s,
-                                          const kvsharer::share_plan& plan, const token_batch& batch,
+                                          const kvsharer::cache_plan& plan, const token_batch& batch,
                                           const gpu_choice& choice) {
   using kvsharer::index_t;
   const model_config& c = s.llama.config();
@@ -105,11 +105,11 @@ std::vector<std::vector<float>> logits_on(kvsharer::cuda::stream_ref stream, con
   const auto capacity = static_cast<index_t>(longest);
   const auto vocab = static_cast<std::size_t>(c.vocab);
 
-  const auto weights = device_weights<E>::upload(stream, s.model_for(plan), plan);
+  const auto weights = device_weights<E>::upload(stream, s.model_for(plan), plan.sharing());
   run_context context(stream, c, capacity);
-  const index_t most = sequences_at_once(capacity, choice.rows_at_once,
-                                         sequence_bytes<E>(c, capacity, plan.planes(), 1) + vocab * sizeof(float),
-                                         static_cast<index_t>(batch.size()));
+  const index_t most = sequences_at_once(
+      capacity, choice.rows_at_once, sequence_bytes<E>(c, capacity, plan.sharing().planes(), 1) + vocab * sizeof(float),
+      static_cast<index_t>(batch.size()));
   run_buffers<E> buffers(stream, c, most * capacity, most);
   kvsharer::cuda::device_buffer<std::int32_t> ids(stream, static_cast<std::size_t>(most) * longest);
   batch_cache<E> held(stream, c, plan, most, capacity);

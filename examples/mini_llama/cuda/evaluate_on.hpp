@@ -17,7 +17,7 @@ namespace mini_llama::cuda {
 // its type.
 
 template <kvsharer::CacheElement E>
-evaluation evaluate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_plan& plan,
+evaluation evaluate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::cache_plan& plan,
                        std::span<const int> ids, kvsharer::index_t window, const gpu_choice& choice,
                        const evaluation_progress& on_progress, const std::function<bool()>& cancelled);
 
@@ -29,7 +29,7 @@ std::unique_ptr<text_reference> reference_on(kvsharer::cuda::stream_ref stream, 
 
 template <kvsharer::CacheElement E>
 std::vector<std::vector<float>> logits_on(kvsharer::cuda::stream_ref stream, const session& s,
-                                          const kvsharer::share_plan& plan, const token_batch& batch,
+                                          const kvsharer::cache_plan& plan, const token_batch& batch,
                                           const gpu_choice& choice);
 
 }  // namespace mini_llama::cuda

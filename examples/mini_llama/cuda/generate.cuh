@@ -22,11 +22,11 @@ class generator {
   using index_t = kvsharer::index_t;
 
  public:
-  generator(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_plan& plan,
+  generator(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::cache_plan& plan,
             const generation_request& request)
       : request_(request),
         config_(s.llama.config()),
-        weights_(device_weights<E>::upload(stream, s.model_for(plan), plan)),
+        weights_(device_weights<E>::upload(stream, s.model_for(plan), plan.sharing())),
         engine_(stream, weights_, plan, limits(request, config_), s.identity.fingerprint + " " + s.identity.rope),
         pick_(request.temperature, request.top_p, request.seed) {}
 
@@ -158,7 +158,7 @@ class generator {
 
 /// Declared here and compiled once for each type (engine_*.cu), since every type brings all attention kernels.
 template <kvsharer::CacheElement E>
-generation generate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_plan& plan,
+generation generate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::cache_plan& plan,
                        const generation_request& request);
 
 }  // namespace mini_llama::cuda

@@ -17,7 +17,7 @@ namespace mini_llama {
 namespace cuda {
 
 template <kvsharer::CacheElement E>
-generation generate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::share_plan& plan,
+generation generate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::cache_plan& plan,
                        const generation_request& request);
 template <kvsharer::CacheElement E>
 throughput_report measure_on(kvsharer::cuda::stream_ref stream, const throughput_request& request);
@@ -44,11 +44,11 @@ class first_gpu final : public gpu {
 
   std::string name() const override { return kvsharer::cuda::device_name(); }
 
-  generation generate(const session& s, const kvsharer::share_plan& plan, const generation_request& request) override {
+  generation generate(const session& s, const kvsharer::cache_plan& plan, const generation_request& request) override {
     return with_type(request.cache.type, [&]<class E>(E) { return generate_on<E>(stream_, s, plan, request); });
   }
 
-  evaluation evaluate(const session& s, const kvsharer::share_plan& plan, std::span<const int> ids,
+  evaluation evaluate(const session& s, const kvsharer::cache_plan& plan, std::span<const int> ids,
                       kvsharer::index_t window, const gpu_choice& choice, const evaluation_progress& on_progress,
                       const std::function<bool()>& cancelled) override {
     return with_type(choice.type, [&]<class E>(E) {
@@ -64,7 +64,7 @@ class first_gpu final : public gpu {
     });
   }
 
-  std::vector<std::vector<float>> logits(const session& s, const kvsharer::share_plan& plan, const token_batch& batch,
+  std::vector<std::vector<float>> logits(const session& s, const kvsharer::cache_plan& plan, const token_batch& batch,
                                          const gpu_choice& choice) override {
     return with_type(choice.type, [&]<class E>(E) { return logits_on<E>(stream_, s, plan, batch, choice); });
   }

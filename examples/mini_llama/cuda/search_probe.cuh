@@ -128,8 +128,8 @@ class search_probe final : public probe {
     check_reference((*score_)(buffers_.normed.data()), logits);
   }
 
-  double score(const kvsharer::share_plan& plan, kvsharer::layer_id first) override {
-    run(plan, first);
+  double score(const kvsharer::cache_plan& plan, kvsharer::layer_id first) override {
+    run(plan.sharing(), first);
     return (*score_)(buffers_.normed.data());
   }
 

@@ -127,9 +127,9 @@ kvsharer::index_t windows_at_once(const model_config& c, kvsharer::index_t store
 /// A plan's weights where the session has an alignment folded into them; else nothing, and the full model's serve.
 template <kvsharer::CacheElement E>
 std::optional<device_weights<E>> aligned_weights(kvsharer::cuda::stream_ref stream, const session& s,
-                                                 const kvsharer::share_plan& plan) {
+                                                 const kvsharer::cache_plan& plan) {
   if (&s.model_for(plan) == &s.llama) return std::nullopt;
-  return device_weights<E>::upload(stream, s.model_for(plan), plan);
+  return device_weights<E>::upload(stream, s.model_for(plan), plan.sharing());
 }
 
 /// run() for each batch of a text's windows, the last one not being full, until `cancelled` answers yes.

@@ -44,9 +44,9 @@ class device_reference final : public text_reference {
 
   const evaluation& full() const noexcept override { return full_; }
 
-  evaluation compare(const kvsharer::share_plan& plan, const evaluation_progress& on_progress,
+  evaluation compare(const kvsharer::cache_plan& plan, const evaluation_progress& on_progress,
                      const std::function<bool()>& cancelled) override {
-    if (plan.shared_planes() == 0) return full_;
+    if (plan.is_identity()) return full_;
     const auto aligned = aligned_weights<E>(stream_, session_, plan);
     if (!aligned) return run(model_, plan, true, on_progress, cancelled);
     decoder<E> model(context_.on(), *aligned, context_.angles(), context_.products(), buffers_);
@@ -55,7 +55,7 @@ class device_reference final : public text_reference {
 
  private:
   /// Runs the text under a plan, and compares it with the full model, or keeps it as the full model's.
-  evaluation run(decoder<E>& model, const kvsharer::share_plan& plan, bool compares,
+  evaluation run(decoder<E>& model, const kvsharer::cache_plan& plan, bool compares,
                  const evaluation_progress& on_progress, const std::function<bool()>& cancelled) {
     batch_cache<E> held(stream_, config_, plan, windows_, window_ - 1);
     kvsharer::prediction_sums sums;

@@ -32,12 +32,12 @@ class gpu {
 
   /// As mini_llama::generate, with the cache's type also that of weights and activations, and pages of 16 tokens.
   /// Throws kvsharer::error for what the device refuses.
-  virtual generation generate(const session& s, const kvsharer::share_plan& plan,
+  virtual generation generate(const session& s, const kvsharer::cache_plan& plan,
                               const generation_request& request) = 0;
 
   /// As mini_llama::evaluate, with as many windows at once as memory allows; progress is told after each batch of them.
   /// Distributions are compared on the device. Throws also kvsharer::error for what the device refuses.
-  virtual evaluation evaluate(const session& s, const kvsharer::share_plan& plan, std::span<const int> ids,
+  virtual evaluation evaluate(const session& s, const kvsharer::cache_plan& plan, std::span<const int> ids,
                               kvsharer::index_t window, const gpu_choice& choice,
                               const evaluation_progress& on_progress = {},
                               const std::function<bool()>& cancelled = {}) = 0;
@@ -51,7 +51,7 @@ class gpu {
 
   /// [sequences][vocab]: the logits of each sequence's last position. None is empty or longer than the model's context.
   /// Throws kvsharer::error for what the device refuses.
-  virtual std::vector<std::vector<float>> logits(const session& s, const kvsharer::share_plan& plan,
+  virtual std::vector<std::vector<float>> logits(const session& s, const kvsharer::cache_plan& plan,
                                                  const token_batch& batch, const gpu_choice& choice) = 0;
 
   /// As mini_llama::measure_throughput, in pages of 16 tokens. Throws kvsharer::error for what the device refuses.

@@ -7,6 +7,7 @@
 #include "kvsharer/align/fold.hpp"
 #include "kvsharer/core/error.hpp"
 #include "network/activations.hpp"
+#include "network/fingerprint.hpp"
 
 namespace mini_llama {
 
@@ -103,7 +104,9 @@ model::model(std::shared_ptr<const checkpoint> file)
     : model(
           file->config(),
           [&file](const std::string& name, std::initializer_list<index_t> shape) { return file->tensor(name, shape); },
-          file, file->fingerprint()) {}
+          file) {
+  fingerprint_ = fingerprint_of(*this);
+}
 
 void model::align(int l, const kvsharer::layer_alignment& a) {
   struct matrices {

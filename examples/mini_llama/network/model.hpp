@@ -56,7 +56,7 @@ class model {
 
   const model_config& config() const noexcept { return config_; }
 
-  /// What tells this model from others in strategy files and saved caches; checkpoint::fingerprint().
+  /// What tells this model from others in plan files and saved caches: fingerprint_of, for a checkpoint.
   const std::string& fingerprint() const noexcept { return fingerprint_; }
 
   const layer_weights& layer(int l) const noexcept { return layers_[static_cast<std::size_t>(l)]; }

@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,22 +11,17 @@
 #include "probe/objective.hpp"
 #include "support/usage_error.hpp"
 
-/// Names on the command line and the values they stand for. Those that stand for types are in metric_named.hpp and
-/// order_named.hpp.
+/// Names on the command line and the values they stand for. Those of metrics, which stand for types, are in
+/// metric_named.hpp, those of a search's rules in search/recipe.hpp.
 namespace mini_llama {
 
 inline constexpr std::array metric_names{"mean-row-norm", "flat", "cosine", "scaled-euclidean", "cka"};
-inline constexpr std::array order_names{"dissimilar", "similar", "suffix", "random", "best", "best-suffix", "explicit"};
-inline constexpr std::array objective_names{"cosine", "kl"};
 inline constexpr std::array similarity_names{"mean-of-cosines", "cosine-of-mean"};
 inline constexpr std::array key_names{"post-rope", "pre-rope"};
 inline constexpr std::array kv_type_names{"f32", "f16", "bf16"};
 inline constexpr std::array type_names{"auto", "f32", "f16", "bf16"};
 inline constexpr std::array backend_names{"auto", "cpu", "cuda"};
 inline constexpr std::array kv_layout_names{"contiguous", "paged"};
-
-/// Does this order ask the probe about every move, instead of ranking pairs by their distances?
-inline bool is_best_first(std::string_view order) { return order == "best" || order == "best-suffix"; }
 
 inline kvsharer::similarity similarity_named(std::string_view name) {
   if (name == "mean-of-cosines") return kvsharer::similarity::mean_of_cosines;
@@ -52,12 +46,6 @@ inline std::optional<dtype> type_named(std::string_view name) {
   if (name == "f16") return dtype::f16;
   if (name == "bf16") return dtype::bf16;
   throw usage_error("there is no type \"" + std::string(name) + "\"; choose auto, f32, f16 or bf16");
-}
-
-/// The score that a step must exceed unless something else is asked for: the paper's of cosines, none of divergences,
-/// which have no scale of their own.
-inline double default_threshold(std::string_view objective) {
-  return objective == "kl" ? -std::numeric_limits<double>::infinity() : 0.5;
 }
 
 /// "6" or "25%" of `layers`, as a number of layers that are to share. Throws usage_error outside 0 to layers - 1.

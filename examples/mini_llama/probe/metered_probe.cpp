@@ -5,6 +5,7 @@
 
 namespace mini_llama {
 
+using kvsharer::cache_plan;
 using kvsharer::layer_id;
 using kvsharer::share_plan;
 
@@ -22,10 +23,10 @@ double count_operations(const model_config& c, const sample_sizes& of, const sha
   return sum;
 }
 
-double metered_probe::score(const share_plan& plan, layer_id first) {
+double metered_probe::score(const cache_plan& plan, layer_id first) {
   const stopwatch running;
   const double score = runs_.resume(plan, first);
-  costs_.push_back({first, running.seconds(), count_operations(config_, sizes_, plan, first)});
+  costs_.push_back({first, running.seconds(), count_operations(config_, sizes_, plan.sharing(), first)});
   return score;
 }
 

@@ -46,7 +46,7 @@ class metered_probe final : public probe {
   const std::vector<candidate_cost>& costs() const noexcept { return costs_; }
 
  private:
-  double score(const kvsharer::share_plan& plan, kvsharer::layer_id first) override;
+  double score(const kvsharer::cache_plan& plan, kvsharer::layer_id first) override;
 
   probe& runs_;
   const model_config& config_;

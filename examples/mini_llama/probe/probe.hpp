@@ -13,8 +13,8 @@ class probe {
  public:
   virtual ~probe() = default;
 
-  double operator()(const kvsharer::share_plan& plan) { return score(plan, {0}); }
-  double resume(const kvsharer::share_plan& plan, kvsharer::layer_id first) { return score(plan, first); }
+  double operator()(const kvsharer::cache_plan& plan) { return score(plan, {0}); }
+  double resume(const kvsharer::cache_plan& plan, kvsharer::layer_id first) { return score(plan, first); }
 
   /// The plan scored last is now the accepted one.
   virtual void accept() = 0;
@@ -28,9 +28,9 @@ class probe {
 
  private:
   /// Runs the samples under `plan` from layer `first` on; below, it equals the accepted plan.
-  virtual double score(const kvsharer::share_plan& plan, kvsharer::layer_id first) = 0;
+  virtual double score(const kvsharer::cache_plan& plan, kvsharer::layer_id first) = 0;
 };
-static_assert(kvsharer::ResumableProbe<probe, kvsharer::share_plan>);
+static_assert(kvsharer::ResumableProbe<probe, kvsharer::cache_plan>);
 static_assert(kvsharer::ResumableProbe<probe, kvsharer::share_map>);
 
 }  // namespace mini_llama

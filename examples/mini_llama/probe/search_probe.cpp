@@ -10,6 +10,7 @@
 
 namespace mini_llama {
 
+using kvsharer::cache_plan;
 using kvsharer::index_t;
 using kvsharer::layer_id;
 using kvsharer::share_plan;
@@ -45,8 +46,8 @@ void search_probe::check_full_model() {
   check_reference(objective_(hidden_), {logits, static_cast<std::size_t>(vocab)});
 }
 
-double search_probe::score(const share_plan& plan, layer_id first) {
-  run(plan, first);
+double search_probe::score(const cache_plan& plan, layer_id first) {
+  run(plan.sharing(), first);
   return objective_(hidden_);
 }
 

@@ -36,7 +36,7 @@ class search_probe final : public probe {
  private:
   /// Throws errc::not_finite where the full model, whose run this holds, has nothing to compare with.
   void check_full_model();
-  double score(const kvsharer::share_plan& plan, kvsharer::layer_id first) override;
+  double score(const kvsharer::cache_plan& plan, kvsharer::layer_id first) override;
   void run(const kvsharer::share_plan& plan, kvsharer::layer_id first);
 
   const model& model_;

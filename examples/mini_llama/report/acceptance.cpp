@@ -12,8 +12,8 @@ namespace mini_llama::report {
 namespace {
 
 /// A rule's searches for its largest size, one for each seed: smaller ones are their beginnings.
-std::vector<const result*> largest(const sweep_results& all, const setting& where, const std::string& order) {
-  std::vector<const result*> found = all.select(where, order);
+std::vector<const result*> largest(const sweep_results& all, const setting& where, const recipe& how) {
+  std::vector<const result*> found = all.select(where, how);
   int share = 0;
   for (const result* r : found) share = std::max(share, r->rule.share);
   std::erase_if(found, [share](const result* r) { return r->rule.share != share; });
@@ -64,8 +64,8 @@ std::string by_rank(const std::vector<const result*>& searches, const std::strin
   return t.markup();
 }
 
-std::string one_rule(const sweep_results& all, const setting& where, const std::string& order) {
-  const std::vector<const result*> searches = largest(all, where, order);
+std::string one_rule(const sweep_results& all, const setting& where, const recipe& how) {
+  const std::vector<const result*> searches = largest(all, where, how);
   if (searches.empty() || searches[0]->by_divergence()) return {};
   std::size_t tried_count = 0, accepted = 0, skipped = 0;
   for (const result* r : searches) {
@@ -73,7 +73,7 @@ std::string one_rule(const sweep_results& all, const setting& where, const std::
     accepted += r->accepted();
     skipped += r->pairs_skipped;
   }
-  chart_series s{.name = "", .style = style_of(all, order), .points = {}, .line = {}, .band = {}};
+  chart_series s{.name = "", .style = style_of(all, how), .points = {}, .line = {}, .band = {}};
   for (const result* r : searches)
     for (const tried& t : r->candidates)
       s.points.push_back({static_cast<double>(t.rank), t.score,
@@ -82,7 +82,7 @@ std::string one_rule(const sweep_results& all, const setting& where, const std::
                                                   " from " + std::to_string(t.owner) + ": " + fixed(t.score, 4) +
                                                   (t.accepted ? ", accepted" : ", rejected"),
                           !t.accepted});
-  const std::string name = order + ", " + setting_name(all, where);
+  const std::string name = how.text() + ", " + setting_name(all, where);
   const chart c{
       .title = "Candidates of " + name,
       .description = "Score of each candidate at its rank; the numbers are in the table below.",
@@ -93,7 +93,7 @@ std::string one_rule(const sweep_results& all, const setting& where, const std::
       .label_width = 70};
   const auto times = [&](std::size_t n) { return data(static_cast<double>(n), std::to_string(n)); };
   const std::string words =
-      element("b", {}, mark_of(s.style) + escaped(order_name(order))) + " " +
+      element("b", {}, mark_of(s.style) + escaped(recipe_name(how))) + " " +
       element("span", {},
               times(accepted) + " of " + times(tried_count) + " tried were accepted, " + times(skipped) +
                   " pairs passed over" +
@@ -108,7 +108,7 @@ std::string acceptance_section(const sweep_results& all) {
   const std::vector<setting> settings = all.settings();
   for (const setting& where : settings) {
     std::string figures;
-    for (const std::string& order : all.orders()) figures += one_rule(all, where, order);
+    for (const recipe& how : all.recipes()) figures += one_rule(all, where, how);
     if (settings.size() > 1) out += element("h3", {}, escaped(setting_name(all, where)));
     out += element("div", {{"class", "grid"}}, figures);
   }

@@ -91,7 +91,7 @@ std::string one_map(const sweep_results& all, const result& r) {
                  element("p", {},
                          element("b", {}, escaped(size_name(r))) + " perplexity " +
                              data(r.perplexity, fixed_or_short(r.perplexity, 1))) +
-                     draw_arcs(r, style_of(all, r.rule.order), title));
+                     draw_arcs(r, style_of(all, r.rule.how), title));
 }
 
 /// All sizes of one rule and seed.
@@ -106,8 +106,8 @@ std::string one_rule(const sweep_results& all, const std::vector<const result*>&
     t.add({escaped(size_name(*r)), escaped(in_words(*r)), element("code", {}, listed(r->owners) + values)});
   }
   const std::string words =
-      element("b", {}, mark_of(style_of(all, first.rule.order)) + escaped(order_name(first.rule.order))) +
-      (rule_name(all, first) == first.rule.order
+      element("b", {}, mark_of(style_of(all, first.rule.how)) + escaped(recipe_name(first.rule.how))) +
+      (rule_name(all, first) == first.rule.how.text()
            ? ""
            : " " + element("span", {}, "seed " + std::to_string(first.rule.seed)));
   return figure(words, element("div", {{"class", "maps"}}, pictures), numbers_behind("In words", t.markup()));
@@ -115,9 +115,9 @@ std::string one_rule(const sweep_results& all, const std::vector<const result*>&
 
 std::string one_setting(const sweep_results& all, const setting& where) {
   std::string out;
-  for (const std::string& order : all.orders()) {
+  for (const recipe& how : all.recipes()) {
     std::vector<std::vector<const result*>> seeds;
-    for (const result* r : all.select(where, order)) {
+    for (const result* r : all.select(where, how)) {
       if (seeds.empty() || seeds.back().front()->rule.seed != r->rule.seed) seeds.emplace_back();
       seeds.back().push_back(r);
     }
@@ -126,7 +126,7 @@ std::string one_setting(const sweep_results& all, const setting& where) {
     if (!more.empty())
       out += element(
           "details", {},
-          element("summary", {}, escaped(order) + ": " + std::to_string(seeds.size() - 1) + " more seeds") + more);
+          element("summary", {}, escaped(how.text()) + ": " + std::to_string(seeds.size() - 1) + " more seeds") + more);
   }
   return out;
 }

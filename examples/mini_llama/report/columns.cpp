@@ -20,7 +20,7 @@ std::string results_table(const sweep_results& all, const std::string& caption, 
   first.push_back("none");
   add(all.full, first, "line-0");
   for (const result* r : rows) {
-    std::vector<std::string> cells{mark_of(style_of(all, r->rule.order)) + escaped(rule_name(all, *r))};
+    std::vector<std::string> cells{mark_of(style_of(all, r->rule.how)) + escaped(rule_name(all, *r))};
     if (settings) cells.push_back(escaped(setting_name(all, {r->rule.metric, r->rule.samples, r->rule.threshold})));
     cells.push_back(escaped(size_name(*r)));
     add(*r, cells, "line-" + std::to_string(r - all.maps.data() + 1));

@@ -31,7 +31,7 @@ std::string one_map(const sweep_results& all, const result& r, bool open) {
   const std::string name = rule_name(all, r) + ", " + size_name(r);
   const bool equal = all.full.token_ids == r.token_ids;
   const std::string summary =
-      mark_of(style_of(all, r.rule.order)) + element("b", {}, escaped(name)) + " " +
+      mark_of(style_of(all, r.rule.how)) + element("b", {}, escaped(name)) + " " +
       (all.settings().size() > 1
            ? element("span", {}, escaped(setting_name(all, {r.rule.metric, r.rule.samples, r.rule.threshold}))) + " "
            : "") +
@@ -88,7 +88,7 @@ std::string continuation_section(const sweep_results& all) {
                   element("p", {{"class", "source"}}, "The prompt\u2019s end. The text itself goes on:") +
                   element("p", {{"class", "text"}}, escaped(all.text_goes_on)));
   for (const result& r : all.maps)
-    if (r.rule.seed == 0) out += one_map(all, r, r.rule.share == middle && r.rule.order == all.maps.front().rule.order);
+    if (r.rule.seed == 0) out += one_map(all, r, r.rule.share == middle && r.rule.how == all.maps.front().rule.how);
   std::string seeds;
   for (const result& r : all.maps)
     if (r.rule.seed > 0) seeds += one_map(all, r, false);

@@ -30,14 +30,14 @@ std::string draw_curves(const sweep_results& all, const setting& where, const cu
   for (const double value : extent(all, p.of_y)) c.y.include.push_back(value);
   for (const double value : extent(all, p.of_x)) c.x.include.push_back(value);
   std::size_t longest = 0;
-  for (const std::string& order : all.orders()) longest = std::max(longest, order.size());
+  for (const recipe& how : all.recipes()) longest = std::max(longest, how.text().size());
   c.label_width = 22 + 7.9 * static_cast<double>(longest);
   c.series = all_rules(all, where, p.of_x, p.of_y, [&](const result& r) {
     return rule_name(all, r) + ", " + size_name(r) + ": " + p.shown_y(p.of_y(r));
   });
   std::vector<const result*> rows;
-  for (const std::string& order : all.orders())
-    for (const result* r : all.select(where, order)) rows.push_back(r);
+  for (const recipe& how : all.recipes())
+    for (const result* r : all.select(where, how)) rows.push_back(r);
   std::string correlation;
   if (p.correlates) {
     c.names_beside = true;

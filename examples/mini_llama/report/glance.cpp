@@ -23,11 +23,11 @@ std::vector<const result*> reached(const sweep_results& all, int share) {
   return found;
 }
 
-/// Of one order in the first setting that has it.
-const result* first_of(const std::vector<const result*>& some, const sweep_results& all, const std::string& order) {
+/// Of one recipe in the first setting that has it.
+const result* first_of(const std::vector<const result*>& some, const sweep_results& all, const recipe& how) {
   for (const setting& s : all.settings())
     for (const result* r : some)
-      if (r->rule.order == order && setting{r->rule.metric, r->rule.samples, r->rule.threshold} == s) return r;
+      if (r->rule.how == how && setting{r->rule.metric, r->rule.samples, r->rule.threshold} == s) return r;
   return nullptr;
 }
 
@@ -35,7 +35,7 @@ const result* first_of(const std::vector<const result*>& some, const sweep_resul
 std::string random_cell(const std::vector<const result*>& some) {
   double sum = 0, low = INFINITY, high = -INFINITY, n = 0;
   for (const result* r : some) {
-    if (r->rule.order != "random") continue;
+    if (!r->rule.how.has_seeds()) continue;
     sum += r->perplexity;
     low = std::min(low, r->perplexity);
     high = std::max(high, r->perplexity);
@@ -74,12 +74,12 @@ std::string glance_section(const sweep_results& all) {
       continue;
     }
     const result& best = *some.front();
-    const result* paper = first_of(some, all, "dissimilar");
+    const result* paper = first_of(some, all, recipe());
     const std::string where = all.settings().size() > 1
                                   ? ", " + setting_name(all, {best.rule.metric, best.rule.samples, best.rule.threshold})
                                   : "";
     t.add({size_name(best), data(best.kv_bytes, bytes(best.kv_bytes)),
-           mark_of(style_of(all, best.rule.order)) + escaped(rule_name(all, best) + where), perplexity(best),
+           mark_of(style_of(all, best.rule.how)) + escaped(rule_name(all, best) + where), perplexity(best),
            data(best.top1_agreement, percent(best.top1_agreement)), paper ? perplexity(*paper) : "\u2013",
            random_cell(some)});
   }

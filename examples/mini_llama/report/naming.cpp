@@ -2,34 +2,30 @@
 #include "report/naming.hpp"
 
 #include <algorithm>
-#include <array>
-#include <string_view>
 #include <vector>
 
 #include "report/markup.hpp"
 
 namespace mini_llama::report {
 
-int style_of(const sweep_results& all, const std::string& order) {
-  static constexpr std::array<std::string_view, 6> known{"dissimilar", "similar", "suffix",
-                                                         "random",     "best",    "best-suffix"};
-  const auto at = std::find(known.begin(), known.end(), order);
-  if (at != known.end()) return static_cast<int>(at - known.begin());
-  int style = static_cast<int>(known.size());
-  for (const std::string& other : all.orders()) {
-    if (other == order) break;
-    style += std::find(known.begin(), known.end(), other) == known.end();
+int style_of(const sweep_results& all, const recipe& how) {
+  const auto plain = [](const recipe& r) { return r == recipe(r.order()); };
+  if (plain(how)) return static_cast<int>(how.order());
+  int style = static_cast<int>(search_order::explicit_map);
+  for (const recipe& other : all.recipes()) {
+    if (other == how) break;
+    style += !plain(other);
   }
   return style;
 }
 
-std::string order_name(const std::string& order) { return order == "dissimilar" ? "dissimilar (paper)" : order; }
+std::string recipe_name(const recipe& how) { return how == recipe() ? how.text() + " (paper)" : how.text(); }
 
 std::string rule_name(const sweep_results& all, const result& r) {
   const bool seeded = std::any_of(all.maps.begin(), all.maps.end(), [&](const result& other) {
-    return other.rule.order == r.rule.order && other.rule.seed > 0;
+    return other.rule.how == r.rule.how && other.rule.seed > 0;
   });
-  return r.rule.order + (seeded ? ", seed " + std::to_string(r.rule.seed) : "");
+  return r.rule.how.text() + (seeded ? ", seed " + std::to_string(r.rule.seed) : "");
 }
 
 std::string size_name(const result& r) {

@@ -8,13 +8,13 @@
 /// How rules, settings and sizes are called in the report.
 namespace mini_llama::report {
 
-/// The colour and mark of an order: the same in every picture, and in every report for those that are known.
-int style_of(const sweep_results& all, const std::string& order);
+/// The colour and mark of a recipe: the same in every picture, and in every report for an order alone.
+int style_of(const sweep_results& all, const recipe& how);
 
 /// "dissimilar (paper)".
-std::string order_name(const std::string& order);
+std::string recipe_name(const recipe& how);
 
-/// The order, with its seed where there are several.
+/// The recipe, with its seed where there are several.
 std::string rule_name(const sweep_results& all, const result& r);
 
 /// "6 of 24", with what was wanted where that was not reached.

@@ -32,18 +32,24 @@ constexpr section sections[] = {
 
 std::string text_of(const nlohmann::json& value) { return escaped(value.get<std::string>()); }
 
+/// A fingerprint has hundreds of digits, of which the first say enough to readers.
+std::string beginning(const std::string& fingerprint) {
+  return fingerprint.size() <= 24 ? fingerprint : fingerprint.substr(0, 23) + "…";
+}
+
 std::string lead(const sweep_results& all) {
   const nlohmann::json& o = all.origin;
   const nlohmann::json& m = o.at("model");
   const auto number = [](const nlohmann::json& value) { return std::to_string(value.get<long>()); };
-  return element(
-      "p", {{"class", "lead"}},
-      element("b", {}, text_of(m.at("name"))) + ": " + text_of(m.at("architecture")) + ", " + number(m.at("layers")) +
-          " layers, " + number(m.at("heads")) + " query and " + number(m.at("kv_heads")) + " KV heads of " +
-          number(m.at("head_dim")) + ", fingerprint " + element("code", {}, text_of(m.at("fingerprint"))) +
-          ". Measured on " + element("b", {}, text_of(o.at("text").at("name"))) + ", calibrated on " +
-          text_of(o.at("calibration").at("name")) + " in samples of " + number(o.at("sample_tokens")) + " tokens" +
-          (all.settings().size() == 1 ? " (" + escaped(setting_name(all, all.settings()[0])) + ")." : "."));
+  return element("p", {{"class", "lead"}},
+                 element("b", {}, text_of(m.at("name"))) + ": " + text_of(m.at("architecture")) + ", " +
+                     number(m.at("layers")) + " layers, " + number(m.at("heads")) + " query and " +
+                     number(m.at("kv_heads")) + " KV heads of " + number(m.at("head_dim")) + ", fingerprint " +
+                     element("code", {}, escaped(beginning(m.at("fingerprint").get<std::string>()))) +
+                     ". Measured on " + element("b", {}, text_of(o.at("text").at("name"))) + ", calibrated on " +
+                     text_of(o.at("calibration").at("name")) + " in samples of " + number(o.at("sample_tokens")) +
+                     " tokens" +
+                     (all.settings().size() == 1 ? " (" + escaped(setting_name(all, all.settings()[0])) + ")." : "."));
 }
 
 std::string footer(const nlohmann::json& o) {

@@ -9,6 +9,7 @@
 #include "kvsharer/core/share_map.hpp"
 #include "support/files.hpp"
 #include "support/strict_json.hpp"
+#include "support/usage_error.hpp"
 #include "sweep/results_file.hpp"
 
 namespace mini_llama::report {
@@ -55,6 +56,14 @@ std::string metric_from(const json& value) {
   return name;
 }
 
+recipe recipe_from(const json& value) {
+  try {
+    return recipe::parse(value.get<std::string>());
+  } catch (const usage_error& e) {
+    throw invalid_json(std::string("has a rule that this version does not know: ") + e.what());
+  }
+}
+
 /// Throws unless the origin has what a page says of it.
 void check_origin(const json& o) {
   for (const char* path : {"/program", "/similarity", "/model/name", "/model/architecture", "/model/fingerprint",
@@ -96,8 +105,8 @@ result measured(const json& line, int layers) {
 result shared_from(const json& line, int layers) {
   result r = measured(line, layers);
   const json& c = line.at("combination");
-  r.rule = {whole<int>(c.at("share")),   c.at("order").get<std::string>(), whole<std::uint64_t>(c.at("seed")),
-            metric_from(c.at("metric")), whole<int>(c.at("samples")),      c.at("threshold").get<double>()};
+  r.rule = {whole<int>(c.at("share")),   recipe_from(c.at("order")),  whole<std::uint64_t>(c.at("seed")),
+            metric_from(c.at("metric")), whole<int>(c.at("samples")), c.at("threshold").get<double>()};
   r.status = line.at("status").get<std::string>();
   r.score = number(line, "score");
   r.pairs_ranked = whole<std::size_t>(line.at("pairs_ranked"));
@@ -183,9 +192,9 @@ std::vector<setting> sweep_results::settings() const {
   return all;
 }
 
-std::vector<std::string> sweep_results::orders() const {
-  std::vector<std::string> all;
-  for (const result& r : maps) add(all, r.rule.order);
+std::vector<recipe> sweep_results::recipes() const {
+  std::vector<recipe> all;
+  for (const result& r : maps) add(all, r.rule.how);
   return all;
 }
 
@@ -196,10 +205,10 @@ std::vector<int> sweep_results::shares() const {
   return all;
 }
 
-std::vector<const result*> sweep_results::select(const setting& where, const std::string& order) const {
+std::vector<const result*> sweep_results::select(const setting& where, const recipe& how) const {
   std::vector<const result*> found;
   for (const result& r : maps)
-    if (r.rule.order == order && setting{r.rule.metric, r.rule.samples, r.rule.threshold} == where) found.push_back(&r);
+    if (r.rule.how == how && setting{r.rule.metric, r.rule.samples, r.rule.threshold} == where) found.push_back(&r);
   return found;
 }
 

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "sweep/plan.hpp"
+#include "sweep/combinations.hpp"
 
 namespace mini_llama::report {
 
@@ -35,7 +35,7 @@ struct result {
   std::string text;
 
   /// Its score is a divergence, not a similarity, and knows no threshold.
-  bool by_divergence() const noexcept { return rule.order.ends_with(":kl"); }
+  bool by_divergence() const noexcept { return !rule.how.has_threshold(); }
   int layers() const noexcept { return static_cast<int>(owners.size()); }
   bool is_one_map() const noexcept { return owners == value_owners; }
   double shared() const noexcept;  ///< layers' worth: half layers count half
@@ -58,7 +58,7 @@ struct scored_moves {
   std::vector<std::pair<std::string, std::vector<double>>> distances;  ///< of these pairs, by metric
 };
 
-/// What distinguishes maps besides the order and its seed.
+/// What distinguishes maps besides the recipe and its seed.
 struct setting {
   std::string metric;
   int samples = 0;
@@ -76,10 +76,10 @@ struct sweep_results {
   std::vector<distances> matrices;
   std::vector<scored_moves> moves;
 
-  std::vector<setting> settings() const;    ///< in the plan's order
-  std::vector<std::string> orders() const;  ///< in the plan's order
-  std::vector<int> shares() const;          ///< ascending
-  std::vector<const result*> select(const setting& where, const std::string& order) const;
+  std::vector<setting> settings() const;  ///< in the sweep's order
+  std::vector<recipe> recipes() const;    ///< in the sweep's order
+  std::vector<int> shares() const;        ///< ascending
+  std::vector<const result*> select(const setting& where, const recipe& how) const;
 };
 
 /// Reads model.json, results.jsonl and the distances of a sweep's folder, which may be unfinished; a torn last line is

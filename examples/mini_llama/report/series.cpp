@@ -10,11 +10,11 @@
 
 namespace mini_llama::report {
 
-chart_series rule_series(const sweep_results& all, const setting& where, const std::string& order, const figure_of& x,
+chart_series rule_series(const sweep_results& all, const setting& where, const recipe& how, const figure_of& x,
                          const figure_of& y, const std::function<std::string(const result&)>& title) {
-  chart_series s{.name = order, .style = style_of(all, order), .points = {}, .line = {}, .band = {}};
+  chart_series s{.name = how.text(), .style = style_of(all, how), .points = {}, .line = {}, .band = {}};
   std::map<int, std::vector<chart_point>> by_size;
-  for (const result* r : all.select(where, order)) {
+  for (const result* r : all.select(where, how)) {
     const chart_point p{x(*r), y(*r), title(*r)};
     s.points.push_back(p);
     if (kvsharer::is_finite(p.x) && kvsharer::is_finite(p.y)) by_size[r->rule.share].push_back(p);
@@ -44,8 +44,8 @@ chart_series rule_series(const sweep_results& all, const setting& where, const s
 std::vector<chart_series> all_rules(const sweep_results& all, const setting& where, const figure_of& x,
                                     const figure_of& y, const std::function<std::string(const result&)>& title) {
   std::vector<chart_series> series;
-  for (const std::string& order : all.orders()) {
-    chart_series s = rule_series(all, where, order, x, y, title);
+  for (const recipe& how : all.recipes()) {
+    chart_series s = rule_series(all, where, how, x, y, title);
     if (!s.points.empty()) series.push_back(std::move(s));
   }
   series.push_back(

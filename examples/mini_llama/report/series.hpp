@@ -15,7 +15,7 @@ using figure_of = std::function<double(const result&)>;
 
 /// The results of one rule in one setting as points, with their mean at each size as a line that begins at the full
 /// model, and their extremes as a band where there are several.
-chart_series rule_series(const sweep_results& all, const setting& where, const std::string& order, const figure_of& x,
+chart_series rule_series(const sweep_results& all, const setting& where, const recipe& how, const figure_of& x,
                          const figure_of& y, const std::function<std::string(const result&)>& title);
 
 /// All rules of a setting, and the full model's point.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kvsharer/core/error.hpp"
+#include "kvsharer/io/plan_text.hpp"
 
 namespace mini_llama {
 namespace {
@@ -36,6 +37,8 @@ std::vector<int> numbers(std::string_view list, std::string_view separators) {
 
 /// Owners, as far as the text has them.
 std::vector<int> owners_in(std::string_view text, const kvsharer::share_map& own) {
+  if (const auto line = kvsharer::plan_from_text(text); line && line.value().is_one_map())
+    return {line.value().keys().owners().begin(), line.value().keys().owners().end()};
   const std::string rest = bare(text);
   if (rest.size() < 3) return {};
   const std::string_view inside = std::string_view(rest).substr(1, rest.size() - 2);
@@ -60,16 +63,12 @@ void refuse_bare_map(std::string_view text, const std::filesystem::path& file, c
   const std::vector<int> owners = owners_in(text, own);
   if (owners.empty()) return;
   std::string list;
-  int readers = 0;
-  for (std::size_t l = 0; l < owners.size(); ++l) {
-    list += (l > 0 ? "," : "") + std::to_string(owners[l]);
-    readers += owners[l] != static_cast<int>(l);
-  }
-  throw kvsharer::error(kvsharer::errc::strategy_syntax,
+  for (std::size_t l = 0; l < owners.size(); ++l) list += (l > 0 ? "," : "") + std::to_string(owners[l]);
+  throw kvsharer::error(kvsharer::errc::plan_syntax,
                         file.string() +
-                            " is a map alone, not a strategy; make one of it with mini_llama search --model DIR "
-                            "--calibration FILE --order explicit --map " +
-                            list + " --share " + std::to_string(readers) + " --threshold -1 --out FILE");
+                            " is a map alone, not a plan of this model; make one of it with mini_llama plan "
+                            "--model DIR --out FILE --map " +
+                            list);
 }
 
 }  // namespace mini_llama

@@ -18,8 +18,8 @@
 
 namespace mini_llama {
 
+using kvsharer::cache_plan;
 using kvsharer::index_t;
-using kvsharer::share_plan;
 
 namespace {
 
@@ -84,10 +84,10 @@ void check_text(const session& s, std::span<const int> ids, index_t window) {
                       std::to_string(s.llama.config().max_position));
 }
 
-evaluation evaluate(const session& s, const share_plan& plan, std::span<const int> ids, index_t window,
+evaluation evaluate(const session& s, const cache_plan& plan, std::span<const int> ids, index_t window,
                     const evaluation_progress& on_progress, const std::function<bool()>& cancelled) {
   check_text(s, ids, window);
-  const share_plan own(own_map(s.llama.config()));
+  const cache_plan own(own_map(s.llama.config()));
   window_run full(s, own, window), shared(s, plan, window);
   const bool shares = plan != own;
   comparison sums(s.llama);
@@ -115,9 +115,9 @@ full_reference::full_reference(const session& s, std::vector<int> ids, index_t w
   full_ = sums.result();
 }
 
-evaluation full_reference::compare(const share_plan& plan, const evaluation_progress& on_progress,
+evaluation full_reference::compare(const cache_plan& plan, const evaluation_progress& on_progress,
                                    const std::function<bool()>& cancelled) {
-  if (plan == share_plan(own_map(session_.llama.config()))) return full_;
+  if (plan == cache_plan(own_map(session_.llama.config()))) return full_;
   const auto width = static_cast<std::size_t>(session_.llama.config().hidden);
   window_run shared(session_, plan, window_);
   comparison sums(session_.llama);

@@ -24,7 +24,7 @@ using evaluation_progress = std::function<void(std::size_t, std::size_t)>;
 /// When `cancelled` answers yes the figures are those so far.
 /// Throws what check_text does. Cost: one forward pass per window
 /// for the full model and, unless `plan` is the identity, one for `plan`.
-evaluation evaluate(const session& s, const kvsharer::share_plan& plan, std::span<const int> ids,
+evaluation evaluate(const session& s, const kvsharer::cache_plan& plan, std::span<const int> ids,
                     kvsharer::index_t window, const evaluation_progress& on_progress = {},
                     const std::function<bool()>& cancelled = {});
 
@@ -38,7 +38,7 @@ class text_reference {
   virtual const evaluation& full() const noexcept = 0;
 
   /// What `evaluate` says of a map, without running the full model again.
-  virtual evaluation compare(const kvsharer::share_plan& plan, const evaluation_progress& on_progress = {},
+  virtual evaluation compare(const kvsharer::cache_plan& plan, const evaluation_progress& on_progress = {},
                              const std::function<bool()>& cancelled = {}) = 0;
 };
 
@@ -52,7 +52,7 @@ class full_reference final : public text_reference {
                  const evaluation_progress& on_progress = {}, const std::function<bool()>& cancelled = {});
 
   const evaluation& full() const noexcept override { return full_; }
-  evaluation compare(const kvsharer::share_plan& plan, const evaluation_progress& on_progress = {},
+  evaluation compare(const kvsharer::cache_plan& plan, const evaluation_progress& on_progress = {},
                      const std::function<bool()>& cancelled = {}) override;
 
  private:

@@ -91,13 +91,14 @@ index_t needed_capacity(const generation_request& request, index_t context) {
   return static_cast<index_t>(longest) + request.max_new_tokens;
 }
 
-generation generate(const session& s, const kvsharer::share_plan& plan, const generation_request& request) {
+generation generate(const session& s, const kvsharer::cache_plan& plan, const generation_request& request) {
   const index_t capacity = needed_capacity(request, s.llama.config().max_position);
   generation out;
   out.token_ids.resize(request.prompts.size());
   with_cache(request.cache, s, plan, static_cast<index_t>(request.prompts.size()), capacity, [&](auto& cache) {
     out.footprint = cache.footprint();
-    out.kv_bytes_unshared = (out.footprint.keys + out.footprint.values) / static_cast<std::size_t>(plan.planes()) * 2 *
+    out.kv_bytes_unshared = (out.footprint.keys + out.footprint.values) /
+                            static_cast<std::size_t>(plan.sharing().planes()) * 2 *
                             static_cast<std::size_t>(plan.layers());
     run(s.model_for(plan), cache, request, out);
   });

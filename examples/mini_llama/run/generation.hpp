@@ -45,6 +45,6 @@ kvsharer::index_t needed_capacity(const generation_request& request, kvsharer::i
 
 /// Continues all prompts as one ragged batch under `plan`. Throws usage_error for an empty prompt or one that leaves no
 /// room in the model's context.
-generation generate(const session& s, const kvsharer::share_plan& plan, const generation_request& request);
+generation generate(const session& s, const kvsharer::cache_plan& plan, const generation_request& request);
 
 }  // namespace mini_llama

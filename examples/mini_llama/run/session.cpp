@@ -2,10 +2,11 @@
 #include "run/session.hpp"
 
 #include <cstdio>
+#include <string>
 #include <utility>
 
 #include "checkpoint/families/own_map.hpp"
-#include "kvsharer/io/strategy_json.hpp"
+#include "kvsharer/io/plan_json.hpp"
 #include "run/bare_map.hpp"
 #include "support/files.hpp"
 
@@ -42,19 +43,24 @@ const tokenizer& session::words() {
   return *words_;
 }
 
-kvsharer::share_plan session::follow(const std::optional<std::filesystem::path>& strategy_file, bool align) {
-  if (!strategy_file) return own_map(llama.config());
-  const std::string text = read_text_file(*strategy_file);
-  refuse_bare_map(text, *strategy_file, own_map(llama.config()));
-  const kvsharer::strategy s = kvsharer::read_strategy(text, strategy_file->string());
-  kvsharer::check_same_model(s.model, identity);
-  require_own_readers(llama.config(), s.report.plan);
-  require_same_kinds(llama.config(), s.report.plan);
-  if (align && s.alignment) {
-    const kvsharer::share_map& map = s.report.plan.one_map(strategy_file->string() + " has an alignment, which");
-    use(map, read_alignment(*strategy_file, *s.alignment, map, llama.config()));
+kvsharer::plan_file session::read(const std::filesystem::path& plan_file) const {
+  const std::string text = read_text_file(plan_file);
+  refuse_bare_map(text, plan_file, own_map(llama.config()));
+  kvsharer::plan_file read = kvsharer::read_plan(text, plan_file.string());
+  kvsharer::check_same_model(read.model, identity);
+  require_own_readers(llama.config(), read.plan.sharing());
+  require_same_kinds(llama.config(), read.plan.sharing());
+  return read;
+}
+
+kvsharer::cache_plan session::follow(const std::optional<std::filesystem::path>& plan_file, bool align) {
+  if (!plan_file) return own_map(llama.config());
+  const kvsharer::plan_file found = read(*plan_file);
+  if (align && found.alignment) {
+    const kvsharer::share_map& map = found.plan.sharing().one_map(plan_file->string() + " has an alignment, which");
+    use(map, read_alignment(*plan_file, *found.alignment, map, llama.config()));
   }
-  return s.report.plan;
+  return found.plan;
 }
 
 void session::use(const kvsharer::share_map& map, const alignment& readers) {

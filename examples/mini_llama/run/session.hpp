@@ -6,8 +6,8 @@
 
 #include "checkpoint/alignment.hpp"
 #include "checkpoint/checkpoint.hpp"
-#include "kvsharer/core/share_plan.hpp"
-#include "kvsharer/search/strategy.hpp"
+#include "kvsharer/core/cache_plan.hpp"
+#include "kvsharer/search/plan_file.hpp"
 #include "network/model.hpp"
 #include "text/tokenizer.hpp"
 
@@ -27,18 +27,21 @@ struct session {
   /// The tokenizer, loaded when text is first needed, so that commands on token ids run without one.
   const tokenizer& words();
 
-  /// The plan of a strategy file made for this model, or the identity when no file is given. With `align`, runs under
-  /// this plan are from now on those of the alignment that the strategy names, if any. Throws what read_strategy,
-  /// check_same_model and read_alignment throw, errc::maps_differ for an alignment of two maps, and errc::bad_map for a
-  /// plan that this model does not run: see require_own_readers and require_same_kinds.
-  kvsharer::share_plan follow(const std::optional<std::filesystem::path>& strategy_file, bool align = true);
+  /// A plan file made for this model. Throws what read_plan and check_same_model throw, and errc::bad_map for a plan
+  /// that this model does not run: see require_own_readers and require_same_kinds.
+  kvsharer::plan_file read(const std::filesystem::path& plan_file) const;
+
+  /// The plan of a plan file made for this model, or the model's own when no file is given. With `align`, runs under
+  /// this plan are from now on those of the alignment that the file names, if any. Throws what read and read_alignment
+  /// throw, and errc::maps_differ for an alignment of two maps.
+  kvsharer::cache_plan follow(const std::optional<std::filesystem::path>& plan_file, bool align = true);
 
   /// Has runs under `map` use a model with this alignment folded in.
   void use(const kvsharer::share_map& map, const alignment& readers);
 
   /// What runs under `plan`: the model itself, or one with the alignment of the plan's one map.
-  const model& model_for(const kvsharer::share_plan& plan) const noexcept {
-    return aligned_ && plan.is_one_map() && aligned_->map == plan.keys() ? aligned_->llama : llama;
+  const model& model_for(const kvsharer::cache_plan& plan) const noexcept {
+    return aligned_ && plan.sharing().is_one_map() && aligned_->map == plan.sharing().keys() ? aligned_->llama : llama;
   }
 
   std::filesystem::path directory;

@@ -14,9 +14,9 @@ namespace mini_llama {
 /// Final hidden states of one window under one plan, through a cache that holds that window alone.
 class window_run {
  public:
-  window_run(const session& s, const kvsharer::share_plan& plan, kvsharer::index_t window)
+  window_run(const session& s, const kvsharer::cache_plan& plan, kvsharer::index_t window)
       : model_(s.model_for(plan)),
-        cache_(plan, {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, window}),
+        cache_(plan.sharing(), {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, window}),
         hidden_(static_cast<std::size_t>(window * s.llama.config().hidden)) {}
 
   /// [ids][hidden], after the last norm; valid until the next call.

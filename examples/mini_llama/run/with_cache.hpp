@@ -20,13 +20,13 @@ struct cache_choice {
 
 /// Makes a cache for `sequences` sequences of up to `capacity` tokens under `plan`, and calls f(cache).
 template <class F>
-decltype(auto) with_cache(const cache_choice& choice, const session& s, const kvsharer::share_plan& plan,
+decltype(auto) with_cache(const cache_choice& choice, const session& s, const kvsharer::cache_plan& plan,
                           kvsharer::index_t sequences, kvsharer::index_t capacity, F&& f) {
   const kvsharer::cache_shape shape{s.identity.layers, s.identity.kv_heads, s.identity.head_dim, capacity};
   const kvsharer::shared_cache_options options{.max_sequences = sequences,
                                                .tag = s.identity.fingerprint + " " + s.identity.rope};
   const auto with_layout = [&]<class E>(E, auto layout) -> decltype(auto) {
-    kvsharer::shared_cache<E, decltype(layout)> cache(plan, shape, options, layout);
+    kvsharer::shared_cache<E, decltype(layout)> cache(plan.sharing(), shape, options, layout);
     return f(cache);
   };
   const auto with_element = [&](auto element) -> decltype(auto) {

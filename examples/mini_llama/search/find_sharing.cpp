@@ -20,7 +20,7 @@ kvsharer::search_report search_by_rank(const kvsharer::distance_matrix& distance
                                          .shareable = request.shareable,
                                          .progress = request.progress,
                                          .cancelled = request.cancelled};
-  return with_order(request.order, request.seed, request.explicit_map,
+  return with_order(request.how.order(), request.seed, request.explicit_map,
                     [&](const auto& policy) { return kvsharer::find_share_map(distances, policy, runs, options); });
 }
 
@@ -31,15 +31,16 @@ kvsharer::search_report search_best_first(const kvsharer::distance_matrix& dista
                                              .threshold = request.threshold,
                                              .beam = request.beam,
                                              .lazy = !request.exact,
-                                             .suffix_only = request.order == "best-suffix",
-                                             .halves = request.halves,
+                                             .suffix_only = request.how.order() == search_order::best_suffix,
+                                             .halves = request.how.halves(),
                                              .resume = request.resume,
                                              .start = request.start,
                                              .shareable = request.shareable,
                                              .progress = request.progress,
                                              .cancelled = request.cancelled};
-  kvsharer::search_report report = request.apart ? kvsharer::find_best_share_plan(distances.layers(), runs, options)
-                                                 : kvsharer::find_best_share_map(distances.layers(), runs, options);
+  kvsharer::search_report report = request.how.is_apart()
+                                       ? kvsharer::find_best_share_plan(distances.layers(), runs, options)
+                                       : kvsharer::find_best_share_map(distances.layers(), runs, options);
   for (kvsharer::candidate& c : report.candidates) c.distance = distances(c.pair);
   return report;
 }
@@ -58,7 +59,7 @@ search_outcome find_sharing(const session& s, const token_batch& samples, const 
   search_request request = wished;
   suit(request, s.llama.config());
   const weight_source source{s.llama.config(), &s.llama};
-  probe_request wanted{samples, request.objective, similarity_named(request.similarity)};
+  probe_request wanted{samples, request.how.objective(), similarity_named(request.similarity)};
   if (card) wanted.type = dtype::f32;
   const made_probe made = card ? card->make_probe(source, wanted) : host_probe(source, wanted);
   search_outcome outcome = find_sharing(s.identity, samples, request, *made.runs);
@@ -83,25 +84,25 @@ search_outcome find_sharing(const kvsharer::model_identity& model, const token_b
   const stopwatch running;
   const kvsharer::index_t evaluated_before = runs.layer_evaluations();
   search_outcome outcome;
-  kvsharer::strategy& found = outcome.strategy;
+  kvsharer::search_evidence& found = outcome.evidence;
   found.distances = std::move(distances);
 
-  const bool best = is_best_first(request.order);
+  const bool best = request.how.is_best_first();
   found.report =
       best ? search_best_first(found.distances, request, runs) : search_by_rank(found.distances, request, runs);
-  found.model = model;
+  outcome.model = model;
   found.settings = {.share = request.share,
                     .threshold = request.threshold,
                     .metric = request.metric,
-                    .order = request.order,
+                    .order = request.how.order_name(),
                     .seed = request.seed,
-                    .similarity = request.objective == "cosine" ? request.similarity : request.objective,
+                    .similarity = request.how.has_threshold() ? request.similarity : request.how.objective(),
                     .samples = static_cast<int>(samples.size()),
                     .sample_tokens = static_cast<int>(samples.at(0).size()),
                     .keys = request.keys,
                     .beam = best ? request.beam : 0,
                     .exact = best && request.exact,
-                    .apart = best && request.apart};
+                    .apart = request.how.is_apart()};
   outcome.layer_evaluations = model.layers + runs.layer_evaluations() - evaluated_before;
   outcome.seconds = running.seconds();
   return outcome;

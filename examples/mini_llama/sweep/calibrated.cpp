@@ -26,7 +26,7 @@ search_outcome calibrated::search(const search_request& request) {
   const kvsharer::distance_matrix& d = distances(request.metric);
   forget();
   search_outcome found = find_sharing(model_, samples_, request, *made_.runs, d);
-  accepted_ = found.strategy.report.plan;
+  accepted_ = found.evidence.report.plan;
   return found;
 }
 

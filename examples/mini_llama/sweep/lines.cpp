@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kvsharer/core/finite.hpp"
-#include "kvsharer/io/strategy_json.hpp"
+#include "kvsharer/io/plan_json.hpp"
 #include "probe/choices.hpp"
 #include "search/layers_shared.hpp"
 
@@ -78,7 +78,7 @@ json moves_line(const workplace& where, calibrated& base, const std::vector<sing
 json full_model_line(const workplace& where, const tokenizer& words, const measured_map& m, const std::string& prompt,
                      const std::string& text_goes_on) {
   json line = begin_line("full", where);
-  add_plan(line, m.plan);
+  add_plan(line, m.plan.sharing());
   line.update({{"layers_shared", 0}, {"prompt", prompt}, {"text_goes_on", text_goes_on}});
   add_measured(line, words, m);
   return line;
@@ -86,12 +86,12 @@ json full_model_line(const workplace& where, const tokenizer& words, const measu
 
 json combination_line(const workplace& where, const tokenizer& words, const combination& c, const search_outcome& found,
                       const measured_map& m) {
-  const kvsharer::search_report& r = found.strategy.report;
+  const kvsharer::search_report& r = found.evidence.report;
   json candidates = json::array();
   for (const kvsharer::candidate& one : r.candidates) candidates.push_back(json(kvsharer::detail::candidate_json(one)));
   json line = begin_line("shared", where);
   line["combination"] = to_json(c);
-  add_plan(line, m.plan);
+  add_plan(line, m.plan.sharing());
   line.update({{"status", kvsharer::detail::name_of(kvsharer::detail::status_names, r.status)},
                {"layers_shared", layers_shared(r.plan)},
                {"score", r.score},

@@ -9,7 +9,7 @@
 #include "run/session.hpp"
 #include "search/find_sharing.hpp"
 #include "sweep/calibrated.hpp"
-#include "sweep/plan.hpp"
+#include "sweep/combinations.hpp"
 #include "sweep/speed.hpp"
 
 namespace mini_llama {
@@ -21,7 +21,7 @@ struct line_seconds {
 
 /// What was measured of a plan, whoever found it.
 struct measured_map {
-  kvsharer::share_plan plan;
+  kvsharer::cache_plan plan;
   evaluation quality;
   timed_continuation run;
   line_seconds seconds;

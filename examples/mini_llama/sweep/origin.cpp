@@ -30,11 +30,11 @@ std::string shown(const nlohmann::json& flat, const std::string& key) {
 }  // namespace
 
 nlohmann::ordered_json describe_origin(const session& s, const sweep_setting& setting,
-                                       const std::vector<combination>& plan) {
+                                       const std::vector<combination>& all) {
   using json = nlohmann::ordered_json;
   const model_config& c = s.llama.config();
   json combinations = json::array();
-  for (const combination& one : plan) combinations.push_back(to_json(one));
+  for (const combination& one : all) combinations.push_back(to_json(one));
   return {{"kvsharer_sweep", 2},
           {"program", version_text()},
           {"model",

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "run/session.hpp"
-#include "sweep/plan.hpp"
+#include "sweep/combinations.hpp"
 
 namespace mini_llama {
 
@@ -17,7 +17,7 @@ struct source_text {
   std::string content;
 };
 
-/// What is measured, and on what, besides the plan.
+/// What is measured, and on what, besides the combinations.
 struct sweep_setting {
   source_text text, calibration;
   std::string backend, device, type;  ///< as a workplace tells them
@@ -29,10 +29,10 @@ struct sweep_setting {
   bool moves = true;  ///< single moves are scored, too
 };
 
-/// What a sweep's folder was made for, as model.json holds it: model, text, plan and program. Files are known by a hash
-/// of their content; their names are for people.
+/// What a sweep's folder was made for, as model.json holds it: model, text, combinations and program. Files are known
+/// by a hash of their content; their names are for people.
 nlohmann::ordered_json describe_origin(const session& s, const sweep_setting& setting,
-                                       const std::vector<combination>& plan);
+                                       const std::vector<combination>& all);
 
 /// Throws load_error, naming each difference, unless `there`, read from `file`, is `here`. Names may differ.
 void check_same_origin(const nlohmann::json& there, const nlohmann::ordered_json& here,

@@ -5,7 +5,7 @@
 
 namespace mini_llama {
 
-timed_continuation time_continuation(const workplace& where, const kvsharer::share_plan& plan,
+timed_continuation time_continuation(const workplace& where, const kvsharer::cache_plan& plan,
                                      const std::vector<int>& prompt, kvsharer::index_t new_tokens,
                                      const std::function<bool()>& cancelled) {
   const generation_request request{

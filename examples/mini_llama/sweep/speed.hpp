@@ -19,7 +19,7 @@ struct timed_continuation {
 
 /// Continues the prompt up to five times, as long as that takes no more than a second, and keeps the best times: others
 /// on the machine can only slow it down. When `cancelled` answers yes the figures mean nothing.
-timed_continuation time_continuation(const workplace& where, const kvsharer::share_plan& plan,
+timed_continuation time_continuation(const workplace& where, const kvsharer::cache_plan& plan,
                                      const std::vector<int>& prompt, kvsharer::index_t new_tokens,
                                      const std::function<bool()>& cancelled);
 

@@ -6,7 +6,7 @@
 #include <memory>
 #include <vector>
 
-#include "kvsharer/io/strategy_json.hpp"
+#include "kvsharer/io/plan_json.hpp"
 #include "probe/choices.hpp"
 #include "run/finite_logits.hpp"
 #include "support/files.hpp"
@@ -33,12 +33,11 @@ struct planned_line {
   combination what = {};  ///< of single moves, the first one that needs the same samples and objective
 };
 
-std::vector<planned_line> plan_lines(const std::vector<combination>& plan, bool moves) {
+std::vector<planned_line> plan_lines(const std::vector<combination>& all, bool moves) {
   std::vector<planned_line> lines{{"full"}};
   const combination* before = nullptr;
-  for (const combination& c : plan) {
-    const bool same_run =
-        before && before->samples == c.samples && rule_of(before->order).objective == rule_of(c.order).objective;
+  for (const combination& c : all) {
+    const bool same_run = before && before->samples == c.samples && before->how.objective() == c.how.objective();
     if (moves && !same_run) lines.push_back({"moves", c});
     lines.push_back({"shared", c});
     before = &c;
@@ -50,7 +49,7 @@ bool is_line(const planned_line& wanted, const nlohmann::json& there) {
   if (there.value("kind", "") != wanted.kind) return false;
   if (wanted.kind == "moves")
     return there.value("samples", 0) == wanted.what.samples &&
-           there.value("objective", "") == rule_of(wanted.what.order).objective;
+           there.value("objective", "") == wanted.what.how.objective();
   return wanted.kind == "full" ||
          there.value("combination", nlohmann::json()) == nlohmann::json::parse(to_json(wanted.what).dump());
 }
@@ -61,8 +60,8 @@ class running_sweep {
       : session_(s),
         where_(s, card, choice),
         request_(request),
-        plan_(make_plan(request.axes, s.identity.layers)),
-        lines_(plan_lines(plan_, request.moves)),
+        combinations_(combinations_of(request.axes, s.identity.layers)),
+        lines_(plan_lines(combinations_, request.moves)),
         results_(open()) {}
 
   sweep_summary run() {
@@ -97,7 +96,7 @@ class running_sweep {
         session_,
         {text_, calibration_, where_.backend(), where_.device(), where_.type(), request_.similarity,
          request_.sample_tokens, request_.window, ids_.size(), prompt_tokens(), request_.new_tokens, request_.moves},
-        plan_);
+        combinations_);
     if (std::filesystem::exists(origin)) {
       try {
         check_same_origin(parse_strict_json(read_text_file(origin)), here, origin);
@@ -136,13 +135,13 @@ class running_sweep {
     return read_calibration(request_.calibration, session_.words(), count, request_.sample_tokens);
   }
 
-  /// The lines that are there must be the plan's first ones.
+  /// The lines that are there must be the sweep's first ones.
   std::size_t check_lines() const {
     const auto& lines = results_->lines();
     for (std::size_t i = 0; i < lines.size(); ++i)
       if (i >= lines_.size() || !is_line(lines_[i], lines[i]))
         throw load_error(request_.out / "results.jsonl",
-                         "line " + std::to_string(i + 1) + " is not what the plan has there; take another folder");
+                         "line " + std::to_string(i + 1) + " is not what this sweep has there; take another folder");
     return lines.size();
   }
 
@@ -180,25 +179,19 @@ class running_sweep {
     measured_map m{.plan = {}, .quality = {}, .run = {}, .seconds = {}};
     m.seconds.calibration = base.seconds();
     const auto start = clock::now();
-    const rule r = rule_of(c.order);
     const search_outcome found = base.search(
         {.share = c.share,
-         .threshold = r.objective == "cosine" ? c.threshold : default_threshold(r.objective),
+         .threshold = c.how.has_threshold() ? c.threshold : c.how.default_threshold(),
+         .how = c.how,
          .metric = c.metric,
-         .order = r.order,
-         .objective = r.objective,
          .similarity = request_.similarity,
          .seed = c.seed,
-         .apart = r.parts != "together",
-         .halves = r.parts == "keys"     ? kvsharer::kv_part::keys
-                   : r.parts == "values" ? kvsharer::kv_part::values
-                                         : kvsharer::kv_part::both,
          .progress =
              [&](const kvsharer::search_progress& p) { tell(name + ": " + std::to_string(p.tried) + " tried"); },
          .cancelled = request_.cancelled});
     m.seconds.search = since(start);
     stop_if_asked();
-    m.plan = found.strategy.report.plan;
+    m.plan = found.evidence.report.plan;
     measure(m, name);
     return combination_line(where_, session_.words(), c, found, m);
   }
@@ -231,7 +224,7 @@ class running_sweep {
 
   /// The samples' run that this combination needs, and the distances on the disk before any result that came of them.
   calibrated& calibration(const combination& c) {
-    const std::string objective = rule_of(c.order).objective;
+    const std::string objective = c.how.objective();
     if (!calibrated_ || calibrated_->samples() != static_cast<std::size_t>(c.samples) ||
         calibrated_->objective() != objective) {
       tell("calibrating on " + std::to_string(c.samples) + " samples");
@@ -261,7 +254,7 @@ class running_sweep {
   session& session_;
   workplace where_;
   const sweep_request& request_;
-  std::vector<combination> plan_;
+  std::vector<combination> combinations_;
   std::vector<planned_line> lines_;
   source_text text_, calibration_;
   std::vector<int> ids_;

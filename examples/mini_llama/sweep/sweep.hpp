@@ -9,7 +9,7 @@
 
 #include "device/gpu.hpp"
 #include "run/session.hpp"
-#include "sweep/plan.hpp"
+#include "sweep/combinations.hpp"
 
 namespace mini_llama {
 
@@ -43,10 +43,9 @@ struct sweep_summary {
 
 /// Searches with every combination of the axes, measures each map that is found and writes, into the folder `out`,
 /// model.json (what was measured on what), distances-<metric>-<samples>.json and results.jsonl: a line for the full
-/// model and one for each combination, in the plan's order, and before the first one on some samples a line of all
-/// single moves on them. Where the folder holds a part of this sweep, goes on behind
-/// it; what was made twice would be the same but for times. The full model is run over the text once, and over each set
-/// of samples once.
+/// model and one for each combination, in the order of combinations_of, and before the first one on some samples a line
+/// of all single moves on them. Where the folder holds a part of this sweep, goes on behind it; what was made twice
+/// would be the same but for times. The full model is run over the text once, and over each set of samples once.
 ///
 /// Throws usage_error, load_error (also for a folder of another sweep) and what the parts throw.
 /// Runs on `card`, if one is given, in `choice.type`.

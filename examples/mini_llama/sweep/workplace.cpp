@@ -21,7 +21,7 @@ std::unique_ptr<text_reference> workplace::reference(const std::vector<int>& ids
   return std::make_unique<full_reference>(session_, ids, window, on_progress, cancelled);
 }
 
-generation workplace::generate(const kvsharer::share_plan& plan, generation_request request) const {
+generation workplace::generate(const kvsharer::cache_plan& plan, generation_request request) const {
   request.cache.type = type();
   return card_ ? card_->generate(session_, plan, request) : mini_llama::generate(session_, plan, request);
 }

@@ -34,7 +34,7 @@ class workplace {
                                             const std::function<bool()>& cancelled) const;
 
   /// The cache's type is set here.
-  generation generate(const kvsharer::share_plan& plan, generation_request request) const;
+  generation generate(const kvsharer::cache_plan& plan, generation_request request) const;
 
  private:
   const session& session_;

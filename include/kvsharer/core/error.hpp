@@ -17,6 +17,8 @@ enum class errc : int {
   bad_shape = 302,            ///< sizes that do not agree or are not positive
   bad_argument = 303,         ///< an option outside its range
   maps_differ = 304,          ///< a plan with different maps for keys and values where only one map is supported
+  bad_rule = 305,             ///< a rule of a plan that is not well formed, or for layers that it cannot be for
+  unknown_method = 306,       ///< a codec, selector or budget that this version does not have
   mismatched_samples = 401,   ///< calibration samples of different lengths
   short_samples = 402,        ///< calibration samples of fewer than two tokens
   bad_share_count = 404,      ///< more readers asked for than layers allow
@@ -29,16 +31,18 @@ enum class errc : int {
   not_an_owner = 505,         ///< a write to a layer that reads another layer's cache
   out_of_range = 506,         ///< a layer or token index outside the cache
   bad_stream = 507,           ///< a saved sequence that is incomplete, damaged or of another cache
-  strategy_syntax = 601,      ///< a strategy file that is not the JSON it should be
-  strategy_version = 602,     ///< a strategy file of an unknown schema version
-  strategy_model = 603,       ///< a strategy file made for another model
-  file_access = 604,          ///< a file that cannot be read or written
-  alignment_file = 605,       ///< an alignment file that is missing or not the one that the strategy names
-  no_device = 701,            ///< no CUDA device, or one that is too old
-  cuda_call = 702,            ///< a call of the CUDA runtime that failed
-  device_memory = 703,        ///< device memory that could not be allocated
-  short_scratch = 704,        ///< less scratch memory on the device than a call needs
-  device_refusal = 705,       ///< a kernel that skipped part of its work
+  plan_syntax = 601,          ///< a plan file, or a plan's line of integers, that is not what it should be
+  plan_version = 602,         ///< a plan of another schema version
+  plan_model = 603,           ///< a plan made for another model
+  /// The former name of plan_model.
+  strategy_model = plan_model,
+  file_access = 604,     ///< a file that cannot be read or written
+  alignment_file = 605,  ///< an alignment file that is missing or not the one that the plan names
+  no_device = 701,       ///< no CUDA device, or one that is too old
+  cuda_call = 702,       ///< a call of the CUDA runtime that failed
+  device_memory = 703,   ///< device memory that could not be allocated
+  short_scratch = 704,   ///< less scratch memory on the device than a call needs
+  device_refusal = 705,  ///< a kernel that skipped part of its work
 };
 
 /// An error: its number, and a text that says what is wrong and what to do. `what()` begins with "kvsharer E<number>:".

@@ -36,9 +36,9 @@ TEST_CASE("the strategies are the golden ones, candidate by candidate") {
       const double golden_distance = expected()
                                          .distance_matrix.at(static_cast<std::size_t>(p.reader.value))
                                          .at(static_cast<std::size_t>(p.owner.value));
-      CHECK(std::abs(found.strategy.distances(p) - golden_distance) <= 1e-4 * golden_distance);
+      CHECK(std::abs(found.evidence.distances(p) - golden_distance) <= 1e-4 * golden_distance);
     }
-    const kvsharer::search_report& report = found.strategy.report;
+    const kvsharer::search_report& report = found.evidence.report;
     CHECK(std::vector<int>(report.map().owners().begin(), report.map().owners().end()) == golden_strategy.layer_map);
     CHECK(report.score == doctest::Approx(golden_strategy.similarity).epsilon(1e-3));
     REQUIRE(report.candidates.size() == golden_strategy.tried.size());
@@ -55,9 +55,9 @@ TEST_CASE("the strategies are the golden ones, candidate by candidate") {
 TEST_CASE("best first by the divergence of predictions finds what it finds on the host") {
   const auto card = open_gpu();
   const token_batch few(expected().calibration_ids.begin(), expected().calibration_ids.begin() + 4);
-  const search_request request{.share = 2, .threshold = -1e300, .order = "best", .objective = "kl"};
-  const kvsharer::search_report here = find_sharing(shipped(), few, request, card.get()).strategy.report,
-                                there = find_sharing(shipped(), few, request).strategy.report;
+  const search_request request{.share = 2, .threshold = -1e300, .how = recipe::parse("best:kl")};
+  const kvsharer::search_report here = find_sharing(shipped(), few, request, card.get()).evidence.report,
+                                there = find_sharing(shipped(), few, request).evidence.report;
   CHECK(here.map() == there.map());
   CHECK(here.score == doctest::Approx(there.score).epsilon(1e-3));
 }

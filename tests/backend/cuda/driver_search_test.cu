@@ -145,21 +145,21 @@ TEST_CASE("distances are the host's by every metric, of keys as they are stored 
 TEST_CASE("searches by rank and best first find on the device what they find on the host") {
   const search_request requests[] = {
       {.share = 2},
-      {.share = 2, .threshold = 0.9, .order = "similar", .resume = false},
-      {.share = 2, .threshold = -1e300, .order = "best", .objective = "kl"},
-      {.share = 2, .order = "best-suffix", .beam = 2},
-      {.share = 1, .threshold = -1, .order = "best", .apart = true},
-      {.share = 1, .threshold = -1, .order = "best", .apart = true, .halves = kvsharer::kv_part::values},
+      {.share = 2, .threshold = 0.9, .how = recipe::parse("similar"), .resume = false},
+      {.share = 2, .threshold = -1e300, .how = recipe::parse("best:kl")},
+      {.share = 2, .how = recipe::parse("best-suffix"), .beam = 2},
+      {.share = 1, .threshold = -1, .how = recipe::parse("best:apart")},
+      {.share = 1, .threshold = -1, .how = recipe::parse("best:values")},
   };
   int rejected = 0;
   for (const search_request& request : requests) {
-    CAPTURE(request.order);
-    both probes(request.objective);
+    CAPTURE(request.how.text());
+    both probes(request.how.objective());
     const search_outcome here = find_sharing(identity, probes.batch, request, *probes.here.runs),
                          there = find_sharing(identity, probes.batch, request, *probes.there.runs);
-    compare(here.strategy.report, there.strategy.report);
+    compare(here.evidence.report, there.evidence.report);
     CHECK(here.layer_evaluations == there.layer_evaluations);
-    for (const auto& c : here.strategy.report.candidates) rejected += c.outcome != kvsharer::verdict::accepted;
+    for (const auto& c : here.evidence.report.candidates) rejected += c.outcome != kvsharer::verdict::accepted;
   }
   CHECK(rejected > 0);
 }
@@ -185,8 +185,8 @@ TEST_CASE("random weights made on the device search as the host's of the same se
   const probe_request wanted{.samples = batch, .type = dtype::f32};
   const made_probe here = card->make_probe(random, wanted), there = host_probe(random, wanted);
   const search_request request{.share = 2};
-  compare(find_sharing(identity, batch, request, *here.runs).strategy.report,
-          find_sharing(identity, batch, request, *there.runs).strategy.report);
+  compare(find_sharing(identity, batch, request, *here.runs).evidence.report,
+          find_sharing(identity, batch, request, *there.runs).evidence.report);
 }
 
 TEST_CASE("a full model that is not finite is nothing to compare with, whoever runs it") {

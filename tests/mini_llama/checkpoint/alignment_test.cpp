@@ -281,10 +281,10 @@ TEST_CASE("a session runs the aligned model under its map and the model itself u
 }
 
 /// What reading refuses with: the number of a kvsharer::error, 0 for a load_error, -1 for nothing.
-int refused(const std::filesystem::path& strategy, const kvsharer::alignment_record& named, const share_map& under,
+int refused(const std::filesystem::path& plan, const kvsharer::alignment_record& named, const share_map& under,
             const model_config& config) {
   try {
-    read_alignment(strategy, named, under, config);
+    read_alignment(plan, named, under, config);
   } catch (const kvsharer::error& e) {
     CHECK(has(e.what(), named.file));
     return static_cast<int>(e.code());
@@ -297,8 +297,8 @@ int refused(const std::filesystem::path& strategy, const kvsharer::alignment_rec
 
 TEST_CASE("an alignment file comes back as it was written, and no other is taken for it") {
   const scratch_directory folder;
-  const std::filesystem::path strategy = folder.path() / "found.json";
-  CHECK(alignment_beside(strategy) == folder.path() / "found.align.safetensors");
+  const std::filesystem::path plan = folder.path() / "found.json";
+  CHECK(alignment_beside(plan) == folder.path() / "found.align.safetensors");
   CHECK(alignment_beside("found") == "found.align.safetensors");
   const model_config config = tiny_llama::config();
   const alignment readers = random_alignment();
@@ -308,34 +308,34 @@ TEST_CASE("an alignment file comes back as it was written, and no other is taken
     return kvsharer::alignment_record{name, alignment_hash(content), "full", 1e-3, true, "one"};
   };
   const kvsharer::alignment_record named = write(bytes);
-  CHECK(read_alignment(strategy, named, map, config) == readers);
+  CHECK(read_alignment(plan, named, map, config) == readers);
 
   std::string damaged = bytes;
   damaged[bytes.size() - 5] = static_cast<char>(damaged[bytes.size() - 5] ^ 1);
   write(damaged);
-  CHECK(refused(strategy, named, map, config) == 605);
+  CHECK(refused(plan, named, map, config) == 605);
   write(bytes.substr(0, bytes.size() - 1));
-  CHECK(refused(strategy, named, map, config) == 605);
+  CHECK(refused(plan, named, map, config) == 605);
   std::filesystem::remove(folder.path() / named.file);
-  CHECK(refused(strategy, named, map, config) == 605);
+  CHECK(refused(plan, named, map, config) == 605);
 
   // Under a hash that is right, too, what is in the file must be the alignment of this map and model.
-  CHECK(refused(strategy, write(bytes), map, config) == -1);
-  CHECK(refused(strategy, write("no safetensors"), map, config) == 0);
-  CHECK(refused(strategy, write(bytes), share_map::from_owners(std::vector{0, 1, 1, 3, 0, 5}).value(), config) == 0);
-  CHECK(refused(strategy, write(bytes), share_map::from_owners(std::vector{0, 1, 1, 1, 0, 1}).value(), config) == 0);
+  CHECK(refused(plan, write(bytes), map, config) == -1);
+  CHECK(refused(plan, write("no safetensors"), map, config) == 0);
+  CHECK(refused(plan, write(bytes), share_map::from_owners(std::vector{0, 1, 1, 3, 0, 5}).value(), config) == 0);
+  CHECK(refused(plan, write(bytes), share_map::from_owners(std::vector{0, 1, 1, 1, 0, 1}).value(), config) == 0);
   model_config other = config;
   other.head_dim = 12;
-  CHECK(refused(strategy, write(bytes), map, other) == 0);
+  CHECK(refused(plan, write(bytes), map, other) == 0);
   alignment broken = readers;
   broken.at(4).key_gain[3] = std::numeric_limits<float>::infinity();
-  CHECK(refused(strategy, write(alignment_bytes(broken)), map, config) == 0);
+  CHECK(refused(plan, write(alignment_bytes(broken)), map, config) == 0);
   broken.at(4).key_gain[3] = 0;
   broken.at(5).offset.resize(10);
   broken.at(5).kv_heads = 1;
   broken.at(5).values.resize(100);
   broken.at(5).key_gain.resize(10);
-  CHECK(refused(strategy, write(alignment_bytes(broken)), map, config) == 0);
+  CHECK(refused(plan, write(alignment_bytes(broken)), map, config) == 0);
 }
 
 }  // namespace

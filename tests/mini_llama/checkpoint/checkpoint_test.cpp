@@ -3,17 +3,19 @@
 
 #include <doctest/doctest.h>
 
-#include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "golden/golden.hpp"
+#include "kvsharer/core/element.hpp"
+#include "kvsharer/search/model_fingerprint.hpp"
 #include "mini_llama/damage.hpp"
 #include "mini_llama/scratch_directory.hpp"
 #include "network/model.hpp"
@@ -77,6 +79,29 @@ tensors small_tensors() {
     add(layer + "mlp.down_proj.weight", {8, 6});
   }
   return t;
+}
+
+/// The same tensors with numbers as models have them, all of one type and times a factor.
+tensors numbers(const std::string& type, float factor) {
+  tensors all = small_tensors();
+  index_t n = 0;
+  for (auto& [name, t] : all) {
+    t = {type, t.shape, ""};
+    index_t count = 1;
+    for (const index_t extent : t.shape) count *= extent;
+    for (index_t i = 0; i < count; ++i) {
+      const float x = factor * std::sin(static_cast<float>(++n));
+      const auto put = [&](auto stored) { t.bytes.append(reinterpret_cast<const char*>(&stored), sizeof stored); };
+      if (type == "F32") put(x);
+      if (type == "BF16") put(kvsharer::bfloat16(x));
+      if (type == "F16") put(kvsharer::float16(x));
+    }
+  }
+  return all;
+}
+
+std::string fingerprint_at(const std::filesystem::path& directory) {
+  return model(checkpoint(directory)).fingerprint();
 }
 
 std::string file_bytes(const tensors& all) {
@@ -211,13 +236,13 @@ TEST_CASE("tied embeddings serve as the head, whichever of the two the file stor
   head_alone["lm_head.weight"] = head_alone["model.embed_tokens.weight"];
   head_alone.erase("model.embed_tokens.weight");
   const single repeated(all, config), once(without, config), other(head_alone, config), untied(without);
-  const std::string fingerprint = checkpoint(once.path()).fingerprint();
+  const std::string fingerprint = fingerprint_at(once.path());
   for (const std::filesystem::path& directory : {repeated.path(), once.path(), other.path()}) {
     const checkpoint file(directory);
     CHECK(file.remarks().empty());
     CHECK(file.config().tied_embeddings);
-    CHECK(file.fingerprint() == fingerprint);
     const model m{checkpoint(directory)};
+    CHECK(m.fingerprint() == fingerprint);
     CHECK(m.head().data == m.embedding().data);
     CHECK(bytes_of(m.embedding()) == small_tensors()["model.embed_tokens.weight"].bytes);
   }
@@ -241,7 +266,7 @@ TEST_CASE("a stored head that is not the embedding unties them, and that is said
     const single tied(all, config), untied(all);
     const checkpoint file(tied.path());
     CHECK(!file.config().tied_embeddings);
-    CHECK(file.fingerprint() == checkpoint(untied.path()).fingerprint());
+    CHECK(fingerprint_at(tied.path()) == fingerprint_at(untied.path()));
     REQUIRE(file.remarks().size() == 1);
     check(file.remarks()[0],
           {"\"tie_word_embeddings\": true", "'lm_head.weight' that is not the embedding", "is used"});
@@ -253,7 +278,7 @@ TEST_CASE("a stored head that is not the embedding unties them, and that is said
 
 TEST_CASE("stored numbers of the rotation are passed over, wherever they stand and of whatever type") {
   const single without;
-  const std::string fingerprint = checkpoint(without.path()).fingerprint();
+  const std::string fingerprint = fingerprint_at(without.path());
   for (const std::string place : {"model.", "model.layers.0.self_attn.", "model.layers.1.attention."})
     for (const std::string buffer : {"inv_freq", "original_inv_freq", "cos_cached", "sin_cached"})
       for (const std::string type : {"F32", "BF16", "F64", "I64", "U8"}) {
@@ -261,7 +286,7 @@ TEST_CASE("stored numbers of the rotation are passed over, wherever they stand a
         all[place + "rotary_emb." + buffer] = filled(type, {3}, 99);
         const single with(all);
         CHECK(loading(with.path()) == "(nothing was refused)");
-        CHECK(checkpoint(with.path()).fingerprint() == fingerprint);
+        CHECK(fingerprint_at(with.path()) == fingerprint);
       }
 }
 
@@ -277,19 +302,19 @@ TEST_CASE("tensors of types that are not computed with are refused where they ar
 TEST_CASE("index and shards may differ in tensors that nobody needs") {
   const std::string buffer = "model.layers.0.self_attn.rotary_emb.inv_freq";
   sharded listed;  // by an older index than the shards
-  const std::string fingerprint = checkpoint(listed.path()).fingerprint();
+  const std::string fingerprint = fingerprint_at(listed.path());
   listed.weight_map[buffer] = sharded::name_of(0);
   listed.weight_map["model.rotary_emb.cos_cached"] = "model-00004-of-00004.safetensors";  // which is not there
   listed.write_index();
   CHECK(listed.refused() == "(nothing was refused)");
-  CHECK(checkpoint(listed.path()).fingerprint() == fingerprint);
+  CHECK(fingerprint_at(listed.path()) == fingerprint);
 
   for (const char* type : {"F32", "F64"}) {
     sharded held;  // by shards that the index does not know as well
     held.shards[1][buffer] = filled(type, {2}, 1);
     held.write(sharded::name_of(1), file_bytes(held.shards[1]));
     CHECK(held.refused() == "(nothing was refused)");
-    CHECK(checkpoint(held.path()).fingerprint() == fingerprint);
+    CHECK(fingerprint_at(held.path()) == fingerprint);
   }
 
   json config = small_config();
@@ -316,47 +341,43 @@ TEST_CASE("an embedding in two shards is refused, though its model is tied") {
   check(d.refused(), {"holds tensor 'model.embed_tokens.weight', which another shard holds too"});
 }
 
-TEST_CASE("the fingerprint tells models apart and nothing else") {
-  const auto fingerprint = [](const tensors& all, const json& config) {
-    const single d(all, config);
-    return checkpoint(d.path()).fingerprint();
-  };
-  std::set<std::string> seen = {fingerprint(small_tensors(), small_config())};
-  CHECK(seen.begin()->size() == 16);
-  CHECK(seen.begin()->find_first_not_of("0123456789abcdef") == std::string::npos);
-  json named = small_config();
-  named["_name_or_path"] = "elsewhere";
-  named["max_position_embeddings"] = 32;
-  CHECK(seen.contains(fingerprint(small_tensors(), named)));
+TEST_CASE("the fingerprint tells weights apart, wherever and as whatever they are stored") {
+  const tensors all = numbers("F32", 1);
+  const std::string fingerprint = fingerprint_at(single(all).path());
+  CHECK(fingerprint.starts_with("kv1:8:6:2:"));
+  CHECK(fingerprint_at(sharded(all).path()) == fingerprint);
+  for (const char* type : {"BF16", "F16"})
+    CHECK(kvsharer::fingerprint_difference(fingerprint, fingerprint_at(single(numbers(type, 1)).path())) == "");
+  json other = small_config();
+  other["_name_or_path"] = "elsewhere";
+  other["max_position_embeddings"] = 32;
+  other["rope_theta"] = 20000;  // which stands beside the fingerprint, and not in it
+  CHECK(fingerprint_at(single(all, other).path()) == fingerprint);
 
-  for (const auto& [name, t] : small_tensors()) {  // these tensors are small, so that all bytes count
-    tensors other = small_tensors();
-    other[name].bytes.back() = static_cast<char>(other[name].bytes.back() ^ 1);
-    CHECK(seen.insert(fingerprint(other, small_config())).second);
+  const tensors moved = numbers("F32", 1.03f);
+  for (const auto& [name, t] : all) {
+    tensors trained = all;
+    trained[name] = moved.at(name);
+    const bool differs = !kvsharer::fingerprint_difference(fingerprint, fingerprint_at(single(trained).path())).empty();
+    CHECK_MESSAGE(differs == (name != "lm_head.weight"), name);  // the head has no say in keys and values
   }
-  tensors retyped = small_tensors();
-  retyped["lm_head.weight"].type = retyped["lm_head.weight"].type == "F16" ? "BF16" : "F16";
-  CHECK(seen.insert(fingerprint(retyped, small_config())).second);
-  json turned = small_config();
-  turned["rope_theta"] = 20000;
-  CHECK(seen.insert(fingerprint(small_tensors(), turned)).second);
-  // What layers see and read counts, for each of them.
-  json kinds = small_config();
-  kinds["sliding_window"] = 2;
-  for (const auto& types :
-       {std::array{"sliding_attention", "full_attention"}, std::array{"full_attention", "sliding_attention"},
-        std::array{"sliding_attention", "sliding_attention"}}) {
-    kinds["layer_types"] = types;
-    CHECK(seen.insert(fingerprint(small_tensors(), kinds)).second);
-  }
-  json sharing = small_config();
-  sharing["num_kv_shared_layers"] = 1;
-  CHECK(seen.insert(fingerprint(small_tensors(), sharing)).second);
 }
 
-TEST_CASE("a model without windows or a map of its own keeps the fingerprint that strategy files know") {
-  const single d;
-  CHECK(checkpoint(d.path()).fingerprint() == "1d68521b87f26c74");
+TEST_CASE("a layer that was trained to read another has that one's keys and values in the fingerprint") {
+  json sharing = small_config();
+  sharing["num_kv_shared_layers"] = 1;
+  tensors all = numbers("F32", 1);
+  const std::string shared = fingerprint_at(single(all, sharing).path());
+  CHECK(shared != fingerprint_at(single(all).path()));
+  for (const std::string part : {"k_proj", "v_proj"})
+    all["model.layers.1.self_attn." + part + ".weight"] = all["model.layers.0.self_attn." + part + ".weight"];
+  CHECK(shared == fingerprint_at(single(all).path()));
+}
+
+TEST_CASE("the shipped model's fingerprint is the one that Python computes") {
+  std::string expected = golden::read_file("model_fingerprint.txt");
+  expected.pop_back();  // the line feed
+  CHECK(fingerprint_at(golden::model_directory()) == expected);
 }
 
 TEST_CASE("a missing tensor and a wrong shape are named") {
@@ -477,15 +498,15 @@ TEST_CASE("index files that are broken") {
 
 TEST_CASE("hundreds of damaged indices are refused or leave the model as it is") {
   const sharded d;
-  const std::string fingerprint = checkpoint(d.path()).fingerprint();
+  const std::string fingerprint = fingerprint_at(d.path());
   const std::string whole = json{{"metadata", {{"format", "pt"}}}, {"weight_map", d.weight_map}}.dump();
   damage damaged(21);
   int refusals = 0;
   for (int round = 0; round < 600; ++round) {
     d.write("model.safetensors.index.json", damaged(whole));
     try {
-      const checkpoint c(d.path());
-      CHECK(c.fingerprint() == fingerprint);
+      const std::string found = fingerprint_at(d.path());
+      CHECK(found == fingerprint);
     } catch (const load_error& e) {
       ++refusals;
       CHECK(has(e.what(), d.path().string()));

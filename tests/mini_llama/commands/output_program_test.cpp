@@ -126,8 +126,8 @@ TEST_CASE("a map that was found is printed where its file cannot be written") {
   REQUIRE_FALSE(as_json.out.empty());
   CHECK(json::parse(as_json.out).at("layer_map").size() == tiny_checkpoint::layers);
   const program_run as_text = found("");
-  const std::size_t strategy = as_text.out.find("{\n  \"kvsharer_strategy\"");
-  REQUIRE(strategy != std::string::npos);
-  CHECK(json::parse(as_text.out.substr(strategy)).at("layer_map") == json::parse(as_json.out).at("layer_map"));
+  const std::size_t plan = as_text.out.find("{\n  \"kvsharer_plan\"");
+  REQUIRE(plan != std::string::npos);
+  CHECK(json::parse(as_text.out.substr(plan)).at("key_map") == json::parse(as_json.out).at("layer_map"));
   CHECK_FALSE(std::filesystem::exists(folder.path() / "s.json"));
 }

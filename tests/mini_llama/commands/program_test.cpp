@@ -30,7 +30,8 @@ arguments with(arguments a, const arguments& more) {
 TEST_CASE("every command explains itself") {
   const program_run all = run_program({"--help"});
   CHECK(all.exit_code == 0);
-  for (const std::string command : {"search", "generate", "eval", "logits", "demo", "sweep", "report", "bench"}) {
+  for (const std::string command :
+       {"search", "plan", "generate", "eval", "logits", "demo", "sweep", "report", "bench"}) {
     CHECK(has(all.out, command));
     const program_run one = run_program({command, "--help"});
     CHECK(one.exit_code == 0);
@@ -94,13 +95,13 @@ TEST_CASE("bench begins with the map that a shape has of its own, and pairs laye
   CHECK(has(bench("qwen2", {"--map", "0,1,1,3"}).err, "layer 2 attends to 6 tokens and is to read layer 1"));
 }
 
-TEST_CASE("search writes a strategy that generate, eval and logits follow") {
+TEST_CASE("search writes a plan that generate, eval and logits follow") {
   const scratch_directory folder;
-  const std::string strategy = (folder.path() / "strategy.json").string();
+  const std::string plan = (folder.path() / "plan.json").string();
   const std::string python = (folder.path() / "map.py").string();
   const program_run found =
       run_program({"search", "--model", model, "--calibration", calibration, "--samples", "4", "--sample-tokens", "16",
-                   "--share", "25%", "--out", strategy, "--python-map", python, "--json"});
+                   "--share", "25%", "--out", plan, "--python-map", python, "--json"});
   REQUIRE(found.exit_code == 0);
   const json j = json::parse(found.out);  // nothing but one object
   CHECK(j.at("accepted") == 6);
@@ -113,7 +114,7 @@ TEST_CASE("search writes a strategy that generate, eval and logits follow") {
   REQUIRE(d.size() == 24);
   for (std::size_t r = 0; r < 24; ++r)
     for (std::size_t c = 0; c < 24; ++c) CHECK((d.at(r).at(c) > 0) == (c < r));
-  CHECK(json::parse(slurp(strategy)).at("layer_map") == j.at("layer_map"));
+  CHECK(json::parse(slurp(plan)).at("key_map") == j.at("layer_map"));
   CHECK(slurp(python).starts_with("{"));
   std::vector<std::string> files;
   for (const auto& file : std::filesystem::directory_iterator(folder.path()))
@@ -123,7 +124,7 @@ TEST_CASE("search writes a strategy that generate, eval and logits follow") {
   const auto owners = j.at("layer_map").get<std::vector<int>>();
   const arguments generate{"generate", "--model", model, "--prompt", "In 1914", "--max-new-tokens", "5", "--json"};
   const json full = json::parse(run_program(generate).out);
-  const json shared = json::parse(run_program(with(generate, {"--strategy", strategy})).out);
+  const json shared = json::parse(run_program(with(generate, {"--plan", plan})).out);
   CHECK(full.at("token_ids").size() == 5);
   CHECK(full.at("text").is_string());
   CHECK(full.at("decode_tokens_per_second") > 0);
@@ -139,7 +140,7 @@ TEST_CASE("search writes a strategy that generate, eval and logits follow") {
   CHECK(json::parse(run_program(with(eval, {"--backend", "cpu"})).out).at("device") == "CPU");
   CHECK(same.at("kl") == 0);
   CHECK(same.at("top1_agreement") == 1);
-  const json other = json::parse(run_program(with(eval, {"--strategy", strategy})).out);
+  const json other = json::parse(run_program(with(eval, {"--plan", plan})).out);
   CHECK(other.at("kl") > 0);
   CHECK(other.at("tokens") == same.at("tokens"));
   CHECK(other.at("perplexity") > 1);
@@ -147,8 +148,7 @@ TEST_CASE("search writes a strategy that generate, eval and logits follow") {
   const std::string ids = folder.write("ids.json", "[[1, 5, 9], [1, 7]]").string();
   const json rows = json::parse(run_program({"logits", "--model", model, "--token-ids", ids}).out).at("logits");
   const json moved =
-      json::parse(run_program({"logits", "--model", model, "--token-ids", ids, "--strategy", strategy}).out)
-          .at("logits");
+      json::parse(run_program({"logits", "--model", model, "--token-ids", ids, "--plan", plan}).out).at("logits");
   REQUIRE(rows.size() == 2);
   CHECK(rows[0].size() == golden::vocab);
   CHECK(rows != moved);
@@ -156,14 +156,14 @@ TEST_CASE("search writes a strategy that generate, eval and logits follow") {
 
 TEST_CASE("best-first searches keep their settings and their evidence") {
   const scratch_directory folder;
-  const std::string out = (folder.path() / "strategy.json").string();
+  const std::string out = (folder.path() / "plan.json").string();
   const arguments search{"search", "--model", model, "--calibration", calibration, "--samples", "2", "--sample-tokens",
                          "8",      "--share", "2",   "--out",         out,         "--json"};
   const auto run = [&](const arguments& more) {
     const program_run r = run_program(with(search, more));
     CAPTURE(r.err);
     REQUIRE(r.exit_code == 0);
-    return std::pair{json::parse(r.out), json::parse(slurp(out))};
+    return std::pair{json::parse(r.out), json::parse(slurp(out)).at("evidence")};
   };
   const auto [best, best_file] = run({"--order", "best", "--metric", "cka"});
   CHECK(best.at("accepted") == 2);
@@ -329,7 +329,7 @@ TEST_CASE("what cannot be read or does not fit is refused with exit code 1, and 
   refused({"search", "--model", model, "--calibration", calibration, "--samples", "5000", "--share", "6", "--out", out},
           1, {"5000", "samples"});
   refused({"search", "--model", model, "--calibration", calibration, "--samples", "2", "--sample-tokens", "8",
-           "--share", "1", "--out", "/no/such/folder/strategy.json"},
+           "--share", "1", "--out", "/no/such/folder/plan.json"},
           1, {"/no/such/folder"});
   CHECK(std::filesystem::is_empty(folder.path()));
 
@@ -344,41 +344,49 @@ TEST_CASE("what cannot be read or does not fit is refused with exit code 1, and 
   refused(logits_of("{\"a\": 1}"), 1, {"in.json"});
   refused({"search", "--model", model, "--token-ids", file("[[1,2,3],[1,2]]"), "--share", "6"}, 1, {"length"});
 
-  const auto strategy = [&](const std::string& text) {
-    return arguments{"generate", "--model", model, "--prompt", "a", "--strategy", file(text)};
+  const auto plan = [&](const std::string& text) {
+    return arguments{"generate", "--model", model, "--prompt", "a", "--plan", file(text)};
   };
-  refused(strategy("not json"), 1, {"E601"});
-  refused(strategy("{}"), 1, {"E601"});
+  refused(plan("not json"), 1, {"E601"});
+  refused(plan("{}"), 1, {"E601"});
 
   const std::string good = (folder.path() / "good.json").string();
   REQUIRE(run_program({"search", "--model", model, "--calibration", calibration, "--samples", "2", "--sample-tokens",
                        "8", "--share", "1", "--out", good})
               .exit_code == 0);
   json j = json::parse(slurp(good));
-  j["kvsharer_strategy"] = 99;
-  refused(strategy(j.dump()), 1, {"E602", "99"});
+  j["kvsharer_plan"] = 99;
+  refused(plan(j.dump()), 1, {"E602", "99"});
   j = json::parse(slurp(good));
   j["model"]["fingerprint"] = "0123456789abcdef";
-  refused(strategy(j.dump()), 1, {"E603", "fingerprint"});
+  refused(plan(j.dump()), 1, {"E603", "fingerprint"});
   j = json::parse(slurp(good));
-  j["layer_map"][3] = 9;
-  refused(strategy(j.dump()), 1, {"E"});
+  j["key_map"][3] = 9;
+  refused(plan(j.dump()), 1, {"E"});
+  j = json::parse(slurp(good));
+  j["key_codec"] = "0-23:kivi:bits=2";
+  refused(plan(j.dump()), 1, {"E306", "kivi", "native"});
+  j = json::parse(slurp(good));
+  j["merged"] = "none";
+  refused(plan(j.dump()), 1, {"E601", "merged"});
+  refused(plan(R"({"kvsharer_strategy": 1, "layer_map": [0, 0]})"), 1,
+          {"E602", "search again", "mini_llama plan --map"});
 }
 
-TEST_CASE("a map alone is no strategy, and the refusal says how it becomes one") {
+TEST_CASE("a map alone is no plan, and the refusal says how it becomes one") {
   const tiny_checkpoint tiny;
   const scratch_directory folder;
   const std::string ids = folder.write("ids.json", "[[1, 5, 9]]").string();
   const auto refused_map = [&](const std::string& text, const std::vector<std::string>& words) {
-    refused({"generate", "--backend", "cpu", "--model", tiny.directory(), "--token-ids", ids, "--strategy",
+    refused({"generate", "--backend", "cpu", "--model", tiny.directory(), "--token-ids", ids, "--plan",
              folder.write("map", text).string()},
             1, words);
   };
-  const std::string command = "search --model DIR --calibration FILE --order explicit --map ";
+  const std::string command = "mini_llama plan --model DIR --out FILE --map ";
   // As a notebook, Python's json, or an editor writes them; a layer that is not named is its own owner.
   for (const std::string text : {"{7: 2, 4: 1}", "{'7': 2,\n '4': 1}\n", "{\"4\": 1, \"7\": 2}", "[0,1,2,3,1,5,6,2]",
                                  "{0: 0, 1: 1, 2: 2, 3: 3, 4: 1, 5: 5, 6: 6, 7: 2}"})
-    refused_map(text, {"E601", "is a map alone", command + "0,1,2,3,1,5,6,2 --share 2 --threshold -1 --out FILE"});
+    refused_map(text, {"E601", "is a map alone", command + "0,1,2,3,1,5,6,2"});
   refused_map("{9: 2}", {"E301", "layer 9", "0 to 7"});
   for (const std::string text : {"{7: }", "{7: 2, 4}", "[0,1,", "{}", "[]", "7", "{a: 1}", "[[0,1]]"})
     refused_map(text, {"E601"});
@@ -452,10 +460,10 @@ TEST_CASE("search aligns readers on request, and the other commands follow unles
                          "--json",
                          "--out"};
   CHECK_FALSE(json::parse(run_program(with(search, {plain})).out).contains("alignment"));
-  const arguments eval{"eval", "--model", tiny.directory(), "--text", text, "--window", "8", "--json", "--strategy"};
+  const arguments eval{"eval", "--model", tiny.directory(), "--text", text, "--window", "8", "--json", "--plan"};
   const json unaligned = json::parse(run_program(with(eval, {plain})).out);
   const std::string ids = folder.write("ids.json", "[[1, 5, 9], [1, 7]]").string();
-  const arguments logits{"logits", "--model", tiny.directory(), "--token-ids", ids, "--strategy"};
+  const arguments logits{"logits", "--model", tiny.directory(), "--token-ids", ids, "--plan"};
   const std::string unaligned_logits = run_program(with(logits, {plain})).out;
 
   std::vector<json> perplexities;
@@ -465,10 +473,10 @@ TEST_CASE("search aligns readers on request, and the other commands follow unles
     const json readers = json::parse(found.out).at("alignment").at("readers");
     REQUIRE(readers.size() == 3);
     CHECK(readers[0].at("keys_explained") <= 1);
-    const json strategy = json::parse(slurp(out));
-    CHECK(strategy.at("alignment").at("file") == "found.align.safetensors");
-    CHECK(strategy.at("alignment").at("activations") == on);
-    CHECK(strategy.at("alignment").at("ridge") == 0.5);
+    const json plan = json::parse(slurp(out));
+    CHECK(plan.at("alignment").at("file") == "found.align.safetensors");
+    CHECK(plan.at("alignment").at("activations") == on);
+    CHECK(plan.at("alignment").at("ridge") == 0.5);
     const json aligned = json::parse(run_program(with(eval, {out})).out);
     CHECK(aligned.at("full_perplexity") == unaligned.at("full_perplexity"));
     CHECK(aligned.at("perplexity") != unaligned.at("perplexity"));
@@ -479,8 +487,8 @@ TEST_CASE("search aligns readers on request, and the other commands follow unles
   }
   CHECK(perplexities[0] != perplexities[1]);
 
-  const arguments generate{"generate",         "--model", tiny.directory(), "--prompt",   "In 1914",
-                           "--max-new-tokens", "5",       "--json",         "--strategy", out};
+  const arguments generate{"generate",         "--model", tiny.directory(), "--prompt", "In 1914",
+                           "--max-new-tokens", "5",       "--json",         "--plan",   out};
   CHECK(run_program(generate).exit_code == 0);
   const std::string file = (folder.path() / "found.align.safetensors").string();
   std::string bytes = slurp(file);
@@ -500,15 +508,15 @@ TEST_CASE("search aligns readers on request, and the other commands follow unles
   CHECK_FALSE(std::filesystem::exists(file));
 }
 
-TEST_CASE("a strategy file that exists is replaced whole or kept") {
+TEST_CASE("a plan file that exists is replaced whole or kept") {
   const scratch_directory folder;
-  const std::filesystem::path kept = folder.write("strategy.json", "precious");
+  const std::filesystem::path kept = folder.write("plan.json", "precious");
   refused({"search", "--model", model, "--calibration", calibration, "--share", "24", "--out", kept.string()}, 2, {});
   CHECK(slurp(kept) == "precious");
   CHECK(run_program({"search", "--model", model, "--calibration", calibration, "--samples", "2", "--sample-tokens", "8",
                      "--share", "1", "--out", kept.string()})
             .exit_code == 0);
-  CHECK(json::parse(slurp(kept)).contains("layer_map"));
+  CHECK(json::parse(slurp(kept)).contains("key_map"));
 }
 
 TEST_CASE("the demo tells its whole story") {
@@ -526,7 +534,7 @@ TEST_CASE("the demo tells its whole story") {
     CHECK_MESSAGE(has(r.out, part), part);
   CHECK(has(r.out, out));
   CHECK(json::parse(slurp(out + "/demo.json")).is_object());
-  CHECK(std::filesystem::exists(out + "/strategy-dissimilar-25%.json"));
+  CHECK(std::filesystem::exists(out + "/plan-dissimilar-25%.json"));
 }
 
 }  // namespace

@@ -90,8 +90,8 @@ TEST_CASE("a search asks the GPU that it is given for its probe, and no other") 
   CHECK(calls.types == std::vector<std::string>{"f32"});
   const search_outcome here = find_sharing(s, samples, {.share = 3});
   CHECK(calls.probes == 1);
-  CHECK(there.strategy.report.map() == here.strategy.report.map());
-  CHECK(there.strategy.report.score == here.strategy.report.score);
+  CHECK(there.evidence.report.map() == here.evidence.report.map());
+  CHECK(there.evidence.report.score == here.evidence.report.score);
   CHECK(there.layer_evaluations == here.layer_evaluations);
 }
 

@@ -27,12 +27,14 @@ TEST_CASE("a share at and beyond its limits is refused as the user's mistake") {
 
 TEST_CASE("every name that the command line offers is known, and no other") {
   for (const char* name : metric_names) CHECK(with_metric(name, [](auto) { return true; }));
-  for (const char* name : order_names)
-    CHECK((is_best_first(name) || with_order(name, 0, {}, [](const auto&) { return true; })));
+  for (const char* name : order_names) {
+    const recipe how(order_named(name));
+    CHECK((how.is_best_first() || with_order(how.order(), 0, {}, [](const auto&) { return true; })));
+  }
   for (const char* name : objective_names) CHECK(objective_named(name, "cosine-of-mean"));
   for (const char* name : similarity_names) (void)similarity_named(name);
   CHECK_THROWS_AS(with_metric("euclid", [](auto) { return true; }), usage_error);
-  CHECK_THROWS_AS(with_order("best", 0, {}, [](const auto&) { return true; }), usage_error);
+  CHECK_THROWS_AS(with_order(search_order::best, 0, {}, [](const auto&) { return true; }), usage_error);
   CHECK_THROWS_AS((void)similarity_named("dot"), usage_error);
   CHECK_THROWS_AS((void)objective_named("mse", "cosine-of-mean"), usage_error);
   CHECK_THROWS_AS((void)objective_named("cosine", "dot"), usage_error);

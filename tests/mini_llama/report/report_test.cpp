@@ -89,8 +89,8 @@ struct sweep {
     for (const std::string& metric : metrics) {
       lines.push_back(shared_line(1, "dissimilar", 0, metric, 30.123456789));
       lines.push_back(shared_line(2, "dissimilar", 0, metric, 45));
-      lines.push_back(shared_line(1, evil, 0, metric, 21));
-      lines.push_back(shared_line(2, evil, 0, metric, 25));
+      lines.push_back(shared_line(1, "best:keys", 0, metric, 21));
+      lines.push_back(shared_line(2, "best:keys", 0, metric, 25));
       for (int seed = 0; seed < 3; ++seed) {
         lines.push_back(shared_line(1, "random", seed, metric, 23 + seed));
         lines.push_back(shared_line(2, "random", seed, metric, 33 + seed, seed == 2 ? 1 : -1));
@@ -446,6 +446,8 @@ TEST_CASE("folders that are no sweep, and damaged ones, are refused by name") {
   CHECK(has(refused([](sweep& s) { s.origin["window"] = -1; }), "has a negative number at /window"));
   CHECK(has(refused([](sweep& s) { s.lines[1]["combination"]["share"] = 1e300; }), "line 2 has 1e+300 where a whole"));
   CHECK(has(refused([](sweep& s) { s.lines[1]["combination"]["seed"] = -1; }), "line 2 has -1 where a whole number"));
+  CHECK(has(refused([](sweep& s) { s.lines[1]["combination"]["order"] = evil; }),
+            "line 2 has a rule that this version does not know"));
   CHECK(has(refused([](sweep& s) { s.lines[1]["layer_map"][1] = 0.5; }), "line 2 has 0.5 where a whole number"));
   CHECK(has(refused([](sweep& s) { s.lines[1]["candidates"][0]["reader"] = 6; }), "line 2 names layer 6 of 6"));
   CHECK(

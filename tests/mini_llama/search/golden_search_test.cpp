@@ -36,7 +36,7 @@ const search_outcome& six() {
 }
 
 TEST_CASE("the distance matrix is the golden one, and so is the ranking") {
-  const kvsharer::distance_matrix& d = six().strategy.distances;
+  const kvsharer::distance_matrix& d = six().evidence.distances;
   REQUIRE(d.layers() == 24);
   for (const kvsharer::layer_pair p : kvsharer::all_pairs(24)) {
     const double golden_distance = expected()
@@ -52,11 +52,11 @@ TEST_CASE("the distance matrix is the golden one, and so is the ranking") {
 
 TEST_CASE("keys before rotation rank the same") {
   const search_outcome pre = find_sharing(shipped(), expected().calibration_ids, {.share = 0, .keys = "pre-rope"});
-  const kvsharer::distance_matrix &before = pre.strategy.distances, &after = six().strategy.distances;
+  const kvsharer::distance_matrix &before = pre.evidence.distances, &after = six().evidence.distances;
   const kvsharer::policy::dissimilar_first order;
   const auto pairs = kvsharer::all_pairs(24);
   CHECK(order.rank(before, pairs) == order.rank(after, pairs));
-  CHECK(pre.strategy.settings.keys == "pre-rope");
+  CHECK(pre.evidence.settings.keys == "pre-rope");
   bool rounded_elsewhere = false;  // or the option did nothing
   for (const auto pair : pairs) {
     CHECK(before(pair) == doctest::Approx(after(pair)).epsilon(1e-5));
@@ -70,7 +70,7 @@ TEST_CASE("the strategies are the golden ones, candidate by candidate") {
   for (const golden::strategy& golden_strategy : expected().strategies) {
     CAPTURE(golden_strategy.share);
     const kvsharer::search_report report =
-        golden_strategy.share == 6 ? six().strategy.report : search(golden_strategy.share, true).strategy.report;
+        golden_strategy.share == 6 ? six().evidence.report : search(golden_strategy.share, true).evidence.report;
     std::vector<int> owners;
     for (kvsharer::layer_id l{0}; l.value < 24; ++l.value) owners.push_back(report.map().owner(l).value);
     CHECK(owners == golden_strategy.layer_map);
@@ -89,7 +89,7 @@ TEST_CASE("the strategies are the golden ones, candidate by candidate") {
 
 TEST_CASE("resuming at the first changed layer changes no bit and saves layer evaluations") {
   const search_outcome &resumed = six(), whole = search(6, false);
-  const kvsharer::search_report &a = resumed.strategy.report, &b = whole.strategy.report;
+  const kvsharer::search_report &a = resumed.evidence.report, &b = whole.evidence.report;
   CHECK(a.map() == b.map());
   CHECK(a.score == b.score);
   REQUIRE(a.candidates.size() == b.candidates.size());

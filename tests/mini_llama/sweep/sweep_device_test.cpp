@@ -115,12 +115,11 @@ TEST_CASE("orders by divergence find what a search by divergence finds") {
     const search_outcome found = find_sharing(tiny(), samples,
                                               {.share = lines[i].at("combination").at("share"),
                                                .threshold = -std::numeric_limits<double>::infinity(),
-                                               .metric = "flat",
-                                               .order = order.substr(0, order.find(':')),
-                                               .objective = "kl"});
-    const auto owners = found.strategy.report.plan.keys().owners();
+                                               .how = recipe::parse(order),
+                                               .metric = "flat"});
+    const auto owners = found.evidence.report.plan.keys().owners();
     CHECK(lines[i].at("layer_map") == std::vector<int>(owners.begin(), owners.end()));
-    CHECK(lines[i].at("score") == found.strategy.report.score);
+    CHECK(lines[i].at("score") == found.evidence.report.score);
     CHECK(lines[i].at("score") < 0);
     CHECK(lines[i].at("layers_shared") == lines[i].at("combination").at("share"));
   }

@@ -17,7 +17,7 @@
 #include <thread>
 #include <vector>
 
-#include "kvsharer/io/strategy_json.hpp"
+#include "kvsharer/io/plan_json.hpp"
 #include "mini_llama/program.hpp"
 #include "mini_llama/tiny_checkpoint.hpp"
 #include "report/page.hpp"
@@ -91,8 +91,8 @@ TEST_CASE("a line says what search, eval and generate say") {
         json{{"share", 4}, {"order", "random"}, {"seed", 0}, {"metric", "flat"}, {"samples", 3}, {"threshold", 0.5}});
   const token_batch samples = read_calibration(passages, tiny().words(), 3, 8);
   const search_outcome found =
-      find_sharing(tiny(), samples, {.share = 4, .metric = "flat", .order = "random", .seed = 0});
-  const kvsharer::search_report& r = found.strategy.report;
+      find_sharing(tiny(), samples, {.share = 4, .how = recipe(search_order::random), .metric = "flat", .seed = 0});
+  const kvsharer::search_report& r = found.evidence.report;
   CHECK(line.at("layer_map") == std::vector<int>(r.map().owners().begin(), r.map().owners().end()));
   CHECK(line.at("score") == r.score);
   CHECK(line.at("layers_shared") == r.accepted());
@@ -137,7 +137,7 @@ TEST_CASE("the folder says what was measured, and how different the layers are")
           json::parse(slurp(folder.path() / ("distances-" + metric + "-" + std::to_string(samples) + ".json")));
       const token_batch batch = read_calibration(passages, tiny().words(), samples, 8);
       const search_outcome o = find_sharing(tiny(), batch, {.share = 0, .metric = metric});
-      CHECK(j.at("distance_matrix") == kvsharer::distance_matrix_json(o.strategy.distances));
+      CHECK(j.at("distance_matrix") == kvsharer::distance_matrix_json(o.evidence.distances));
     }
   const json first = uninterrupted().at(0);
   CHECK(first.at("kind") == "full");
@@ -202,15 +202,13 @@ TEST_CASE("halves of layers have two maps in a line, and the bits of searches an
   std::vector<int> ids = tiny().words().encode(slurp(passages), false);
   ids.resize(30);
   const std::vector<json> lines = results(folder.path());
-  const kvsharer::kv_part halves[] = {kvsharer::kv_part::both, kvsharer::kv_part::keys, kvsharer::kv_part::values};
   std::vector<int> own(8);
   for (int l = 0; l < 8; ++l) own[static_cast<std::size_t>(l)] = l;
   for (std::size_t i = 0; i < 3; ++i) {
     const json& line = lines.at(i + 1);
     const search_outcome found = find_sharing(
-        tiny(), samples,
-        {.share = 2, .threshold = -1, .metric = "flat", .order = "best", .apart = true, .halves = halves[i]});
-    const kvsharer::share_plan& plan = found.strategy.report.plan;
+        tiny(), samples, {.share = 2, .threshold = -1, .how = recipe::parse(r.axes.order[i]), .metric = "flat"});
+    const kvsharer::share_plan& plan = found.evidence.report.plan;
     if (line.contains("layer_map")) {
       CHECK(line.at("layer_map") == kvsharer::detail::map_json(plan.one_map("this line")));
     } else {
@@ -218,7 +216,7 @@ TEST_CASE("halves of layers have two maps in a line, and the bits of searches an
       CHECK(line.at("value_map") == kvsharer::detail::map_json(plan.values()));
     }
     CHECK(line.at("layers_shared") == 2);
-    CHECK(line.at("score") == found.strategy.report.score);
+    CHECK(line.at("score") == found.evidence.report.score);
     CHECK(line.at("perplexity") == evaluate(tiny(), plan, ids, 12).perplexity);
     // 12 planes of 16, 2 heads of 10 floats, 10 tokens.
     CHECK(line.at("kv_bytes") == 12 * 2 * 10 * sizeof(float) * 10);
@@ -240,14 +238,14 @@ TEST_CASE("searches on one calibration have the bits of searches on their own") 
   base.single_moves();
   for (const std::string order : {"dissimilar", "best", "similar", "best-suffix", "random", "dissimilar"})
     for (const double threshold : {0.5, 0.99}) {
-      const search_request wanted{.share = 5, .threshold = threshold, .order = order};
+      const search_request wanted{.share = 5, .threshold = threshold, .how = recipe::parse(order)};
       const search_outcome shared = base.search(wanted), alone = find_sharing(tiny(), samples, wanted);
-      CHECK(shared.strategy.report.map() == alone.strategy.report.map());
-      CHECK(shared.strategy.report.score == alone.strategy.report.score);
+      CHECK(shared.evidence.report.map() == alone.evidence.report.map());
+      CHECK(shared.evidence.report.score == alone.evidence.report.score);
       CHECK(shared.layer_evaluations == alone.layer_evaluations);
-      REQUIRE(shared.strategy.report.candidates.size() == alone.strategy.report.candidates.size());
-      for (std::size_t i = 0; i < alone.strategy.report.candidates.size(); ++i)
-        CHECK(shared.strategy.report.candidates[i].score == alone.strategy.report.candidates[i].score);
+      REQUIRE(shared.evidence.report.candidates.size() == alone.evidence.report.candidates.size());
+      for (std::size_t i = 0; i < alone.evidence.report.candidates.size(); ++i)
+        CHECK(shared.evidence.report.candidates[i].score == alone.evidence.report.candidates[i].score);
     }
 }
 
@@ -368,7 +366,7 @@ TEST_CASE("lines that are not the plan's are refused") {
   run_sweep(tiny(), r);
   const std::string whole = slurp(folder.path() / "results.jsonl");
   folder.write("results.jsonl", whole.substr(whole.find('\n') + 1));
-  CHECK(has(refusal([&] { run_sweep(tiny(), r); }), "line 1 is not what the plan has there"));
+  CHECK(has(refusal([&] { run_sweep(tiny(), r); }), "line 1 is not what this sweep has there"));
   folder.write("results.jsonl", whole + whole);
   CHECK(has(refusal([&] { run_sweep(tiny(), r); }), "line 28 is not"));
 }

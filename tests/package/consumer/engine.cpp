@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Uses the components cpu and json; answers 0 when they work.
 #include <kvsharer/cpu.hpp>
-#include <kvsharer/io/strategy_json.hpp>
+#include <kvsharer/io/plan_json.hpp>
 
 #include <vector>
 
@@ -18,9 +18,9 @@ int main() {
   kvsharer::cpu::attend({1, 1, 4}, cache.keys({1}, id), cache.values({1}, id), 1, 1, ones.data(), out.data());
   bool refuses = false;
   try {
-    (void)kvsharer::read_strategy("{}");
+    (void)kvsharer::read_plan("{}");
   } catch (const kvsharer::error& e) {
-    refuses = e.code() == kvsharer::errc::strategy_syntax;
+    refuses = e.code() == kvsharer::errc::plan_syntax;
   }
   return distances({{1}, {0}}) == 2 && out[0] == 1 && refuses ? 0 : 1;  // rows 4 apart in keys and 0 in values
 }

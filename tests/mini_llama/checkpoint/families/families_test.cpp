@@ -13,7 +13,7 @@
 
 #include "checkpoint/families/own_map.hpp"
 #include "kvsharer/cpu.hpp"
-#include "kvsharer/io/strategy_json.hpp"
+#include "kvsharer/io/plan_json.hpp"
 #include "mini_llama/scratch_directory.hpp"
 #include "network/forward.hpp"
 #include "run/evaluation.hpp"
@@ -98,8 +98,9 @@ TEST_CASE("each family answers as transformers does, prefilled and decoded, and 
     samples[1].resize(golden.ids.size());
     const int share = own.reader_count() + 1;
     for (const char* order : {"dissimilar", "best"}) {
-      const search_outcome found = find_sharing(s, samples, {.share = share, .threshold = -2, .order = order});
-      const share_map& map = found.strategy.report.map();
+      const search_outcome found =
+          find_sharing(s, samples, {.share = share, .threshold = -2, .how = recipe::parse(order)});
+      const share_map& map = found.evidence.report.map();
       REQUIRE(map.reader_count() == share);
       for (kvsharer::layer_id l{0}; l.value < c.layers; ++l.value) {
         CHECK(same_kind(c, l, map.owner(l)));
@@ -110,7 +111,7 @@ TEST_CASE("each family answers as transformers does, prefilled and decoded, and 
       CHECK(largest_difference(shared, prefilled) > 1e-3);
 
       const scratch_directory d;
-      const auto file = d.write("strategy.json", kvsharer::write_strategy(found.strategy));
+      const auto file = d.write("plan.json", kvsharer::write_plan(found.file()));
       session again(root + family);
       CHECK(again.follow(file) == map);
     }
@@ -138,10 +139,8 @@ TEST_CASE("files of both generations say the same") {
 TEST_CASE("layers that were trained to read others never come to store") {
   session s(root + "own_map");
   const scratch_directory d;
-  kvsharer::strategy made;
-  made.model = s.identity;
-  made.report.plan = share_map::from_owners(std::vector{0, 1, 1, 3, 3}).value();
-  CHECK_THROWS_WITH_AS(require_own_readers(s.llama.config(), made.report.plan),
+  const kvsharer::share_plan wrong = share_map::from_owners(std::vector{0, 1, 1, 3, 3}).value();
+  CHECK_THROWS_WITH_AS(require_own_readers(s.llama.config(), wrong),
                        doctest::Contains("layer 3 is to store keys and values"), kvsharer::error);
   // Nor does a debugging run that projects readers' keys touch weights that are not there.
   const expected_run golden = expected("own_map");
@@ -151,15 +150,11 @@ TEST_CASE("layers that were trained to read others never come to store") {
   CHECK(g.token_ids.at(0) == std::vector<int>(golden.greedy.begin(), golden.greedy.begin() + 4));
 }
 
-TEST_CASE("a strategy that pairs layers of different windows is refused by name") {
+TEST_CASE("a plan that pairs layers of different windows is refused by name") {
   session s(root + "qwen2");  // windows 0, 0, 6, 6
   const auto follow = [&](const kvsharer::share_plan& plan) {
     const scratch_directory d;
-    kvsharer::strategy made;
-    made.model = s.identity;
-    made.distances = kvsharer::distance_matrix(4);
-    made.report.plan = plan;
-    return s.follow(d.write("strategy.json", kvsharer::write_strategy(made)));
+    return s.follow(d.write("plan.json", kvsharer::write_plan({s.identity, plan})));
   };
   const auto map_of = [](std::vector<int> owners) { return share_map::from_owners(owners).value(); };
   CHECK(follow(map_of({0, 0, 2, 2})) == map_of({0, 0, 2, 2}));
@@ -171,7 +166,7 @@ TEST_CASE("a strategy that pairs layers of different windows is refused by name"
                        doctest::Contains("layer 3 attends to 6 tokens and is to read layer 0"), kvsharer::error);
 }
 
-TEST_CASE("a model with a map of its own and no strategy is not compared with itself") {
+TEST_CASE("a model with a map of its own and no plan is not compared with itself") {
   const session s(root + "own_map");
   std::vector<int> ids = expected("own_map").ids;
   const share_map own = own_map(s.llama.config());
