@@ -327,7 +327,7 @@ TEST_CASE("one captured step is replayed while lengths of single heads change") 
     for (std::size_t l = 0; l < lists.size(); ++l) {
       kept_rows& list = lists[l];
       if (list.keys.size() < 8 || (list.keys.size() < 60 && bits() % 9 != 0)) continue;
-      const std::uint32_t share = 2 + bits() % 6;
+      const auto share = static_cast<std::uint32_t>(2 + bits() % 6);
       std::vector<index_t> slots;
       kept_rows kept;
       for (std::size_t t = 0; t < list.keys.size(); ++t)
