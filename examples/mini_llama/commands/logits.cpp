@@ -36,7 +36,7 @@ std::vector<std::vector<float>> logits_on_host(const session& s, const kvsharer:
   workspace scratch;
   for (const std::vector<int>& ids : batch) {
     const auto tokens = static_cast<kvsharer::index_t>(ids.size());
-    kvsharer::shared_cache<> cache(plan.sharing(),
+    kvsharer::shared_cache<> cache(plan,
                                    {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, tokens});
     const sequence_slice slice{cache.create(), 0, tokens};
     cache.append(slice.id, tokens);

@@ -21,7 +21,7 @@ class batch_cache {
 
   batch_cache(kvsharer::cuda::stream_ref stream, const model_config& c, const kvsharer::cache_plan& plan,
               index_t sequences, index_t capacity)
-      : cache_(plan.sharing(), {c.layers, c.kv_heads, c.head_dim, capacity}, {.max_sequences = sequences}, stream),
+      : cache_(plan, {c.layers, c.kv_heads, c.head_dim, capacity}, {.max_sequences = sequences}, stream),
         batch_(stream, sequences) {}
 
   /// New sequences of so many tokens in place of all others.

@@ -44,7 +44,7 @@ class engine {
         config_(weights.config()),
         context_(stream, config_, limits.tokens),
         buffers_(stream, config_, std::max(limits.rows, limits.sequences), limits.sequences),
-        cache_(plan.sharing(), {config_.layers, config_.kv_heads, config_.head_dim, limits.tokens},
+        cache_(plan, {config_.layers, config_.kv_heads, config_.head_dim, limits.tokens},
                {.max_sequences = limits.sequences, .tag = std::move(tag)}, stream),
         batch_(stream, limits.sequences),
         ids_(stream, static_cast<std::size_t>(std::max(limits.rows, limits.sequences))),

@@ -16,7 +16,7 @@ class window_run {
  public:
   window_run(const session& s, const kvsharer::cache_plan& plan, kvsharer::index_t window)
       : model_(s.model_for(plan)),
-        cache_(plan.sharing(), {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, window}),
+        cache_(plan, {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, window}),
         hidden_(static_cast<std::size_t>(window * s.llama.config().hidden)) {}
 
   /// [ids][hidden], after the last norm; valid until the next call.

@@ -26,7 +26,7 @@ decltype(auto) with_cache(const cache_choice& choice, const session& s, const kv
   const kvsharer::shared_cache_options options{.max_sequences = sequences,
                                                .tag = s.identity.fingerprint + " " + s.identity.rope};
   const auto with_layout = [&]<class E>(E, auto layout) -> decltype(auto) {
-    kvsharer::shared_cache<E, decltype(layout)> cache(plan.sharing(), shape, options, layout);
+    kvsharer::shared_cache<E, decltype(layout)> cache(plan, shape, options, layout);
     return f(cache);
   };
   const auto with_element = [&](auto element) -> decltype(auto) {

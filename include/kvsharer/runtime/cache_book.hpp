@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kvsharer/concepts/codecs.hpp"
+#include "kvsharer/core/cache_plan.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/kv_part.hpp"
 #include "kvsharer/core/share_plan.hpp"
@@ -39,20 +40,22 @@ class cache_book {
   /// A page has `page_tokens` tokens, keys and values stored by these codecs. Throws errc::bad_shape when sizes are not
   /// positive, disagree with the plan or overflow 64 bits, errc::bad_argument for options out of range.
   template <KVCodec Keys, KVCodec Values>
-  cache_book(share_plan plan, cache_shape shape, index_t page_tokens, const Keys& keys, const Values& values,
+  cache_book(cache_plan plan, cache_shape shape, index_t page_tokens, const Keys& keys, const Values& values,
              const shared_cache_options& options, const Allocator& allocator = {})
       : plan_(std::move(plan)),
         shape_(shape),
         geometry_(geometry_of(plan_, shape, page_tokens, keys, values, options)),
-        sequences_(options.max_sequences, shape.capacity, geometry_, token_lists(plan_, shape.kv_heads, options.lists),
-                   options.positions, allocator),
+        sequences_(options.max_sequences, shape.capacity, geometry_,
+                   token_lists(plan_.sharing(), shape.kv_heads, options.lists), options.positions, allocator),
         tag_(options.tag.begin(), options.tag.end(), allocator) {}
 
   /// The sizes of such a book, with its refusals, before anything is allocated.
   template <KVCodec Keys, KVCodec Values>
-  static cache_geometry geometry_of(const share_plan& plan, cache_shape shape, index_t page_tokens, const Keys& keys,
+  static cache_geometry geometry_of(const cache_plan& whole, cache_shape shape, index_t page_tokens, const Keys& keys,
                                     const Values& values, const shared_cache_options& options) {
+    const share_plan& plan = whole.sharing();
     check_sizes(plan, shape, page_tokens);
+    check_codecs(whole, keys.name(), values.name());
     const index_t heads = options.lists == list_scope::head ? 1 : shape.kv_heads;
     const token_lists lists(plan, shape.kv_heads, options.lists);
     const cache_geometry g = make_geometry(plan, shape, lists, format_of(keys, page_tokens, heads, shape.widths().keys),
@@ -69,7 +72,9 @@ class cache_book {
   cache_book& operator=(cache_book&&) = delete;
 
   /// Whose keys and whose values each layer reads.
-  const share_plan& plan() const noexcept { return plan_; }
+  const share_plan& plan() const noexcept { return plan_.sharing(); }
+  /// The plan with its rules.
+  const cache_plan& whole_plan() const noexcept { return plan_; }
   /// Sizes, as they were given.
   cache_shape shape() const noexcept { return shape_; }
   /// The sizes that storage follows from.
@@ -78,15 +83,15 @@ class cache_book {
   std::string_view tag() const noexcept { return {tag_.data(), tag_.size()}; }
 
   /// Does layer l store anything? Throws errc::out_of_range.
-  bool owns(layer_id l) const { return plan_.owns(checked(l)); }
+  bool owns(layer_id l) const { return plan().owns(checked(l)); }
   /// Does layer l store keys? Throws errc::out_of_range.
-  bool owns_keys(layer_id l) const { return plan_.owns_keys(checked(l)); }
+  bool owns_keys(layer_id l) const { return plan().owns_keys(checked(l)); }
   /// Does layer l store values? Throws errc::out_of_range.
-  bool owns_values(layer_id l) const { return plan_.owns_values(checked(l)); }
+  bool owns_values(layer_id l) const { return plan().owns_values(checked(l)); }
   /// Which of the stored planes of keys layer l reads, from 0. Throws errc::out_of_range.
-  index_t key_slot(layer_id l) const { return plan_.keys().slot(checked(l)); }
+  index_t key_slot(layer_id l) const { return plan().keys().slot(checked(l)); }
   /// The same for values.
-  index_t value_slot(layer_id l) const { return plan_.values().slot(checked(l)); }
+  index_t value_slot(layer_id l) const { return plan().values().slot(checked(l)); }
 
   /// How many sequences may live at once.
   index_t max_sequences() const noexcept { return sequences_.max_sequences(); }
@@ -181,7 +186,9 @@ class cache_book {
                            lists().head_step() != 0 ? shape_.kv_heads : 1);
   }
   /// Does a layer store what is to be written? Throws errc::out_of_range, errc::not_an_owner.
-  void check_owner(layer_id l, bool keys, bool values) const { kvsharer::check_owner(plan_, checked(l), keys, values); }
+  void check_owner(layer_id l, bool keys, bool values) const {
+    kvsharer::check_owner(plan(), checked(l), keys, values);
+  }
 
   /// Tokens of a page.
   index_t page_tokens() const noexcept { return geometry_.page_tokens; }
@@ -277,6 +284,20 @@ class cache_book {
                   "there is no layer " + std::to_string(l.value) + " in a cache of " + std::to_string(plan_.layers()));
     return l;
   }
+  /// Throws errc::bad_rule for a plan that asks for other codecs than the cache has.
+  static void check_codecs(const cache_plan& plan, const std::string& keys, const std::string& values) {
+    const auto check = [](layer_id l, const char* of, const std::string& asked, const std::string& has) {
+      if (asked != has)
+        throw error(errc::bad_rule, "the plan stores the " + std::string(of) + " of layer " + std::to_string(l.value) +
+                                        " as \"" + asked + "\", and this cache stores them as \"" + has +
+                                        "\"; make a cache of that codec");
+    };
+    for (layer_id l{0}; l.value < plan.layers(); ++l.value) {
+      if (plan.sharing().owns_keys(l)) check(l, "keys", plan.key_codec(l).name(), keys);
+      if (plan.sharing().owns_values(l)) check(l, "values", plan.value_codec(l).name(), values);
+    }
+  }
+
   std::size_t page_bytes(index_t pages) const noexcept {
     return static_cast<std::size_t>(pages) * static_cast<std::size_t>(geometry_.page_bytes);
   }
@@ -292,11 +313,11 @@ class cache_book {
       return sum;
     });
   }
-  cache_stream_header stream_header(std::uint32_t element) const noexcept {
+  cache_stream_header stream_header(std::uint32_t element) const {
     return {.element = element, .shape = shape_, .plan_hash = plan_.hash()};
   }
 
-  share_plan plan_;
+  cache_plan plan_;
   cache_shape shape_;
   cache_geometry geometry_;
   sequence_table<Allocator> sequences_;

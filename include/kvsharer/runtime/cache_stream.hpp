@@ -23,7 +23,7 @@
 /// The byte stream of one saved sequence. It knows neither layout nor page size, so any cache of the same model, map
 /// and element type restores what any other saved. All numbers are little-endian:
 ///
-///   "KVSHARER"  u32 version  u32 element code  i64 layers, kv_heads, channels of keys, of values  u64 share_plan::hash
+///   "KVSHARER"  u32 version  u32 element code  i64 layers, kv_heads, channels of keys, of values  u64 cache_plan::hash
 ///   i64 length, next position  u32 lists  u64 tag size  tag  u64 checksum
 ///   where lists is not 1: u32 length of every list
 ///   where next position differs from length, or lists is not 1: u32 position of every token of every list
@@ -41,7 +41,7 @@ struct cache_stream_header {
 
   std::uint32_t element = 0;    ///< cache_stream_code
   cache_shape shape;            ///< capacity is not part of the stream
-  std::uint64_t plan_hash = 0;  ///< share_plan::hash() of the cache that saved it
+  std::uint64_t plan_hash = 0;  ///< cache_plan::hash() of the cache that saved it
   index_t length = 0;           ///< tokens of the sequence
   index_t next_position = 0;    ///< where its next token stands in the text
   index_t lists = 1;            ///< lists whose lengths follow; 1 where all have the same tokens

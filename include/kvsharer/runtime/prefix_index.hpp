@@ -10,9 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "kvsharer/core/cache_plan.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/hash.hpp"
-#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/runtime/sequence_id.hpp"
 
@@ -31,7 +31,7 @@ struct prefix_hash {
 
 /// Where a chain of page hashes begins: the plan changes all hidden states above the first reader, and the salt stands
 /// for whatever else changes keys and values (weights, adapters, RoPE, the stored type).
-inline std::uint64_t prefix_seed(const share_plan& plan, std::uint64_t salt = 0) noexcept {
+inline std::uint64_t prefix_seed(const cache_plan& plan, std::uint64_t salt = 0) {
   return (plan.hash() ^ salt) * 0x9e3779b97f4a7c15u;
 }
 
@@ -65,7 +65,7 @@ class prefix_index {
  public:
   /// `page_tokens` is best the cache's, since then a hit shares whole pages and copies none. Throws errc::bad_argument
   /// unless it is positive.
-  prefix_index(index_t page_tokens, const share_plan& plan, std::uint64_t salt = 0, Hash hash = {})
+  prefix_index(index_t page_tokens, const cache_plan& plan, std::uint64_t salt = 0, Hash hash = {})
       : page_(page_tokens), seed_(prefix_seed(plan, salt)), hash_(std::move(hash)) {
     if (page_tokens <= 0)
       throw error(errc::bad_argument, "a page holds at least one token, not " + std::to_string(page_tokens));

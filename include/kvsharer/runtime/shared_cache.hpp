@@ -17,10 +17,10 @@
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/layouts.hpp"
 #include "kvsharer/concepts/require.hpp"
+#include "kvsharer/core/cache_plan.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/kv_part.hpp"
-#include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/contiguous.hpp"
 #include "kvsharer/layout/layer_view.hpp"
@@ -57,7 +57,7 @@ class shared_cache {  // the primary template refuses types that do not fit, and
 
  public:
   /// Never runs: the type is refused, with the reason, when it is compiled.
-  shared_cache(share_plan, cache_shape, shared_cache_options = {}, Layout = {}, Allocator = {}) {}
+  shared_cache(cache_plan, cache_shape, shared_cache_options = {}, Layout = {}, Allocator = {}) {}
 };
 
 /// The cache itself, for types that fit; the primary template has its documentation.
@@ -77,10 +77,11 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
 
   static constexpr memory_space space = memory_space::host;
 
-  /// Throws errc::bad_shape when sizes are not positive, disagree with the plan or overflow 64 bits, errc::bad_argument
+  /// Throws errc::bad_shape when sizes are not positive, disagree with the plan or overflow 64 bits, errc::bad_rule for
+  /// a plan with other codecs, errc::bad_argument
   /// for options out of range, and for lists where the layout's heads and tokens do not lie at equal distances.
-  shared_cache(share_plan sharing, cache_shape sizes, options chosen = {}, Layout layout = {}, Allocator allocator = {})
-      : book(std::move(sharing), sizes, layout.page_tokens(sizes), codec::native<E>(), codec::native<E>(), chosen,
+  shared_cache(cache_plan whole, cache_shape sizes, options chosen = {}, Layout layout = {}, Allocator allocator = {})
+      : book(std::move(whole), sizes, layout.page_tokens(sizes), codec::native<E>(), codec::native<E>(), chosen,
              allocator),
         layout_(std::move(layout)),
         strides_{strides_in(layout_, page_shape(kv_part::keys), chosen),
@@ -99,7 +100,7 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   using book::block_table, book::counters, book::free_pages, book::page_tokens, book::pages;
   using book::clear, book::create, book::drop, book::fork, book::truncate;
   using book::even, book::list_of, book::lists;
-  using book::owns, book::owns_keys, book::owns_values, book::plan, book::shape, book::tag;
+  using book::owns, book::owns_keys, book::owns_values, book::plan, book::shape, book::tag, book::whole_plan;
 
   /// Elements of a page in one plane of keys: kv_heads * page_tokens * head_dim, or of one head where lists are of
   /// heads.

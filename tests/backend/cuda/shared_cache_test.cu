@@ -9,10 +9,12 @@
 #include <cstdint>
 #include <limits>
 #include <random>
+#include <sstream>
 #include <utility>
 #include <vector>
 
 #include "backend/cuda/device.hpp"
+#include "kvsharer/backend/cuda/saved_sequence.cuh"
 #include "kvsharer/backend/cuda/sequence_batch.cuh"
 #include "runtime/cache_fixtures.hpp"
 
@@ -442,3 +444,56 @@ TEST_CASE("sizes that a device cannot hold are refused in words") {
 }
 
 }  // namespace
+
+TEST_CASE("values of another width than keys are stored, copied for a fork, moved, saved and restored on the host") {
+  device on;
+  for (const list_scope lists : {list_scope::cache, list_scope::head}) {
+    constexpr index_t value_dim = 32, tokens = 21;
+    const cache_shape wide{2, 2, 64, 48, value_dim};
+    const share_plan shared = share_map::from_owners(std::vector<int>{0, 0}).value();
+    cuda::shared_cache<float, layout::paged<16>> cache(
+        shared, wide, {.max_sequences = 2, .positions = true, .lists = lists}, on.stream);
+    cuda::sequence_batch<> batch(on.stream, 2);
+    const auto id = cache.create();
+    const sequence_growth grown[] = {{id, tokens}};
+    cache.append(grown);
+    batch.assign(cache, grown);
+    const auto keys = random_numbers(tokens * 2 * 64, 31), values = random_numbers(tokens * 2 * value_dim, 32);
+    const auto k = on_device(on.stream, keys), v = on_device(on.stream, values);
+    cache.store(on.backend, {0}, batch.batch(), cuda::new_rows<float>{k.data(), v.data()});
+    CHECK_REFUSED(bad_argument,
+                  cache.store(on.backend, {0}, batch.batch(), cuda::new_rows<float>{k.data(), v.data(), 128}));
+    const auto fork = cache.fork(id);  // its last page is copied when it grows
+    cache.append(fork, 1);
+    cache.truncate(fork, tokens);
+    cache.keep(fork, std::vector<index_t>{3, 4, 20});
+    on.backend.check_status();
+    for (const auto& [from, slots] : {std::pair{id, std::vector<index_t>{}}, {fork, std::vector<index_t>{3, 4, 20}}}) {
+      std::ostringstream out;
+      cuda::save(cache, from, out);
+      shared_cache<float> host(shared, wide, {.max_sequences = 1, .positions = true, .lists = lists});
+      std::istringstream in(out.str());
+      const auto there = host.restore(in);
+      std::size_t wrong = 0;
+      for (index_t t = 0; t < host.length(there); ++t)
+        for (index_t h = 0; h < 2; ++h) {
+          const index_t token = slots.empty() ? t : slots[static_cast<std::size_t>(t)];
+          for (index_t c = 0; c < 64; ++c)
+            wrong += host.keys({1}, there).at(h, t, c) != keys[static_cast<std::size_t>((token * 2 + h) * 64 + c)];
+          for (index_t c = 0; c < value_dim; ++c)
+            wrong += host.values({1}, there).at(h, t, c) !=
+                     values[static_cast<std::size_t>((token * 2 + h) * value_dim + c)];
+        }
+      CHECK(wrong == 0);
+      CHECK(host.length(there) == (slots.empty() ? tokens : 3));
+      cache.drop(from);
+      std::istringstream again(out.str());
+      CHECK(cache.length(cuda::restore(cache, again)) == host.length(there));
+    }
+    auto out = poisoned<float>(on.stream, 2 * value_dim);
+    CHECK_THROWS_WITH_AS(
+        cuda::attend<64>(on.backend, {.heads = 2, .kv_heads = 2, .head_dim = 64, .value_dim = value_dim},
+                         cache.keys({1}), cache.values({1}), batch.batch(), k.data(), out.data()),
+        doctest::Contains("values as wide as keys"), error);
+  }
+}

@@ -32,21 +32,21 @@ class pinned_rows {
   E* data_ = nullptr;
 };
 
-/// row(where it begins in what copy_out writes) for every row of a sequence, in the order of saved streams: heads whose
-/// list is shorter are missing behind its end.
+/// row(where it begins in what copy_out writes, channels) for every row of a sequence, in the order of saved streams:
+/// heads whose list is shorter are missing behind its end.
 template <class Cache, class Row>
 void for_each_saved_row(const Cache& cache, sequence_id id, Row&& row) {
   const cache_shape shape = cache.shape();
   index_t at = 0;
-  const auto plane = [&](layer_id l) {
+  const auto plane = [&](layer_id l, index_t width) {
     for (index_t token = 0; token < cache.length(id); ++token)
-      for (index_t head = 0; head < shape.kv_heads; ++head, at += shape.head_dim)
-        if (token < cache.length(id, cache.list_of(l, head))) row(at);
+      for (index_t head = 0; head < shape.kv_heads; ++head, at += width)
+        if (token < cache.length(id, cache.list_of(l, head))) row(at, width);
   };
   for (int l = 0; l < shape.layers; ++l)
-    if (cache.owns_keys({l})) plane({l});
+    if (cache.owns_keys({l})) plane({l}, shape.widths().keys);
   for (int l = 0; l < shape.layers; ++l)
-    if (cache.owns_values({l})) plane({l});
+    if (cache.owns_values({l})) plane({l}, shape.widths().values);
 }
 
 }  // namespace detail
@@ -61,9 +61,8 @@ void save(const shared_cache<E, Layout, Resource>& cache, sequence_id id, std::o
   cache.stream().synchronize();
   kvsharer::detail::cache_stream_writer writer(out);
   cache.write_header(writer, cache_stream_code<E>, id);
-  detail::for_each_saved_row(cache, id, [&](index_t at) {
-    writer.row(cache.shape().head_dim, [&](index_t i) { return rows.data()[at + i]; });
-  });
+  detail::for_each_saved_row(
+      cache, id, [&](index_t at, index_t width) { writer.row(width, [&](index_t i) { return rows.data()[at + i]; }); });
   writer.checksum();
 }
 
@@ -79,8 +78,8 @@ sequence_id restore(shared_cache<E, Layout, Resource>& cache, std::istream& in) 
     cache.read_positions(reader, header, id);
     const std::size_t numbers = cache.row_numbers(header.length);
     const detail::pinned_rows<E> rows(numbers);
-    detail::for_each_saved_row(cache, id, [&](index_t at) {
-      reader.row<E>(cache.shape().head_dim, [&](index_t i, E x) { rows.data()[at + i] = x; });
+    detail::for_each_saved_row(cache, id, [&](index_t at, index_t width) {
+      reader.row<E>(width, [&](index_t i, E x) { rows.data()[at + i] = x; });
     });
     reader.checksum();
     cache.copy_in(id, rows.data());

@@ -24,9 +24,10 @@
 #include "kvsharer/concepts/kv_cache.hpp"
 #include "kvsharer/concepts/layouts.hpp"
 #include "kvsharer/concepts/require.hpp"
+#include "kvsharer/core/cache_plan.hpp"
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/error.hpp"
-#include "kvsharer/core/share_plan.hpp"
+#include "kvsharer/core/kv_part.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/page_strides.hpp"
 #include "kvsharer/layout/paged.hpp"
@@ -58,7 +59,7 @@ class shared_cache {  // types that do not fit come here, and are told why
 
  public:
   /// Never runs: the type is refused, with the reason, when it is compiled.
-  shared_cache(share_plan, cache_shape, shared_cache_options, stream_ref, Layout = {}, Resource = {}) {}
+  shared_cache(cache_plan, cache_shape, shared_cache_options, stream_ref, Layout = {}, Resource = {}) {}
 };
 
 template <CacheElement E, layout::StridedLayout Layout, MemoryResource Resource>
@@ -75,12 +76,13 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
 
   /// Throws what kvsharer::shared_cache does, errc::bad_shape when head_dim is not a multiple of 16 bytes or block
   /// tables pass 2^31 entries, and what the resource throws when there is no memory.
-  shared_cache(share_plan sharing, cache_shape sizes, options chosen, stream_ref on, Layout layout = {},
+  shared_cache(cache_plan whole, cache_shape sizes, options chosen, stream_ref on, Layout layout = {},
                Resource resource = {})
-      : book(checked(std::move(sharing), sizes, layout.page_tokens(sizes), chosen), sizes, layout.page_tokens(sizes),
+      : book(checked(std::move(whole), sizes, layout.page_tokens(sizes), chosen), sizes, layout.page_tokens(sizes),
              codec::native<E>(), codec::native<E>(), chosen),
         layout_(std::move(layout)),
-        strides_(layout::strides_of(layout_, page_shape())),
+        strides_{layout::strides_of(layout_, page_shape(kv_part::keys)),
+                 layout::strides_of(layout_, page_shape(kv_part::values))},
         stream_(on),
         pool_(on, static_cast<std::size_t>(elements(geometry().pool_bytes)), resource),
         words_(on, static_cast<std::size_t>(first_table() + geometry().table_elements), resource) {}
@@ -98,7 +100,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   using book::alive, book::length, book::max_sequences, book::next_position, book::place, book::position;
   using book::block_table, book::check_store, book::counters, book::free_pages, book::page_tokens, book::pages;
   using book::even, book::list_of, book::lists;
-  using book::owns, book::owns_keys, book::owns_values, book::plan, book::shape, book::tag;
+  using book::owns, book::owns_keys, book::owns_values, book::plan, book::shape, book::tag, book::whole_plan;
   // For save and restore.
   using book::read_header, book::write_header;
   /// The lengths and positions behind a stream's header, for a sequence that has been appended. Throws
@@ -257,25 +259,28 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
  private:
   static constexpr index_t elements(index_t bytes) noexcept { return bytes / static_cast<index_t>(sizeof(E)); }
   /// The shape of what one page has: all KV heads or one.
-  cache_shape page_shape() const noexcept {
+  cache_shape page_shape(kv_part part) const noexcept {
+    const page_format& page = part == kv_part::keys ? geometry().key_page : geometry().value_page;
     cache_shape s = shape();
-    s.kv_heads = geometry().key_page.heads;
+    s.kv_heads = page.heads;
+    s.head_dim = page.channels;
     return s;
   }
 
   /// The plan, if a device can hold such a cache: said before any memory is asked for.
-  static share_plan checked(share_plan sharing, cache_shape sizes, index_t tokens_of_page, const options& chosen) {
+  static cache_plan checked(cache_plan whole, cache_shape sizes, index_t tokens_of_page, const options& chosen) {
     const cache_geometry g =
-        book::geometry_of(sharing, sizes, tokens_of_page, codec::native<E>(), codec::native<E>(), chosen);
-    if (sizes.head_dim * static_cast<index_t>(sizeof(E)) % 16 != 0)
-      throw error(errc::bad_shape,
-                  "heads of " + std::to_string(sizes.head_dim) +
-                      " channels do not begin at multiples of 16 bytes, which the device's loads need");
-    const index_t lists = token_lists(sharing, sizes.kv_heads, chosen.lists).lists();
+        book::geometry_of(whole, sizes, tokens_of_page, codec::native<E>(), codec::native<E>(), chosen);
+    for (const index_t width : {sizes.widths().keys, sizes.widths().values})
+      if (width * static_cast<index_t>(sizeof(E)) % 16 != 0)
+        throw error(errc::bad_shape,
+                    "heads of " + std::to_string(width) +
+                        " channels do not begin at multiples of 16 bytes, which the device's loads need");
+    const index_t lists = token_lists(whole.sharing(), sizes.kv_heads, chosen.lists).lists();
     if (g.table_elements > std::numeric_limits<std::int32_t>::max() - (2 + lists) * chosen.max_sequences)
       throw error(errc::bad_shape, "block tables of " + std::to_string(g.table_elements) +
                                        " entries; the device counts them with 31 bits: take larger pages");
-    return sharing;
+    return whole;
   }
 
   index_t blocks_in_use(index_t tokens) const noexcept { return (tokens + page_tokens() - 1) / page_tokens(); }
@@ -327,13 +332,33 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
                    static_cast<std::int32_t>(counts_kept()));
   }
 
+  /// Planes of one width that page numbers stand for, with the shape of their pages.
+  struct plane_group {
+    detail::pool_planes<E> planes;
+    cache_shape page;
+    kv_part part;
+  };
+
+  /// f(group) for the planes whose pages a block table names: all of them at once where they have one width.
+  template <class F>
+  void for_each_group(index_t table, F&& f) const {
+    E* const pool = const_cast<E*>(pool_.data());
+    const cache_geometry& g = geometry();
+    if (!g.plane_by_plane) return f(plane_group{{pool, 1, 0}, page_shape(book::part_of(table)), book::part_of(table)});
+    const index_t keys = elements(g.key_plane_bytes()), values = elements(g.value_plane_bytes());
+    if (keys == values) return f(plane_group{{pool, plan().planes(), keys}, page_shape(kv_part::keys), kv_part::keys});
+    f(plane_group{{pool, g.key_planes, keys}, page_shape(kv_part::keys), kv_part::keys});
+    f(plane_group{{pool + g.key_planes * keys, g.value_planes, values}, page_shape(kv_part::values), kv_part::values});
+  }
+
   /// Copies the first tokens of one page to another, in all planes that it stands for.
   auto copy_pages() {
-    return [this](index_t, std::int32_t from, std::int32_t to, index_t tokens) {
-      const detail::pool_planes<E> planes = page_planes();
-      detail::launch("the copy of a shared page", stream_,
-                     {dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(planes.count)), 128},
-                     detail::copy_page_kernel<E>, planes, page_shape(), index_at(nullptr), from, to);
+    return [this](index_t table, std::int32_t from, std::int32_t to, index_t tokens) {
+      for_each_group(table, [&](const plane_group& group) {
+        detail::launch("the copy of a shared page", stream_,
+                       {dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(group.planes.count)), 128},
+                       detail::copy_page_kernel<E>, group.planes, group.page, index_at(group.part, nullptr), from, to);
+      });
     };
   }
 
@@ -342,71 +367,68 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     return [this, id](index_t list, std::span<const index_t> slots, index_t first) {
       follow(id, list, first);
       words_.flush();
-      const detail::pool_planes<E> planes = page_planes();
       for (const std::int32_t table : lists().tables_of(list))
-        for (index_t next = first; next < static_cast<index_t>(slots.size());) {
-          detail::slot_list moved;
-          moved.first = static_cast<std::int32_t>(next);
-          for (; moved.count < detail::slot_list::capacity && next < static_cast<index_t>(slots.size()); ++next)
-            moved.from[moved.count++] = static_cast<std::int32_t>(slots[static_cast<std::size_t>(next)]);
-          detail::launch("the move of a sequence's tokens", stream_,
-                         {dim3(static_cast<unsigned>(page_shape().kv_heads), static_cast<unsigned>(planes.count)), 256},
-                         detail::move_tokens_kernel<E>, planes, page_shape(),
-                         index_at(words_.data() + table_at(id, table)), moved);
-        }
+        for_each_group(table, [&](const plane_group& group) { move_slots(id, table, group, slots, first); });
     };
+  }
+  void move_slots(sequence_id id, index_t table, const plane_group& group, std::span<const index_t> slots,
+                  index_t next) {
+    while (next < static_cast<index_t>(slots.size())) {
+      detail::slot_list moved;
+      moved.first = static_cast<std::int32_t>(next);
+      for (; moved.count < detail::slot_list::capacity && next < static_cast<index_t>(slots.size()); ++next)
+        moved.from[moved.count++] = static_cast<std::int32_t>(slots[static_cast<std::size_t>(next)]);
+      detail::launch("the move of a sequence's tokens", stream_,
+                     {dim3(static_cast<unsigned>(group.page.kv_heads), static_cast<unsigned>(group.planes.count)), 256},
+                     detail::move_tokens_kernel<E>, group.planes, group.page,
+                     index_at(group.part, words_.data() + table_at(id, table)), moved);
+    }
   }
 
   template <bool ToPools>
   void move_rows(sequence_id id, E* rows) const {
     const index_t tokens = length(id);
     if (tokens == 0) return;
-    const auto launch = [&](const detail::pool_planes<E>& planes, const layout::page_index& index,
-                            const list_counts& counts, E* to) {
+    const auto launch = [&](const plane_group& group, const layout::page_index& index, const list_counts& counts) {
+      cache_shape all_heads = group.page;
+      all_heads.kv_heads = shape().kv_heads;
       detail::launch("the copy of a sequence", stream_,
-                     {dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(planes.count)), 128},
-                     detail::move_rows_kernel<ToPools, E>, planes, shape(), index, counts, to);
+                     {dim3(static_cast<unsigned>(tokens), static_cast<unsigned>(group.planes.count)), 128},
+                     detail::move_rows_kernel<ToPools, E>, group.planes, all_heads, index, counts, rows);
+      rows += group.planes.count * tokens * all_heads.kv_heads * all_heads.head_dim;
     };
     if (lists().one_page_for_all())
-      return launch(page_planes(), index_at(words_.data() + table_at(id, 0)), {words_.data() + place(id), 0, 0}, rows);
-    const index_t of_plane = tokens * shape().kv_heads * shape().head_dim;
-    const auto one = [&](layer_id l, const pool_batch<const E>& batch) {
-      launch(page_planes(), batch.sequence(place(id)).layout,
-             {words_.data() + first_count() + place(id) * counts_kept() + lists().first_list(l), 0,
-              static_cast<std::int32_t>(lists().head_step())},
-             rows);
-      rows += of_plane;
+      return for_each_group(0, [&](const plane_group& group) {
+        launch(group, index_at(group.part, words_.data() + table_at(id, 0)), {words_.data() + place(id), 0, 0});
+      });
+    const auto one = [&](layer_id l, index_t table, const pool_batch<const E>& batch) {
+      const list_counts counts{words_.data() + first_count() + place(id) * counts_kept() + lists().first_list(l), 0,
+                               static_cast<std::int32_t>(lists().head_step())};
+      for_each_group(table, [&](const plane_group& group) { launch(group, batch.sequence(place(id)).layout, counts); });
     };
     for (int l = 0; l < plan().layers(); ++l)
-      if (owns_keys({l})) one({l}, keys({l}));
+      if (owns_keys({l})) one({l}, lists().key_table({l}), keys({l}));
     for (int l = 0; l < plan().layers(); ++l)
-      if (owns_values({l})) one({l}, values({l}));
-  }
-
-  /// The planes that a page number stands for.
-  detail::pool_planes<E> page_planes() const noexcept {
-    E* const pool = const_cast<E*>(pool_.data());
-    if (!geometry().plane_by_plane) return {pool, 1, 0};
-    return {pool, plan().planes(), elements(geometry().key_plane_bytes())};
+      if (owns_values({l})) one({l}, lists().value_table({l}), values({l}));
   }
 
   template <class T>
   pool_batch<T> key_batch(T* pool, layer_id l) const {
-    return batch_of(pool + elements(geometry().key_plane_at(book::key_slot(l))), elements(geometry().key_plane_bytes()),
-                    elements(geometry().key_step()), lists().key_table(l), l);
+    return batch_of(kv_part::keys, pool + elements(geometry().key_plane_at(book::key_slot(l))),
+                    elements(geometry().key_plane_bytes()), lists().key_table(l), l);
   }
   template <class T>
   pool_batch<T> value_batch(T* pool, layer_id l) const {
-    return batch_of(pool + elements(geometry().value_plane_at(book::value_slot(l))),
-                    elements(geometry().value_plane_bytes()), elements(geometry().value_step()), lists().value_table(l),
-                    l);
+    return batch_of(kv_part::values, pool + elements(geometry().value_plane_at(book::value_slot(l))),
+                    elements(geometry().value_plane_bytes()), lists().value_table(l), l);
   }
   template <class T>
-  pool_batch<T> batch_of(T* plane, index_t size, index_t step, index_t table, layer_id l) const {
+  pool_batch<T> batch_of(kv_part part, T* plane, index_t size, index_t table, layer_id l) const {
     const index_t blocks = geometry().blocks;
-    pool_batch<T> batch = pool_of(plane, size, words_.data() + first_table() + table * blocks,
-                                  lists().tables() * blocks, shape(), strides_);
-    batch.pages.page = static_cast<std::uint32_t>(step);
+    cache_shape rows = page_shape(part);
+    rows.kv_heads = shape().kv_heads;
+    pool_batch<T> batch = pool_of(plane, size, nullptr, lists().tables() * blocks, rows, strides_of(part));
+    batch.pages = index_at(part, words_.data() + first_table() + table * blocks);
     batch.pages.head_blocks = static_cast<std::uint32_t>(lists().head_step() * blocks);
     if (counts_kept() > 0)
       batch.tokens = {words_.data() + first_count() + lists().first_list(l), static_cast<std::int32_t>(counts_kept()),
@@ -414,13 +436,17 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     return batch;
   }
 
+  const layout::page_strides& strides_of(kv_part part) const noexcept {
+    return strides_[part == kv_part::keys ? 0 : 1];
+  }
   /// Rows found by one block table, of which only kernels follow the entries.
-  layout::page_index index_at(const std::int32_t* table) const noexcept {
-    return layout::index_of(strides_, table, elements(geometry().key_step()));
+  layout::page_index index_at(kv_part part, const std::int32_t* table) const noexcept {
+    return layout::index_of(strides_of(part), table,
+                            elements(part == kv_part::keys ? geometry().key_step() : geometry().value_step()));
   }
 
   Layout layout_;
-  layout::page_strides strides_;  // what kernels know of it
+  layout::page_strides strides_[2];  // what kernels know of it: of pages of keys and of values
   stream_ref stream_;
   device_buffer<E, Resource> pool_;     // [plane][page][page_elements], or [page][page_elements] of any plane
   detail::word_table<Resource> words_;  // see first_position and those that follow it

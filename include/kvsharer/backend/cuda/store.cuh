@@ -19,7 +19,7 @@
 
 namespace kvsharer::inline v0::cuda {
 
-/// New keys and values of a batch, [rows][kv_heads * head_dim] each; null where there are none to store. Rows begin at
+/// New keys and values of a batch, [rows][kv_heads * channels] each; null where there are none to store. Rows begin at
 /// multiples of 16 bytes.
 template <CacheElement In>
 struct new_rows {
@@ -97,6 +97,16 @@ template <CacheElement In, CacheElement E>
 void store(const backend& on, const pool_batch<E>& keys, const pool_batch<E>& values, const ragged_batch& batch,
            new_rows<In> rows, const rope_angles& rope = {}, layer_id layer = {-1}) {
   const cache_shape shape = keys.shape;
+  if (shape.head_dim != values.shape.head_dim) {  // a launch for each
+    if (rows.stride != 0)
+      throw error(errc::bad_argument,
+                  "keys of " + std::to_string(shape.head_dim) + " and values of " +
+                      std::to_string(values.shape.head_dim) +
+                      " channels have no stride in common; give rows that lie one behind the other, and a stride of 0");
+    if (rows.keys != nullptr) store(on, keys, keys, batch, new_rows<In>{rows.keys, nullptr}, rope, layer);
+    if (rows.values != nullptr) store(on, values, values, batch, new_rows<In>{nullptr, rows.values}, {}, layer);
+    return;
+  }
   if (shape.head_dim % (2 * numbers<In>::count) != 0)
     throw error(errc::bad_shape, "rows of heads of " + std::to_string(shape.head_dim) +
                                      " channels cannot be stored on the device; half a head must be a multiple of " +

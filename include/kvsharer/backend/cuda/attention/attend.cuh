@@ -94,6 +94,10 @@ auto make_problem(const backend& on, const attention_shape& shape, const K& keys
                   const ragged_batch& batch, const stored_type<K>* queries, stored_type<K>* out,
                   const attention_extras& extras, layer_id layer) {
   constexpr float log2e = 1.44269504088896341f;
+  if (shape.value_width() != shape.head_dim)
+    throw error(errc::bad_shape, "attention on the device takes values as wide as keys, not " +
+                                     std::to_string(shape.value_width()) + " channels beside " +
+                                     std::to_string(shape.head_dim) + "; attend on the CPU");
   const list_counts lists = counts_of(keys, batch);
   if (lists != counts_of(values, batch))
     throw error(errc::bad_argument,
