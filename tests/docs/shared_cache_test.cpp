@@ -131,3 +131,18 @@ TEST_CASE("a layout of your own holds the same numbers") {
       }
   CHECK(mine.key_plane({0})[1] == keys[2]);  // token 0, channel 0, head 1
 }
+
+TEST_CASE("lists of single heads give pages back") {
+  // [lists]
+  shared_cache<float, layout::paged<4>> cache(share_map::from_owners(std::vector<int>{0, 0}).value(), {2, 2, 4, 64},
+                                              {.positions = true, .lists = list_scope::head});
+  const sequence_id id = cache.create();
+  cache.append(id, 16);                        // 4 pages for each head's keys, and 4 for its values
+  const index_t list = cache.list_of({1}, 1);  // KV head 1 of what layer 1 reads
+  cache.keep(id, list, std::vector<index_t>{0, 1, 12, 13, 14, 15});  // 2 pages of keys and 2 of values go back
+  // [/lists]
+  CHECK(cache.pages() - cache.free_pages() == 2 * 4 + 2 * 2);
+  CHECK(cache.length(id, list) == 6);
+  CHECK(cache.position(id, 2, list) == 12);
+  CHECK(cache.length(id, cache.list_of({1}, 0)) == 16);
+}

@@ -34,8 +34,6 @@ enum class errc : int {
   plan_syntax = 601,          ///< a plan file, or a plan's line of integers, that is not what it should be
   plan_version = 602,         ///< a plan of another schema version
   plan_model = 603,           ///< a plan made for another model
-  /// The former name of plan_model.
-  strategy_model = plan_model,
   file_access = 604,     ///< a file that cannot be read or written
   alignment_file = 605,  ///< an alignment file that is missing or not the one that the plan names
   no_device = 701,       ///< no CUDA device, or one that is too old
