@@ -69,6 +69,9 @@ class walk {
     std::size_t used = 0;
     for (const auto& [id, t] : texts_) {
       if (cache_.next_position(id) != t.next) return false;
+      std::size_t longest = 0;
+      for (const auto& list : t.lists) longest = std::max(longest, list.size());
+      if (cache_.length(id) != static_cast<index_t>(longest)) return false;
       for (index_t l = 0; l < lists(); ++l) {
         const auto& want = t.lists[static_cast<std::size_t>(l)];
         if (cache_.length(id, l) != static_cast<index_t>(want.size())) return false;
