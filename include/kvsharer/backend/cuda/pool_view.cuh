@@ -41,11 +41,12 @@ requires Index::rows_contiguous struct pool_view {
     return layout.run(token, tokens);
   }
 
-  /// Where the number of a token's page is, and the row of a token whose page is known, or null likewise.
+  /// Where the number of a token's page is.
   KVSHARER_HD const std::int32_t* entry(index_t head, index_t token) const noexcept requires requires(const Index& i) {
     i.entry(head, token);
   }
   { return layout.entry(head, token); }
+  /// The row of a token whose page is known, or null where it lies outside the pool.
   KVSHARER_HD T* find_in(std::int32_t page, index_t head, index_t token) const noexcept requires
       requires(const Index& i) {
     i.offset_in(page, head, token, index_t{0});

@@ -37,7 +37,7 @@ template <class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
     copy_page_kernel(pool_planes<E> pools, cache_shape shape, layout::page_index index, std::int32_t from,
                      std::int32_t to) {
-  const index_t source = from * index.page, target = to * index.page;
+  const index_t source = index_t{from} * index.page, target = index_t{to} * index.page;
   E* const plane = pools.plane(blockIdx.y);
   const index_t token = blockIdx.x, pieces = shape.head_dim * static_cast<index_t>(sizeof(E)) / 16;
   for (index_t i = threadIdx.x; i < shape.kv_heads * pieces; i += blockDim.x) {
