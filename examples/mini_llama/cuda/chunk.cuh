@@ -35,7 +35,7 @@ inline void require_aligned(const void* p, const char* what) {
                           std::string(what) + " must lie in device memory at a multiple of 16 bytes");
 }
 
-/// Threads of a block that has `work` pieces to do: whole warps, at most `most`.
+/// Threads of a block with `work` pieces to do: whole warps, at most `most`.
 constexpr unsigned block_threads(kvsharer::index_t work, unsigned most) {
   const kvsharer::index_t warps = (work + 31) / 32;
   return warps * 32 < most ? static_cast<unsigned>(warps < 1 ? 32 : warps * 32) : most;
