@@ -23,9 +23,9 @@ inline constexpr int chunk_size = numbers<E>::count;
 template <kvsharer::CacheElement E>
 void require_chunks(kvsharer::index_t width, const char* what) {
   if (width < 1 || width % chunk_size<E> != 0)
-    throw kvsharer::error(kvsharer::errc::bad_shape, std::string(what) + " of " + std::to_string(width) +
-                                                         " numbers is no multiple of " + std::to_string(chunk_size<E>) +
-                                                         ", which the kernels for this type need");
+    throw kvsharer::error(kvsharer::errc::bad_shape,
+                          std::string(what) + " of " + std::to_string(width) + " numbers is not a multiple of " +
+                              std::to_string(chunk_size<E>) + ", which the kernels for this type need");
 }
 
 /// Throws kvsharer::error (bad_argument) unless p is a multiple of 16.

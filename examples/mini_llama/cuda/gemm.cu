@@ -89,7 +89,7 @@ struct plan {
 void check_sizes(const gemm_shape& s) {
   constexpr index_t most = std::numeric_limits<std::int32_t>::max();
   if (s.rows < 1 || s.n < 1 || s.k < 1 || std::max({s.rows, s.n, s.k}) > most)
-    throw error(errc::bad_shape, s.text() + " cannot be: sizes are positive numbers of 31 bits");
+    throw error(errc::bad_shape, s.text() + " is impossible: sizes are positive numbers of 31 bits");
 }
 
 }  // namespace
@@ -172,7 +172,7 @@ void gemm::run(const gemm_shape& shape, const void* in, const void* weight, void
   const plan& p = state_->plan_of(shape);
   for (const void* const operand : {in, weight, static_cast<const void*>(out)})
     if (operand == nullptr || reinterpret_cast<std::uintptr_t>(operand) % operand_alignment != 0)
-      throw error(errc::bad_argument, "an operand of " + shape.text() + " lies at no multiple of 16 bytes, or nowhere");
+      throw error(errc::bad_argument, "an operand of " + shape.text() + " is null or not at a multiple of 16 bytes");
   check(state_->multiply(shape, p, p.algorithm, in, weight, out), "cublasLtMatmul", shape);
 }
 
