@@ -24,7 +24,7 @@ namespace detail {
 /// One block reads a row: the largest in use, 512 KB, takes some microseconds, and needs no second pass.
 struct argmax_tuning {
   unsigned threads = 1024;
-  int in_flight = 2;  ///< chunks that a thread asks for at once
+  int in_flight = 2;  ///< chunks that a thread has in flight at once
 };
 inline constexpr argmax_tuning argmax_tuned{};
 

@@ -44,7 +44,7 @@ struct token_place {
 ///
 /// Required of `const O o`:
 ///   o.place(token) -> token_place
-///   o.run(token, tokens) -> index_t      how many of the `tokens` from `token` on lie one behind the other; at least 1
+///   o.run(token, tokens) -> index_t      how many of the `tokens` from `token` on are contiguous; at least 1
 template <class O>
 concept TokenOrder = std::is_trivially_copyable_v<O> && requires(const O o, index_t i) {
   { o.place(i) } -> std::same_as<token_place>;

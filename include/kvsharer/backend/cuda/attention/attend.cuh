@@ -148,9 +148,9 @@ inline constexpr bool is_pool = std::same_as<B, pool_batch<const stored_type<B>>
 /// once per KV head; with many, once per tile of rows. Views must hold rows of HeadDim numbers.
 ///
 /// One kernel serves a whole batch, chosen by `max_rows`: above 32 packed rows (max_rows * heads / kv_heads) it is that
-/// of prefill, whose blocks each walk a sequence from end to end. One block per KV head, not the whole device, then
-/// reads a sequence of one row, in a mostly empty tile. If long sequences decode beside a prefill, call once for the
-/// sequences of few rows and once for the others.
+/// of prefill, whose blocks each walk a sequence from end to end. A sequence of one row in such a batch is read by one
+/// block per KV head, not by the whole device, in a mostly empty tile. If long sequences decode beside a prefill, call
+/// once for the sequences of few rows and once for the others.
 ///
 /// Stream-ordered: neither allocates nor synchronises, and may be captured; the capture stays valid while lengths and
 /// block tables change and `batch.sequences` and `max_rows` do not. Rows of a sequence of length 0 become 0. Tokens

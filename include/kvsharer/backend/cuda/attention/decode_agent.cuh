@@ -280,7 +280,7 @@ class decode_agent {
     }
   }
 
-  /// Rows of the tile without padding rows.
+  /// Rows of the tile, padding rows not counted.
   __device__ int rows_of(const sequence_rows& s, const row_tile& at) const {
     const index_t left = s.rows * p_.group - at.begin;
     return left < warp_rows ? static_cast<int>(left) : warp_rows;

@@ -24,7 +24,7 @@ struct attention_extras {
   /// For chosen rows, the attention mass of every key: [chosen][heads][mass_tokens], a distribution over the tokens
   /// that the row sees, and 0 elsewhere. Written in the same pass over keys; needs `lse`.
   float* mass = nullptr;
-  const std::int32_t* mass_row = nullptr;  ///< [rows]: the number of a row in `mass`, -1 for a row that is not chosen
+  const std::int32_t* mass_row = nullptr;  ///< [rows]: index of the row in `mass`, -1 for a row that is not chosen
   index_t mass_tokens = 0;                 ///< room of a row of `mass`, in tokens
 };
 
