@@ -57,12 +57,12 @@ void refuse_unsupported(const config_reader& config, const family& kind) {
 std::vector<int> special_tokens(const config_reader& config, const char* key, int vocab, bool list) {
   const json* value = config.find(key);
   if (!value) return {};
-  if (value->is_array() && !list) config.refuse(config.said(key) + " is no number");
+  if (value->is_array() && !list) config.refuse(config.said(key) + " is not a number");
   std::vector<int> ids;
   const json values = value->is_array() ? *value : json::array({*value});
   for (const json& id : values) {
     if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= static_cast<std::uint64_t>(vocab))
-      config.refuse(config.said(key) + " is no token id below \"vocab_size\": " + std::to_string(vocab));
+      config.refuse(config.said(key) + " is not a token id below \"vocab_size\": " + std::to_string(vocab));
     ids.push_back(id.get<int>());
   }
   return ids;
@@ -94,9 +94,9 @@ model_config read_model(const config_reader& config) {
   c.kv_owners = layer_owners(config, c.windows, c.layers);
 
   if (c.heads % c.kv_heads != 0)
-    config.refuse(config.said("num_attention_heads") + " is no multiple of " + config.said("num_key_value_heads"));
+    config.refuse(config.said("num_attention_heads") + " is not a multiple of " + config.said("num_key_value_heads"));
   if (!config.find("head_dim") && kind.head_dim == 0 && c.hidden % c.heads != 0)
-    config.refuse("lacks \"head_dim\", and " + config.said("hidden_size") + " is no multiple of " +
+    config.refuse("lacks \"head_dim\", and " + config.said("hidden_size") + " is not a multiple of " +
                   config.said("num_attention_heads") + ", from which it could be derived");
   c.head_dim = config.size("head_dim", kind.head_dim != 0 ? kind.head_dim : c.hidden / c.heads);
   if (c.head_dim % 2 != 0) config.refuse("head_dim is " + std::to_string(c.head_dim) + "; rotations need an even one");
@@ -123,7 +123,8 @@ std::string rope_identity(const kvsharer::rope_rule& rope) { return "half-split 
 model_config read_config(const std::filesystem::path& directory) {
   std::error_code ignored;  // a name that cannot be looked up is no folder either
   if (!std::filesystem::is_directory(directory, ignored))
-    throw load_error(directory, "is no folder; give the folder of a HuggingFace checkpoint, which holds config.json");
+    throw load_error(directory,
+                     "is not a folder; give the folder of a HuggingFace checkpoint, which holds config.json");
   model_config c = read_config_file(directory / "config.json");
   if (std::vector<int> ends = ends_of_generation(directory, c.vocab); !ends.empty()) c.eos = std::move(ends);
   return c;

@@ -134,7 +134,7 @@ class header_reader {
 
     declared t{name, type, {}, 0, 0};
     const json& shape = entry["shape"];
-    if (!shape.is_array()) refuse(file_, who + "has a shape that is no list", wrongly_made);
+    if (!shape.is_array()) refuse(file_, who + "has a shape that is not a list", wrongly_made);
     std::uint64_t bytes = type->bytes;
     bool empty = false;
     for (const json& extent : shape) {

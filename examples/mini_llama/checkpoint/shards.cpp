@@ -35,7 +35,7 @@ shard_index read_index(const std::filesystem::path& file) {
     // A path that leads out of the checkpoint is never meant well.
     if (!shard.is_string() || shard.get<std::string>().empty() ||
         std::filesystem::path(shard.get<std::string>()).filename() != shard.get<std::string>())
-      throw load_error(file, "places tensor '" + tensor + "' in " + shard.dump() + ", which is no plain file name");
+      throw load_error(file, "places tensor '" + tensor + "' in " + shard.dump() + ", which is not a plain file name");
     shards[shard.get<std::string>()].insert(tensor);
   }
   return shards;

@@ -16,16 +16,16 @@ namespace mini_llama {
 
 void add_alignment_options(CLI::App& command, alignment_arguments& a) {
   command.add_flag("--align", a.wanted,
-                   "Fit what brings readers nearer to their own keys and values, and write it beside the plan");
+                   "Fit an alignment of readers to the keys and values that they read, and write it beside the plan");
   command
       .add_option("--align-on", a.request.activations,
-                  "Whose activations that is fitted on: the full model's, or layer by layer the sharing model's own")
+                  "Activations to fit it on: the full model's, or layer by layer the sharing model's own")
       ->capture_default_str()
       ->check(CLI::IsMember({"full", "shared"}));
-  command.add_option("--align-ridge", a.request.ridge, "Ridge of that fit, as a share of the mean variance")
+  command.add_option("--align-ridge", a.request.ridge, "Ridge of the fit, as a share of the mean variance")
       ->capture_default_str()
       ->check(number(0));
-  command.add_option("--align-keys", a.request.keys, "How long the gains of keys are made")
+  command.add_option("--align-keys", a.request.keys, "Length of the key gains")
       ->capture_default_str()
       ->check(CLI::IsMember({"least-squares", "one"}));
   command.add_flag(

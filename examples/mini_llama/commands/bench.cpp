@@ -170,7 +170,7 @@ void add_bench(CLI::App& app, const gpu_opener& open) {
   c->add_option("--share", a->shares, "Layers that share, as counts or percentages; several, separated by commas")
       ->capture_default_str()
       ->delimiter(',');
-  c->add_option("--order", a->order, "Where the sharing layers stand: the last ones, evenly spread, or anywhere")
+  c->add_option("--order", a->order, "Which layers share: the last ones, evenly spread ones, or random ones")
       ->capture_default_str()
       ->check(CLI::IsMember({"suffix", "spread", "random"}));
   c->add_option("--map", a->map, "Instead of --share: the owner of each layer, separated by commas")->delimiter(',');
@@ -179,7 +179,7 @@ void add_bench(CLI::App& app, const gpu_opener& open) {
       ->check(CLI::IsMember(std::vector<std::string>(kv_type_names.begin(), kv_type_names.end())));
   c->add_option("--kv-budget", a->budget_gb, "GB for keys and values; the batch is then what fits into them")
       ->check(number(0));
-  c->add_option("--repeats", a->request.repeats, "Prefills to take the median of")
+  c->add_option("--repeats", a->request.repeats, "Prefill runs; the median is reported")
       ->capture_default_str()
       ->check(whole(1));
   c->add_option("--seed", a->request.seed, "Seed of weights, prompts and --order random")->capture_default_str();

@@ -72,7 +72,7 @@ void add_eval(CLI::App& app, const gpu_opener& open) {
   c->add_option("--text", a->text, "Text file to evaluate on")->required();
   c->add_option("--plan", a->plan, "Plan file; without it, the full model");
   c->add_flag("--no-align", a->no_align, "Leave out the alignment that the plan names");
-  c->add_option("--window", a->window, "Tokens of a window, its BOS included")->capture_default_str();
+  c->add_option("--window", a->window, "Tokens per window, BOS included")->capture_default_str();
   c->add_option("--max-tokens", a->max_tokens, "Use only the first tokens of the text (0: all)")->capture_default_str();
   c->add_flag("--json", a->json, "Print one JSON object on standard output");
   a->device.add_to(*c);

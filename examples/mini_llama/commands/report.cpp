@@ -32,8 +32,8 @@ void run(const report_arguments& a) {
 
 void add_report(CLI::App& app) {
   auto a = std::make_shared<report_arguments>();
-  CLI::App* c = app.add_subcommand("report", "One HTML page of what a sweep found");
-  c->add_option("sweep", a->sweep, "Folder that sweep has written")->required();
+  CLI::App* c = app.add_subcommand("report", "Write a sweep's results as one HTML page");
+  c->add_option("sweep", a->sweep, "Folder written by sweep")->required();
   c->add_option("--out", a->out, "File to write; report.html in the folder where not given");
   c->callback([a] { run(*a); });
 }

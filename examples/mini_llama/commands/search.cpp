@@ -242,7 +242,7 @@ void add_search(CLI::App& app, const gpu_opener& open) {
   c->add_option("--sample-tokens", a->subject.sample_tokens, "Tokens a sample is cut to")
       ->capture_default_str()
       ->check(whole(2, 1 << 20));
-  c->add_option("--share", a->share, "Layers that are to share: a count (6) or a percentage (25%)")->required();
+  c->add_option("--share", a->share, "Layers to share: a count (6) or a percentage (25%)")->required();
   c->add_option("--threshold", a->threshold,
                 "Keep a step if its score is greater; 0.5, or nothing with --objective kl, where scores are below 0")
       ->check(number());
@@ -260,17 +260,18 @@ void add_search(CLI::App& app, const gpu_opener& open) {
   c->add_flag("--apart", a->apart,
               "With --order best: also share keys alone or values alone, at half the cost; --share stays in layers");
   c->add_option("--objective", a->objective,
-                "What is scored: the cosine of final hidden states, or minus the KL divergence of predictions")
+                "The score: the cosine of final hidden states, or minus the KL divergence of predictions")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(objective_names.begin(), objective_names.end())));
   c->add_option("--map", a->map, "With --order explicit: the owner of each layer, separated by commas")->delimiter(',');
-  c->add_option("--similarity", a->request.similarity, "How samples' hidden states become one score")
+  c->add_option("--similarity", a->request.similarity, "How to combine the samples' hidden states into one score")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(similarity_names.begin(), similarity_names.end())));
   c->add_option("--keys", a->request.keys, "Keys that are compared: as the cache stores them, or before rotation")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(key_names.begin(), key_names.end())));
-  c->add_option("--seed", a->request.seed, "Seed of --order random, and of what --shape makes")->capture_default_str();
+  c->add_option("--seed", a->request.seed, "Seed of --order random, and of the weights and samples of --shape")
+      ->capture_default_str();
   c->add_flag("--no-resume", a->no_resume, "Run every candidate from the first layer (same result, more work)");
   c->add_flag("--skip-mismatched", a->subject.skip_mismatched,
               "With --token-ids: leave out samples of another length than the first instead of refusing them");
@@ -282,7 +283,7 @@ void add_search(CLI::App& app, const gpu_opener& open) {
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(type_names.begin(), type_names.end())));
   add_alignment_options(*c, a->alignment);
-  c->add_flag("--strict", a->strict, "Fail when fewer layers than asked for can share");
+  c->add_flag("--strict", a->strict, "Fail if fewer layers can share than requested");
   c->add_option("--out", a->out, "Plan file to write");
   c->add_option("--python-map", a->python_out, "Also write the map as a Python dictionary {layer: source}");
   c->add_flag("--json", a->json, "Print one JSON object on standard output");

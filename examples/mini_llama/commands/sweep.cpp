@@ -95,7 +95,7 @@ void add_sweep(CLI::App& app, const gpu_opener& open) {
   c->add_option("--text", r.text, "Text to measure on")->required();
   c->add_option("--out", r.out, "Folder for results; one that holds a part of this sweep is gone on with")->required();
   c->add_option("--calibration", r.calibration, "Text to calibrate on, one passage a line")->capture_default_str();
-  c->add_option("--share", r.axes.share, "Sizes: layers that are to share, as counts or percentages")
+  c->add_option("--share", r.axes.share, "Sizes: layers to share, as counts or percentages")
       ->delimiter(',')
       ->capture_default_str();
   c->add_option("--order", r.axes.order,
@@ -112,19 +112,21 @@ void add_sweep(CLI::App& app, const gpu_opener& open) {
       ->delimiter(',')
       ->capture_default_str()
       ->check(number());
-  c->add_option("--similarity", r.similarity, "How samples' hidden states become one score")
+  c->add_option("--similarity", r.similarity, "How to combine the samples' hidden states into one score")
       ->capture_default_str()
       ->check(CLI::IsMember(std::vector<std::string>(similarity_names.begin(), similarity_names.end())));
   c->add_option("--sample-tokens", r.sample_tokens, "Tokens a sample is cut to")
       ->capture_default_str()
       ->check(whole(2, 1 << 20));
-  c->add_option("--window", r.window, "Tokens of a window of the text, its BOS included")->capture_default_str();
+  c->add_option("--window", r.window, "Tokens per window of the text, BOS included")->capture_default_str();
   c->add_option("--tokens", r.tokens, "Use only the first tokens of the text (0: all)")->capture_default_str();
-  c->add_option("--prompt-tokens", r.prompt_tokens, "Tokens of the text's beginning that are continued")
+  c->add_option("--prompt-tokens", r.prompt_tokens, "Tokens at the beginning of the text, used as the prompt")
       ->capture_default_str()
       ->check(whole(1));
-  c->add_option("--new-tokens", r.new_tokens, "Tokens they are continued by")->capture_default_str()->check(whole(1));
-  c->add_flag("--no-moves", a->no_moves, "Do not score every map that shares one layer alone");
+  c->add_option("--new-tokens", r.new_tokens, "Tokens to generate after the prompt")
+      ->capture_default_str()
+      ->check(whole(1));
+  c->add_flag("--no-moves", a->no_moves, "Do not score the maps that share a single layer");
   a->device.add_to(*c);
   c->callback([a, open] { run(*a, open); });
 }

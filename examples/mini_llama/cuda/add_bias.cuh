@@ -25,7 +25,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(bias_threads) bias_kernel(E* x
 
 }  // namespace detail
 
-/// x [rows][width] += bias [width], rounded to E; nothing where `bias` is null. Stream-ordered: neither allocates nor
+/// x [rows][width] += bias [width], rounded to E; does nothing if `bias` is null. Stream-ordered: neither allocates nor
 /// synchronises, and may be captured. Throws kvsharer::error (cuda_call).
 template <kvsharer::CacheElement E>
 void add_bias(const kvsharer::cuda::backend& on, const float* bias, kvsharer::index_t rows, kvsharer::index_t width,

@@ -21,17 +21,17 @@
 namespace mini_llama::cuda {
 namespace detail {
 
-/// One block reads a row: at 512 KB, the largest in use, that is some microseconds, and needs no second pass.
+/// One block reads a row: the largest in use, 512 KB, takes some microseconds, and needs no second pass.
 struct argmax_tuning {
   unsigned threads = 1024;
-  int in_flight = 2;  ///< chunks that a thread asks for at once
+  int in_flight = 2;  ///< chunks that a thread has in flight at once
 };
 inline constexpr argmax_tuning argmax_tuned{};
 
 inline constexpr float infinity = std::numeric_limits<float>::infinity();
 inline constexpr std::int32_t no_id = std::numeric_limits<std::int32_t>::max();
 
-/// The best number so far, of equal ones the first. NaN counts as infinity before the first.
+/// The largest number so far, the first of equal ones. NaN counts as infinity in front of the first number.
 struct best_number {
   float value = -infinity;
   std::int32_t id = no_id;
@@ -48,7 +48,7 @@ struct best_number {
   }
 };
 
-/// The better of two; in whatever order many are joined, the same is left.
+/// The better of two. The result does not depend on the order in which many are joined.
 struct better_number {
   __device__ best_number operator()(best_number a, const best_number& b) const {
     a.take(b.value, b.id);
@@ -56,10 +56,10 @@ struct better_number {
   }
 };
 
-/// That of a whole warp, for lane 0.
+/// The best of a whole warp; lane 0 gets the result.
 __device__ inline best_number best_of_warp(const best_number& mine) {
   using reduce = cub::WarpReduce<best_number>;
-  typename reduce::TempStorage none;  // 32 lanes shuffle
+  typename reduce::TempStorage none;  // empty: 32 lanes shuffle
   return reduce(none).Reduce(mine, better_number{});
 }
 
@@ -67,7 +67,7 @@ template <class E>
 __device__ best_number best_of_thread(const E* row, kvsharer::index_t vocab) {
   constexpr int in_flight = argmax_tuned.in_flight, size = chunk_size<E>;
   const kvsharer::index_t step = blockDim.x;
-  // Rows of a vocabulary that is no whole number of chunks begin anywhere.
+  // If the vocabulary is not a whole number of chunks, rows may begin anywhere.
   const kvsharer::index_t chunks = reinterpret_cast<std::uintptr_t>(row) % 16 == 0 ? vocab / size : 0;
   best_number best;
   for (kvsharer::index_t i = threadIdx.x; i < chunks; i += in_flight * step) {
@@ -104,9 +104,9 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(argmax_tuned.threads)
 
 }  // namespace detail
 
-/// ids [rows] = where each row of logits [rows][vocab] is largest, of equal places the lowest; -1 for a row that holds
-/// NaN or whose largest number is infinite, where sampler refuses: embed reports it as a bad token, should it be given
-/// that. Stream-ordered: neither allocates nor synchronises, and may be captured. Throws kvsharer::error (bad_shape,
+/// ids [rows] = the index of the largest number in each row of logits [rows][vocab], the lowest of equal ones. -1 for a
+/// row that holds NaN or whose largest number is infinite, which sampler refuses; embed reports such an id as a bad
+/// token. Stream-ordered: neither allocates nor synchronises, and may be captured. Throws kvsharer::error (bad_shape,
 /// cuda_call).
 template <kvsharer::CacheElement E>
 void argmax(const kvsharer::cuda::backend& on, const E* logits, kvsharer::index_t rows, kvsharer::index_t vocab,

@@ -24,7 +24,7 @@ class batch_cache {
       : cache_(plan, {c.layers, c.kv_heads, c.head_dim, capacity}, {.max_sequences = sequences}, stream),
         batch_(stream, sequences) {}
 
-  /// New sequences of so many tokens in place of all others.
+  /// Replaces all sequences by new ones, of these numbers of tokens.
   const kvsharer::cuda::ragged_batch& begin(const std::vector<index_t>& tokens) {
     cache_.clear();
     std::vector<kvsharer::sequence_growth> growth;

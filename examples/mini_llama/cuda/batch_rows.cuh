@@ -8,17 +8,17 @@
 
 namespace mini_llama::cuda {
 
-/// Whose a row of a batch is, and where it stands. Asked for by a whole block at once: its reads are broadcasts.
+/// The sequence and position of a row of a batch. A whole block looks it up at once: its reads are broadcasts.
 struct batch_row {
-  kvsharer::index_t sequence;  ///< in the batch; -1 of a row behind the last sequence's, which is nobody's
-  kvsharer::index_t position;  ///< negative of rows that the sequence's length leaves no place for
+  kvsharer::index_t sequence;  ///< in the batch; -1 for a padding row after the last sequence's rows
+  kvsharer::index_t position;  ///< negative for rows in excess of the sequence's length
 };
 
 /// O(log sequences).
 __device__ inline batch_row find_batch_row(const kvsharer::cuda::ragged_batch& batch, kvsharer::index_t row) {
   kvsharer::index_t b = row;
   if (batch.row_begin != nullptr) {
-    kvsharer::index_t end = batch.sequences;  // the first whose rows begin behind `row` is in (b, end]
+    kvsharer::index_t end = batch.sequences;  // the first sequence whose rows begin after `row` is in (b, end]
     b = 0;
     if (row >= batch.row_begin[end]) return {-1, -1};
     while (b + 1 < end) {

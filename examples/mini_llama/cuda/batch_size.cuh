@@ -14,7 +14,7 @@
 /// How many sequences run as one batch.
 namespace mini_llama::cuda {
 
-/// What a run takes of device memory for each sequence.
+/// Bytes of device memory that a run takes per sequence.
 template <kvsharer::CacheElement E>
 std::size_t sequence_bytes(const model_config& c, kvsharer::index_t tokens, kvsharer::index_t stored_planes,
                            kvsharer::index_t extra_states) {
@@ -25,8 +25,8 @@ std::size_t sequence_bytes(const model_config& c, kvsharer::index_t tokens, kvsh
   return static_cast<std::size_t>(tokens * of_row) * sizeof(E);
 }
 
-/// Of sequences of `tokens` tokens, as many as make up `rows` rows and fit three quarters of what memory is left; at
-/// least one and at most `most`. Throws kvsharer::error (cuda_call).
+/// The number of sequences of `tokens` tokens that make up `rows` rows and fit three quarters of the free memory,
+/// between one and `most`. Throws kvsharer::error (cuda_call).
 inline kvsharer::index_t sequences_at_once(kvsharer::index_t tokens, kvsharer::index_t rows, std::size_t bytes,
                                            kvsharer::index_t most) {
   std::size_t free = 0, all = 0;

@@ -23,9 +23,9 @@ inline constexpr int chunk_size = numbers<E>::count;
 template <kvsharer::CacheElement E>
 void require_chunks(kvsharer::index_t width, const char* what) {
   if (width < 1 || width % chunk_size<E> != 0)
-    throw kvsharer::error(kvsharer::errc::bad_shape, std::string(what) + " of " + std::to_string(width) +
-                                                         " numbers is no multiple of " + std::to_string(chunk_size<E>) +
-                                                         ", which the kernels for this type need");
+    throw kvsharer::error(kvsharer::errc::bad_shape,
+                          std::string(what) + " of " + std::to_string(width) + " numbers is not a multiple of " +
+                              std::to_string(chunk_size<E>) + ", which the kernels for this type need");
 }
 
 /// Throws kvsharer::error (bad_argument) unless p is a multiple of 16.
@@ -35,7 +35,7 @@ inline void require_aligned(const void* p, const char* what) {
                           std::string(what) + " must lie in device memory at a multiple of 16 bytes");
 }
 
-/// Threads of a block that has `work` pieces to do: whole warps, at most `most`.
+/// Threads of a block with `work` pieces to do: whole warps, at most `most`.
 constexpr unsigned block_threads(kvsharer::index_t work, unsigned most) {
   const kvsharer::index_t warps = (work + 31) / 32;
   return warps * 32 < most ? static_cast<unsigned>(warps < 1 ? 32 : warps * 32) : most;

@@ -12,10 +12,10 @@
 #include "cuda/weights.cuh"
 #include "kvsharer/backend/cuda/memory.cuh"
 
-/// What the device can do at most, measured where it is to be compared with.
+/// The peak rates of the device, measured in the run that is compared with them.
 namespace mini_llama::cuda {
 
-/// Median of the seconds that some runs of `work` take, after one that is not counted.
+/// Median of the seconds of several runs of `work`, after one run that is not counted.
 template <class Work>
 double median_seconds(kvsharer::cuda::stream_ref stream, Work&& work) {
   work();
@@ -31,8 +31,8 @@ double median_seconds(kvsharer::cuda::stream_ref stream, Work&& work) {
   return seconds[seconds.size() / 2];
 }
 
-/// Bytes per second of a copy inside the device, read and written bytes both counted. Not captured: as part of a graph
-/// the same copy is slower.
+/// Bytes per second of a copy inside the device, counting bytes read and bytes written. Not captured: the same copy is
+/// slower as part of a graph.
 inline double copy_bytes_per_second(kvsharer::cuda::stream_ref stream, std::size_t bytes = std::size_t{1} << 30) {
   kvsharer::cuda::device_buffer<std::byte> from(stream, bytes), to(stream, bytes);
   kvsharer::cuda::check(cudaMemsetAsync(from.data(), 1, bytes, stream.get()), "cudaMemsetAsync");
@@ -42,8 +42,8 @@ inline double copy_bytes_per_second(kvsharer::cuda::stream_ref stream, std::size
          });
 }
 
-/// Operations per second of a product of many rows with a model's largest matrix. On the model's own numbers: a product
-/// of zeros draws less power, and so is faster than any that is of use.
+/// Operations per second of a product of many rows with a model's largest matrix. Uses the model's own numbers: a
+/// product of zeros draws less power, and so runs faster than any useful one.
 template <kvsharer::CacheElement E>
 double product_operations_per_second(kvsharer::cuda::stream_ref stream, gemm& products,
                                      const device_weights<E>& weights) {

@@ -22,7 +22,7 @@ struct take_larger {
   __device__ float operator()(float a, float b) const { return a > b ? a : b; }
 };
 
-/// All threads' x joined, for every thread of the block, in the same order every time. Shared memory: a T of each warp.
+/// Joins x of all threads, for every thread of the block, always in the same order. Shared memory: a T per warp.
 template <class Join, class T>
 __device__ T join_block(T x) {
   auto* const of_warp = reinterpret_cast<T*>(kvsharer::cuda::ptx::dynamic_shared());
@@ -62,9 +62,9 @@ __device__ inline double log_normaliser(const float* row, kvsharer::index_t voca
 
 }  // namespace detail
 
-/// out [rows] = KL(full || shared) in nats of the distributions that logits [rows][vocab] mean, sums in double; 0 of
-/// equal rows. A NaN in a row is one in its result. Stream-ordered: neither allocates nor synchronises, and may be
-/// captured. Throws kvsharer::error (cuda_call). Rows are read three times, from the L2 but once.
+/// out [rows] = KL(full || shared) in nats of the distributions given by logits [rows][vocab], with sums in double; 0
+/// for equal rows. A NaN in a row makes its result NaN. Stream-ordered: neither allocates nor synchronises, and may be
+/// captured. Throws kvsharer::error (cuda_call). Rows are read three times, twice from the L2.
 inline void divergences(const kvsharer::cuda::backend& on, const float* full, const float* shared,
                         kvsharer::index_t rows, kvsharer::index_t vocab, double* out) {
   if (rows == 0) return;

@@ -8,7 +8,7 @@
 
 namespace mini_llama::cuda {
 
-/// The name at run time of a type in which the device computes.
+/// The run-time name of a type in which the device computes.
 template <kvsharer::CacheElement E>
 inline constexpr dtype dtype_of = std::same_as<E, float>               ? dtype::f32
                                   : std::same_as<E, kvsharer::float16> ? dtype::f16

@@ -40,8 +40,8 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(embed_threads)
 
 }  // namespace detail
 
-/// x [rows][hidden] = of every row of the batch its id's row of `table` [vocab][hidden]; ids [rows] are read on the
-/// device. Zeros for a row that is nobody's, and for an id outside the vocabulary, which is reported
+/// x [rows][hidden] = for every row of the batch, the row of `table` [vocab][hidden] that its id names; ids [rows] are
+/// read on the device. Zeros for padding rows and for ids outside the vocabulary, which are reported
 /// (refusal::bad_token). Stream-ordered: neither allocates nor synchronises, and may be captured. Throws
 /// kvsharer::error (bad_shape, bad_argument, cuda_call).
 template <kvsharer::CacheElement E>

@@ -19,16 +19,16 @@ namespace mini_llama::cuda {
 
 inline constexpr kvsharer::index_t page_tokens = 16;
 
-/// How much an engine must hold.
+/// The sizes that an engine must hold.
 struct engine_limits {
   kvsharer::index_t sequences = 1;
   kvsharer::index_t tokens = 0;  ///< of one sequence
   kvsharer::index_t rows = 0;    ///< that run at once
 };
 
-/// A model that runs on the device with a cache of its own: appends tokens of some sequences, runs them, and leaves the
-/// logits of each one's last row, and the most likely token, in device memory. Steps of one token each are captured
-/// once and replayed. Borrows weights and stream; neither allocates nor, in `step`, synchronises.
+/// A model that runs on the device with its own cache. It appends tokens to some sequences, runs them, and leaves the
+/// logits of each sequence's last row, and the most likely token, in device memory. Steps of one token per sequence are
+/// captured once and replayed. Borrows weights and stream; never allocates, and `step` does not synchronise.
 template <kvsharer::CacheElement E>
 class engine {
   using index_t = kvsharer::index_t;
@@ -54,26 +54,26 @@ class engine {
   cache_type& cache() noexcept { return cache_; }
   const cache_type& cache() const noexcept { return cache_; }
 
-  /// Times cuBLASLt's algorithms for runs of `rows` rows in `sequences` sequences, instead of trusting its favourites.
-  /// Some tenths of a second; synchronises.
+  /// Times cuBLASLt's algorithms for runs of `rows` rows in `sequences` sequences, instead of relying on cuBLASLt's
+  /// choice. Takes some tenths of a second; synchronises.
   void tune(index_t rows, index_t sequences) {
     for (const gemm_shape& shape : model_.products(cache_.plan(), rows, sequences)) context_.products().tune(shape);
   }
 
-  /// Appends `growth` and runs its tokens' `ids`, sequence after sequence; see `logits` and `chosen` for what it
-  /// leaves. Waits until the ids are on the device.
+  /// Appends `growth` and runs its tokens' `ids`, sequence after sequence; `logits` and `chosen` hold the results.
+  /// Waits until the ids are on the device.
   void run(std::span<const kvsharer::sequence_growth> growth, std::span<const int> ids) {
     place(growth);
     give(ids);
     forward();
   }
 
-  /// The same for one token of each sequence, those that `chosen` holds: neither waits nor looks at them. The first of
-  /// so many sequences finds algorithms and is captured; later ones are replayed.
+  /// The same for one token of each sequence, taken from `chosen`; neither waits nor reads the tokens on the host. The
+  /// first step with a number of sequences finds algorithms and is captured; later ones are replayed.
   void step(std::span<const kvsharer::sequence_growth> growth) {
     place(growth);
     if (captured_rows_ == growth.size()) return step_(stream_);
-    // Once outside of a capture, where kernels may be loaded and algorithms found.
+    // Runs once outside of a capture, so that kernels can be loaded and algorithms found.
     forward();
     step_ = replay(stream_, [&] { forward(); });
     captured_rows_ = growth.size();
@@ -82,17 +82,17 @@ class engine {
   /// [sequences][vocab], in device memory, in the order of the last growth.
   const float* logits() const noexcept { return buffers_.logits.data(); }
 
-  /// [sequences]: the most likely token of each of those rows, or -1 where there is none (see argmax), in device
-  /// memory; what `step` runs next.
+  /// [sequences]: the most likely token for each of those rows, or -1 if there is none (see argmax), in device memory;
+  /// `step` runs these next.
   const std::int32_t* chosen() const noexcept { return ids_.data(); }
 
-  /// Puts other tokens in their place. Waits until they are on the device.
+  /// Replaces the tokens in `chosen`. Waits until they are on the device.
   void give(std::span<const int> ids) { context_.place(ids.data(), ids.size(), ids_.data()); }
 
-  /// Waits for all work given so far, and throws kvsharer::error for what kernels have reported.
+  /// Waits for all earlier work, and throws kvsharer::error for what kernels have reported.
   void check() const { context_.on().check_status(); }
 
-  /// Brings numbers to the host, waits for them, and throws kvsharer::error for what kernels have reported.
+  /// Copies numbers to the host, waits for them, and throws kvsharer::error for what kernels have reported.
   template <class T>
   void fetch(const T* from, T* to, std::size_t count) const {
     context_.fetch(from, to, count);
@@ -115,7 +115,7 @@ class engine {
   run_buffers<E> buffers_;
   cache_type cache_;
   kvsharer::cuda::sequence_batch<> batch_;
-  buffer<std::int32_t> ids_;  // [rows], and of each step's tokens
+  buffer<std::int32_t> ids_;  // [rows], also the tokens of each step
   decoder<E> model_;
   replay step_;
   std::size_t captured_rows_ = 0;

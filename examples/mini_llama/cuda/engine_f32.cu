@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// All that runs the decoder in this type, in one file, since each such file brings all attention kernels.
+// All code that runs the decoder in this type, in one file, since each such file compiles all attention kernels.
 #include "cuda/evaluate.cuh"
 #include "cuda/generate.cuh"
 #include "cuda/measure.cuh"

@@ -49,7 +49,7 @@ class evaluator {
 
   window_batch& batch() noexcept { return batch_; }
 
-  /// Runs and scores the windows in the batch, and leaves nothing of them.
+  /// Runs and scores the windows in the batch, and empties it.
   void run() {
     batch_.place(context_);
     model_.final_states(full_cache_.cache(), full_cache_.begin(batch_.lengths()), batch_.ids(), full_states_.data());
@@ -69,11 +69,11 @@ class evaluator {
   std::optional<device_weights<E>> aligned_;
   run_context context_;
   logit_blocks<E> blocks_;
-  index_t windows_, rows_;  // that run as one batch, by what memory is left by now
+  index_t windows_, rows_;  // sizes of one batch, by the free memory
   run_buffers<E> buffers_;
   window_batch batch_;
   buffer<E> full_states_;    // [rows][hidden]
-  buffer<E> shared_states_;  // the same, or nothing
+  buffer<E> shared_states_;  // the same, or empty
   batch_cache<E> full_cache_;
   std::optional<batch_cache<E>> shared_cache_;
   decoder<E> model_, shared_model_;

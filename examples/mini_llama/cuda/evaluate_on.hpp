@@ -12,8 +12,8 @@
 
 namespace mini_llama::cuda {
 
-// gpu::evaluate, gpu::reference and gpu::logits in one type, choice.type being what E says. Defined in evaluate.cuh and
-// text_reference.cuh, and compiled beside generation, since every file with a decoder brings all attention kernels of
+// gpu::evaluate, gpu::reference and gpu::logits for the type E, which choice.type names. Defined in evaluate.cuh and
+// text_reference.cuh, and compiled with generation, since every file with a decoder compiles all attention kernels of
 // its type.
 
 template <kvsharer::CacheElement E>

@@ -13,7 +13,7 @@
 namespace mini_llama::cuda {
 namespace detail {
 
-/// A device average's numbers on the host, as a KVCache.
+/// The numbers of an average in device memory, copied to the host, as a KVCache.
 struct fetched_planes {
   static constexpr auto space = kvsharer::memory_space::host;
   using view = kvsharer::layer_view<float, kvsharer::layout::strided_index>;
@@ -34,7 +34,7 @@ static_assert(kvsharer::KVCache<fetched_planes>);
 
 }  // namespace detail
 
-/// The host's average of the same numbers, for what only the host computes. Synchronises. Throws what the average's
+/// A host average of the same numbers, for computations that only the host has. Synchronises. Throws what the average's
 /// views throw, and errc::cuda_call.
 template <class Average>
 kvsharer::calibration_average fetch_average(kvsharer::cuda::stream_ref stream, const Average& average) {

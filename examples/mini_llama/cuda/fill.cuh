@@ -14,7 +14,7 @@
 #include "kvsharer/core/types.hpp"
 #include "network/random_weights.hpp"
 
-/// Kernels that write many numbers by a rule: all of any grid.
+/// Kernels that write many numbers by a rule, with any grid.
 namespace mini_llama::cuda {
 namespace detail {
 
@@ -30,7 +30,7 @@ struct fill_tuning {
 };
 inline constexpr fill_tuning fill_tuned{};
 
-/// rule(i) for every i in [0, n) of a grid of any size.
+/// Writes rule(i) for every i in [0, n), with a grid of any size.
 template <class Rule>
 __device__ void for_all(kvsharer::index_t n, Rule&& rule) {
   const kvsharer::index_t step = static_cast<kvsharer::index_t>(gridDim.x) * blockDim.x;
@@ -61,7 +61,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(fill_tuned.threads)
 
 }  // namespace detail
 
-/// to [n] = the random numbers of a tensor (random_weights.hpp), rounded. All three are stream-ordered.
+/// to [n] = the random numbers of a tensor (random_weights.hpp), rounded. All three functions are stream-ordered.
 template <kvsharer::CacheElement E>
 void fill_random(kvsharer::cuda::stream_ref stream, E* to, kvsharer::index_t n, std::uint64_t key, float deviation) {
   if (n > 0)

@@ -12,17 +12,17 @@
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/types.hpp"
 
-/// What some families do to queries, keys and values between their projection and rotation.
+/// The work that some families do on queries, keys and values between projection and rotation.
 namespace mini_llama::cuda {
 
-/// Heads of rows, and what is done to them. Where there are no rows, or neither bias nor gain, nothing is.
+/// Heads of rows, with their bias and norm. Without rows, or without both bias and gain, nothing is done.
 template <class E>
 struct unfinished_heads {
-  E* rows = nullptr;             // [rows][stride], of which heads * head_dim count
+  E* rows = nullptr;             // [rows][stride]; the first heads * head_dim numbers of each row are heads
   kvsharer::index_t stride = 0;  // from row to row
   int heads = 0;
   const float* bias = nullptr;  // [heads * head_dim], or null
-  const float* gain = nullptr;  // [head_dim] of each head's norm, or null
+  const float* gain = nullptr;  // [head_dim]: gain of each head's norm, or null
 };
 
 namespace detail {
@@ -38,7 +38,7 @@ struct finish_problem {
   float eps;
 };
 
-/// Grid: rows, heads by warps of a block. A warp has a head, and each lane every 32nd channel.
+/// Grid: rows, heads by warps of a block. A warp has one head, and each lane every 32nd channel.
 template <class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(32 * finish_warps)
     finish_kernel(const __grid_constant__ finish_problem<E> p) {
@@ -66,10 +66,10 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(32 * finish_warps)
 
 }  // namespace detail
 
-/// Adds the bias to each row's heads and then norms each head, x / sqrt(mean of x^2 + eps) * gain, in place, of up to
-/// three parts at once, which the compiler counts; sums in float, rounded to E once. Parts that ask for neither cost
-/// nothing, nor does a call of none but those. Stream-ordered: neither allocates nor synchronises, and may be captured.
-/// Throws kvsharer::error (cuda_call).
+/// Adds the bias to each row's heads and then norms each head, x / sqrt(mean of x^2 + eps) * gain, in place, for up to
+/// three parts at once, whose number is a template argument; sums in float, rounded to E once. Parts without bias and
+/// gain cost nothing, nor does a call with only such parts. Stream-ordered: neither allocates nor synchronises, and may
+/// be captured. Throws kvsharer::error (cuda_call).
 template <kvsharer::CacheElement E, std::size_t N>
 void finish_heads(const kvsharer::cuda::backend& on, const unfinished_heads<E> (&parts)[N], kvsharer::index_t rows,
                   kvsharer::index_t head_dim, float eps) {

@@ -18,7 +18,7 @@
 #include "kvsharer/core/share_plan.hpp"
 #include "kvsharer/core/types.hpp"
 
-/// The decoder on the device: forward.hpp's layers, in stream order. Sharing shows in two places only, as there: which
+/// The decoder on the device: forward.hpp's layers, in stream order. As there, sharing shows in only two places: which
 /// layer's view is read, and whether keys and values are projected.
 namespace mini_llama::cuda {
 
@@ -44,7 +44,7 @@ class run_buffers {
   buffer<E> x;           // [rows][hidden], the residual stream
   buffer<E> normed;      // [rows][hidden]
   buffer<E> projected;   // [rows][heads + 2 kv_heads][head_dim] at most
-  buffer<E> queries;     // [rows][heads][head_dim], turned
+  buffer<E> queries;     // [rows][heads][head_dim], rotated
   buffer<E> attended;    // [rows][heads][head_dim]
   buffer<E> gate_up;     // [rows][2][intermediate]
   buffer<E> gated;       // [rows][intermediate]
@@ -57,8 +57,8 @@ class run_buffers {
   }
 };
 
-/// Runs layers over rows in device memory. Borrows everything; neither allocates nor synchronises once the products'
-/// algorithms are known (`prepare`), and may be captured from then on.
+/// Runs layers over rows in device memory. Borrows everything. Once the products' algorithms are known (`prepare`),
+/// neither allocates nor synchronises, and may be captured.
 template <kvsharer::CacheElement E>
 class decoder {
   using index_t = kvsharer::index_t;
@@ -72,9 +72,9 @@ class decoder {
         products_(on, by_library, buffers.normed.data(), buffers.gate_up.data(), weights.config().norm_eps),
         buffers_(buffers) {}
 
-  /// Writes the logits of each sequence's last row to buffers.logits. `ids` are the batch's rows' tokens, in device
-  /// memory; `cache` is a cuda::shared_cache to which the batch has been appended. Where some rows are not last ones,
-  /// they run no further than the last owner's keys and values, since nothing reads them above.
+  /// Writes the logits of each sequence's last row to buffers.logits. `ids` are the tokens of the batch's rows, in
+  /// device memory; `cache` is a cuda::shared_cache to which the batch has been appended. Other rows than the last run
+  /// no further than the last owner's keys and values, since nothing reads them above.
   template <class Cache>
   void last_logits(Cache& cache, const kvsharer::cuda::ragged_batch& batch, const std::int32_t* ids) {
     const model_config& c = weights_.config();
@@ -98,7 +98,7 @@ class decoder {
                      c.hidden);
   }
 
-  /// Writes every row's final hidden state, after the last norm, to states [rows][hidden]; as last_logits otherwise.
+  /// Writes every row's final hidden state, after the last norm, to states [rows][hidden]; otherwise like last_logits.
   template <class Cache>
   void final_states(Cache& cache, const kvsharer::cuda::ragged_batch& batch, const std::int32_t* ids, E* states) {
     const model_config& c = weights_.config();
@@ -113,7 +113,7 @@ class decoder {
     products_.plain(states, weights_.head(), logits, rows, config().vocab, config().hidden);
   }
 
-  /// What cuBLASLt multiplies in a run of so many rows in so many sequences under a plan, last ones and head included.
+  /// cuBLASLt's products in a run of `rows` rows in `sequences` sequences under a plan, last rows and head too.
   std::vector<gemm_shape> products(const kvsharer::share_plan& plan, kvsharer::index_t rows,
                                    kvsharer::index_t sequences) const {
     const model_config& c = config();
@@ -165,14 +165,14 @@ class decoder {
     return batch;
   }
 
-  /// Where a product left a layer's queries, keys and values; null for those that it was not asked for.
+  /// Where a product left a layer's queries, keys and values; null for those that were not requested.
   struct projections {
     head_rows<const E> queries;
     kvsharer::cuda::new_rows<E> stored;
   };
 
-  /// Projects what is asked for: matrices that lie one behind the other by one product, which at most one gap divides,
-  /// between queries and values. Keys and values, where both are wanted, are neighbours, so they have one stride.
+  /// Projects what is requested, with one product for matrices that are contiguous in memory; there is at most one gap,
+  /// between queries and values. Keys and values, if both are requested, are neighbours, so they have one stride.
   projections multiply_heads(const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, const E* x, bool queries,
                              bool keys, bool values) {
     const layer_matrices<E> w = weights_.layer(l.value);
@@ -183,7 +183,7 @@ class decoder {
     };
     projections at{};
     const index_t stored = (keys ? key_width() : 0) + (values ? key_width() : 0);
-    const E* const first = keys ? w.key : w.value;  // of what is stored
+    const E* const first = keys ? w.key : w.value;  // the first of the keys and values to store
     if (queries) {
       const bool together = stored > 0 && first == w.query + query_width() * hidden;
       const index_t width = query_width() + (together ? stored : 0);
@@ -203,7 +203,7 @@ class decoder {
     return at;
   }
 
-  /// The same with the biases and norms of heads of families that have them.
+  /// The same, plus the biases and norms of heads in families that have them.
   projections project(const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, const E* x, bool queries,
                       bool keys, bool values) {
     const projections at = multiply_heads(batch, l, x, queries, keys, values);
@@ -220,7 +220,7 @@ class decoder {
     return at;
   }
 
-  /// A layer's attention, its keys and values stored before if it owns them.
+  /// A layer's attention. If the layer owns keys and values, they are stored first.
   template <class Cache>
   void project_and_attend(Cache& cache, const kvsharer::share_plan& plan, const kvsharer::cuda::ragged_batch& batch,
                           kvsharer::layer_id l, E* x) {
@@ -230,7 +230,7 @@ class decoder {
     attend(cache, batch, l, x);
   }
 
-  /// What an owner stores, alone.
+  /// Computes and stores only an owner's keys and values.
   template <class Cache>
   void project_and_store(Cache& cache, const kvsharer::share_plan& plan, const kvsharer::cuda::ragged_batch& batch,
                          kvsharer::layer_id l, const E* x) {
@@ -238,7 +238,7 @@ class decoder {
     cache.store(on_, l, batch, at.stored, rope_);
   }
 
-  /// Queries alone, of a layer whose keys and values are stored already.
+  /// Only the queries of a layer whose keys and values are already stored.
   template <class Cache>
   void ask_and_attend(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, E* x) {
     turn_queries(batch, project(batch, l, x, true, false, false));
@@ -250,7 +250,7 @@ class decoder {
            head_rows<E>{buffers_.queries.data(), query_width()});
   }
 
-  /// x += the attention of buffers.queries over what layer l reads, through the output weights.
+  /// x += the attention of buffers.queries over the rows that layer l reads, times the output weights.
   template <class Cache>
   void attend(Cache& cache, const kvsharer::cuda::ragged_batch& batch, kvsharer::layer_id l, E* x) {
     kvsharer::cuda::attend(on_, config().attention(l), cache.keys(l), cache.values(l), batch, buffers_.queries.data(),

@@ -54,14 +54,13 @@ cudaDataType_t data_type(dtype type) {
   return type == dtype::f32 ? CUDA_R_32F : type == dtype::f16 ? CUDA_R_16F : CUDA_R_16BF;
 }
 
-/// An algorithm under a name of ours: nvcc 13.0 breaks down over containers of cuBLASLt's own, which is an unnamed
-/// struct.
+/// An algorithm under our own name: nvcc 13.0 fails on containers of cuBLASLt's type, which is an unnamed struct.
 struct candidate {
   cublasLtMatmulAlgo_t algorithm;
 };
 
-/// A product as cuBLASLt sees it. Row-major is the transpose of column-major, so out^T [n][rows] is computed, as
-/// weight [n][k], stored as its transpose, times in^T [k][rows].
+/// A product as cuBLASLt sees it. Row-major is the transpose of column-major, so it computes out^T [n][rows] as weight
+/// [n][k], stored as its transpose, times in^T [k][rows].
 struct plan {
   owned<cublasLtMatmulDesc_t> product;
   owned<cublasLtMatrixLayout_t> weight, in, out;
@@ -90,7 +89,7 @@ struct plan {
 void check_sizes(const gemm_shape& s) {
   constexpr index_t most = std::numeric_limits<std::int32_t>::max();
   if (s.rows < 1 || s.n < 1 || s.k < 1 || std::max({s.rows, s.n, s.k}) > most)
-    throw error(errc::bad_shape, s.text() + " cannot be: sizes are positive numbers of 31 bits");
+    throw error(errc::bad_shape, s.text() + " is impossible: sizes are positive numbers of 31 bits");
 }
 
 }  // namespace
@@ -118,7 +117,7 @@ struct gemm::state {
     check(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
     wish.reset(preference);
     set(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t{bytes});
-    // A split product may add its parts up in float only, never in the type of the result.
+    // A split product may add up its parts in float only, never in the type of the result.
     set(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, std::uint32_t{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
     for (const auto operand : {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
                                CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
@@ -173,7 +172,7 @@ void gemm::run(const gemm_shape& shape, const void* in, const void* weight, void
   const plan& p = state_->plan_of(shape);
   for (const void* const operand : {in, weight, static_cast<const void*>(out)})
     if (operand == nullptr || reinterpret_cast<std::uintptr_t>(operand) % operand_alignment != 0)
-      throw error(errc::bad_argument, "an operand of " + shape.text() + " lies at no multiple of 16 bytes, or nowhere");
+      throw error(errc::bad_argument, "an operand of " + shape.text() + " is null or not at a multiple of 16 bytes");
   check(state_->multiply(shape, p, p.algorithm, in, weight, out), "cublasLtMatmul", shape);
 }
 
@@ -183,7 +182,7 @@ gemm_tuning gemm::tune(const gemm_shape& shape, int candidates, int repeats) {
   repeats = std::max(repeats, 1);
   const auto found = s.candidates(shape, p, candidates);
 
-  const auto bytes = [](index_t numbers, dtype type) {  // of an operand, and the next begins at a multiple of 256
+  const auto bytes = [](index_t numbers, dtype type) {  // of an operand, up to the next multiple of 256
     return static_cast<std::size_t>((numbers * size_of(type) + 255) / 256 * 256);
   };
   const std::size_t weight_bytes = bytes(shape.n * shape.k, shape.type);

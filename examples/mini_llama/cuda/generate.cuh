@@ -15,8 +15,8 @@
 
 namespace mini_llama::cuda {
 
-/// Generation on the device: prompts in ragged passes, then captured steps. The host picks up each step's tokens, to
-/// show them and to see which sequences end.
+/// Generation on the device: prompts in ragged passes, then captured steps. The host reads each step's tokens, to show
+/// them and to see which sequences end.
 template <kvsharer::CacheElement E>
 class generator {
   using index_t = kvsharer::index_t;
@@ -55,7 +55,7 @@ class generator {
   using clock = std::chrono::steady_clock;
   static double since(clock::time_point start) { return std::chrono::duration<double>(clock::now() - start).count(); }
 
-  static constexpr index_t most_rows = 8192;  // of a pass; by then products have long been at their full rate
+  static constexpr index_t most_rows = 8192;  // of a pass; products reach their full rate well below this
 
   struct active {
     std::size_t prompt;
@@ -87,7 +87,7 @@ class generator {
         ids.insert(ids.end(), from, from + piece.tokens);
       }
       engine_.run(growth, ids);
-      // Prompts end in order, so their tokens come in order; only a pass's last piece may go on in the next.
+      // Prompts end in order, so their tokens come in order; only a pass's last piece may continue in the next pass.
       const auto ended = std::count_if(pass.begin(), pass.end(), [](const prompt_piece& piece) { return piece.ends; });
       const std::vector<int> tokens = picked(static_cast<std::size_t>(ended));
       first.insert(first.end(), tokens.begin(), tokens.end());
@@ -105,8 +105,7 @@ class generator {
     return picked(running_.size());
   }
 
-  /// The tokens that the sampler picks from the first `rows` rows of logits, in their order. Waits for the device,
-  /// once.
+  /// The tokens that the sampler picks from the first `rows` rows of logits, in their order. Waits for the device once.
   std::vector<int> picked(std::size_t rows) {
     std::vector<int> tokens(rows);
     in_place_ = false;
@@ -123,7 +122,7 @@ class generator {
     return tokens;
   }
 
-  /// Takes the tokens down, and leaves those running, and in `tokens`, that go on.
+  /// Records the tokens; keeps in running_ and in `tokens` only the sequences that go on.
   void keep(std::vector<int>& tokens, bool last, index_t step, generation& out) {
     std::vector<active> still;
     std::vector<int> theirs;
@@ -152,11 +151,11 @@ class generator {
   engine<E> engine_;
   sampler pick_;
   std::vector<active> running_;
-  std::vector<float> logits_;  // [rows][vocab], where the host picks
-  bool in_place_ = false;      // do the running sequences' last tokens lie where the engine's next step looks for them?
+  std::vector<float> logits_;  // [rows][vocab], if the host picks
+  bool in_place_ = false;      // are the running sequences' last tokens where the engine's next step reads them?
 };
 
-/// Declared here and compiled once for each type (engine_*.cu), since every type brings all attention kernels.
+/// Declared here and compiled once for each type (engine_*.cu), since every type compiles all attention kernels.
 template <kvsharer::CacheElement E>
 generation generate_on(kvsharer::cuda::stream_ref stream, const session& s, const kvsharer::cache_plan& plan,
                        const generation_request& request);

@@ -26,7 +26,7 @@ made_probe probe_on(kvsharer::cuda::stream_ref stream, const weight_source& sour
 
 namespace {
 
-/// f(E{}) for the type of this name.
+/// Calls f(E{}) for the type with this name.
 template <class F>
 auto with_type(std::string_view name, F&& f) {
   if (name == "f32") return f(float{});

@@ -31,9 +31,9 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(last_rows_threads)
 
 }  // namespace detail
 
-/// out [sequences][width] = of every sequence the last of its rows of x [rows][width]; zeros where it has none. Out may
-/// not be x. Stream-ordered: neither allocates nor synchronises, and may be captured. Throws kvsharer::error
-/// (bad_shape, bad_argument, cuda_call).
+/// out [sequences][width] = the last row of each sequence in x [rows][width]; zeros if it has none. Out may not be x.
+/// Stream-ordered: neither allocates nor synchronises, and may be captured. Throws kvsharer::error (bad_shape,
+/// bad_argument, cuda_call).
 template <kvsharer::CacheElement E>
 void gather_last_rows(const kvsharer::cuda::backend& on, const E* x, kvsharer::index_t width,
                       const kvsharer::cuda::ragged_batch& batch, E* out) {

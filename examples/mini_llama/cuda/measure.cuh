@@ -61,7 +61,7 @@ class meter {
     return *middle;
   }
 
-  /// Seconds from random prompts on the host to each one's next token.
+  /// Seconds from random prompts on the host to the next token of each.
   double prefill() {
     std::mt19937_64 random(request_.seed);
     std::uniform_int_distribution<int> id(0, request_.config.vocab - 1);
@@ -91,9 +91,9 @@ class meter {
     return seconds;
   }
 
-  /// All sequences' new tokens, each step from what the one before chose, which the host does not wait for.
+  /// Decodes all sequences' new tokens. Each step runs what the previous one chose; the host does not wait.
   void decode(throughput& t) {
-    engine_.step(growth_);  // the one that is captured
+    engine_.step(growth_);  // this step is captured
     engine_.check();
     std::deque<moment> ends(1);
     ends[0].record(stream_);

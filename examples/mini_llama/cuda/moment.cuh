@@ -8,7 +8,7 @@
 
 namespace mini_llama::cuda {
 
-/// A moment in a stream's work, by the device's clock.
+/// A point in a stream's work, timed by the device's clock.
 class moment {
  public:
   moment() { kvsharer::cuda::check(cudaEventCreateWithFlags(&event_, cudaEventDefault), "cudaEventCreate"); }
@@ -19,7 +19,7 @@ class moment {
     kvsharer::cuda::check(cudaEventRecord(event_, stream.get()), "cudaEventRecord");
   }
 
-  /// From `begin` to here. Waits until this has come.
+  /// Seconds from `begin` to this point. Waits until the stream has reached it.
   double seconds_since(const moment& begin) const {
     kvsharer::cuda::check(cudaEventSynchronize(event_), "cudaEventSynchronize");
     float milliseconds = 0;

@@ -14,7 +14,7 @@
 namespace mini_llama::cuda {
 namespace detail {
 
-/// A block has one row, of which each thread holds its first chunks in registers; of the longest rows the rest is read
+/// A block has one row, and each thread holds its first chunks of it in registers; the rest of the longest rows is read
 /// twice.
 struct norm_tuning {
   unsigned most_threads = 512;
@@ -22,7 +22,7 @@ struct norm_tuning {
 };
 inline constexpr norm_tuning norm_tuned{};
 
-/// The sum over the block, for every thread of it. Shared memory: a float for each warp.
+/// The sum over the block, for every thread of it. Shared memory: one float per warp.
 __device__ inline float sum_block(float x) {
   auto* const of_warp = reinterpret_cast<float*>(kvsharer::cuda::ptx::dynamic_shared());
   const int lane = static_cast<int>(threadIdx.x % 32), warp = static_cast<int>(threadIdx.x / 32);
@@ -39,7 +39,7 @@ __device__ inline float sum_block(float x) {
 /// The arguments of norm_kernel.
 template <class E>
 struct norm_problem {
-  E* x;               // [rows][width]; written where `y` is
+  E* x;               // [rows][width]; written if there is a `y`
   const E* y;         // [rows][width], or null
   const float* gain;  // [width]
   E* out;             // [rows][width], may be x
@@ -47,8 +47,8 @@ struct norm_problem {
   float eps;
 };
 
-/// Reads a chunk of the row, and adds and keeps y's where there is one; as rounded, so that the sum is the same as by a
-/// product that accumulates.
+/// Reads a chunk of the row. If there is a y, adds it and stores the sum, rounded as by a product that accumulates, so
+/// that both give the same result.
 template <bool Add, class E>
 __device__ numbers<E> read_sum(const norm_problem<E>& p, kvsharer::index_t at) {
   numbers<E> c = numbers<E>::load(p.x + at);

@@ -11,8 +11,8 @@
 
 namespace mini_llama::cuda {
 
-/// What a decoder multiplies, with the norms and activations around it: through cuBLASLt, or, where there is a single
-/// row, by kernels that take these in. Borrows everything, scratch included.
+/// The products of a decoder, with the norms and activations around them: through cuBLASLt, or, for a single row, by
+/// kernels that include these. Borrows everything, scratch included.
 template <kvsharer::CacheElement E>
 class layer_products {
   using index_t = kvsharer::index_t;

@@ -10,12 +10,12 @@
 
 namespace mini_llama::cuda {
 
-/// Stream work that was captured once and runs again as often as asked. Move only.
+/// Stream work that was captured once and can run again any number of times. Move only.
 class replay {
  public:
   replay() = default;
 
-  /// Captures what `work()` gives to the stream. Throws kvsharer::error (cuda_call), and what `work` throws.
+  /// Captures the work that `work()` puts on the stream. Throws kvsharer::error (cuda_call), and what `work` throws.
   template <class Work>
   replay(kvsharer::cuda::stream_ref stream, Work&& work) {
     using kvsharer::cuda::check;

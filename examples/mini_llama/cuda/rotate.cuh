@@ -23,7 +23,7 @@
 /// Rotary positions on the device, in the half-split pairing.
 namespace mini_llama::cuda {
 
-/// The angles of positions [0, positions) in device memory, copied from rope_table and so with its scaling.
+/// The angles of positions [0, positions) in device memory, copied from rope_table, with its scaling applied.
 class device_rope {
  public:
   /// Synchronises: for set-up. Throws kvsharer::error (device_memory, cuda_call).
@@ -45,11 +45,11 @@ class device_rope {
   kvsharer::cuda::rope_angles angles_;
 };
 
-/// Heads of rows that may have other numbers between them, as the queries have in the result of a product that
-/// projects keys and values, too.
+/// Heads of rows, possibly with other numbers between the rows, as for queries in the result of a product that also
+/// projects keys and values.
 template <class E>
 struct head_rows {
-  E* data = nullptr;             // [rows][stride], of which heads * head_dim count
+  E* data = nullptr;             // [rows][stride]; the first heads * head_dim numbers of each row are heads
   kvsharer::index_t stride = 0;  ///< a multiple of a chunk
 };
 
@@ -85,16 +85,16 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(rotate_threads)
 
 }  // namespace detail
 
-/// Turns every row's heads by the position of the row's token, which is length - rows + its number among the
-/// sequence's rows; `out` may be `in`. Zeros for rows that are nobody's or before the first token, and for positions
-/// that the table lacks, which are reported (refusal::past_capacity). Stream-ordered: neither allocates nor
+/// Rotates every row's heads by the position of the row's token, which is length - rows + its number among the
+/// sequence's rows; `out` may be `in`. Writes zeros for padding rows, for rows before the first token, and for
+/// positions that the table lacks, which are reported (refusal::past_capacity). Stream-ordered: neither allocates nor
 /// synchronises, and may be captured. Throws kvsharer::error (bad_shape, bad_argument, cuda_call).
 template <kvsharer::CacheElement E>
 void rotate(const kvsharer::cuda::backend& on, const kvsharer::cuda::rope_angles& rope,
             const kvsharer::cuda::ragged_batch& batch, kvsharer::index_t heads, kvsharer::index_t head_dim,
             head_rows<const E> in, head_rows<E> out) {
   require_chunks<E>(head_dim / 2, "half a head");
-  const kvsharer::index_t strides[] = {in.stride, out.stride};  // nvcc 13.0 wants it named
+  const kvsharer::index_t strides[] = {in.stride, out.stride};  // nvcc 13.0 needs a named array
   for (const kvsharer::index_t stride : strides) {
     require_chunks<E>(stride, "a row of heads");
     if (stride < heads * head_dim)
@@ -113,7 +113,7 @@ void rotate(const kvsharer::cuda::backend& on, const kvsharer::cuda::rope_angles
                                  static_cast<int>(head_dim), in, out, on.status);
 }
 
-/// The same in place, of rows [rows][heads * head_dim].
+/// The same in place, for rows [rows][heads * head_dim].
 template <kvsharer::CacheElement E>
 void rotate(const kvsharer::cuda::backend& on, const kvsharer::cuda::rope_angles& rope,
             const kvsharer::cuda::ragged_batch& batch, kvsharer::index_t heads, kvsharer::index_t head_dim, E* rows) {

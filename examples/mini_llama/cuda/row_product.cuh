@@ -16,12 +16,12 @@
 #include "kvsharer/core/element.hpp"
 #include "kvsharer/core/types.hpp"
 
-/// Products of a single row with a matrix, which a decode step of one sequence consists of. They take as long as their
-/// weights take to be read, so the kernels do two things: they begin to read before the row is known, while the kernel
-/// before them ends, and they take in the norm and the activation that would be launches of their own.
+/// Products of a single row with a matrix; a decode step of one sequence consists of them. Their time is that of
+/// reading the weights, so the kernels do two things: they begin to read before the row is known, while the previous
+/// kernel ends, and they include the norm and the activation, which would otherwise be launches of their own.
 namespace mini_llama::cuda {
 
-/// What becomes of a product.
+/// What is done with a product.
 enum class row_result {
   set,    ///< out = product
   add,    ///< out += product
@@ -33,14 +33,14 @@ namespace detail {
 struct row_product_tuning {
   int warps = 16;  ///< of a block
   int blocks_per_multiprocessor = 2;
-  int in_flight = 4;  ///< chunks of a row that a thread asks for at once, while it works on as many
+  int in_flight = 4;  ///< chunks of a row that a thread has in flight, while it works on as many
 };
 inline constexpr row_product_tuning row_product_tuned{};
 
 template <class E, class Out>
 struct row_product_problem {
   const E* in;        // [k]
-  const float* gain;  // [k]: the row is normed with it; null: it is taken as it is
+  const float* gain;  // [k]: gain of the row's norm; null: no norm
   const E* weight;    // [n][k], or [2][n][k]
   Out* out;           // [n]
   kvsharer::index_t n;
@@ -48,7 +48,7 @@ struct row_product_problem {
   float eps;
 };
 
-/// Brings the row to shared memory, normed where that is asked for. For the whole block.
+/// Copies the row to shared memory, normed if `Normed`. The whole block calls this.
 template <bool Normed, class E, class Out>
 __device__ void stage_row(const row_product_problem<E, Out>& p, E* row) {
   using wide = kvsharer::cuda::numbers<E>;
@@ -73,9 +73,9 @@ __device__ void stage_row(const row_product_problem<E, Out>& p, E* row) {
   __syncthreads();
 }
 
-/// Where a warp is: which row of its matrix, and how far in it.
+/// The place of a warp: its row of the matrix, and how far in it.
 struct row_cursor {
-  kvsharer::index_t row;  // of out
+  kvsharer::index_t row;  // index in out
   int half = 0;           // 0: gates, or the only matrix; 1: up
   int step = 0;           // in the row
 
@@ -92,7 +92,7 @@ struct row_cursor {
   }
 };
 
-/// Grid: as many blocks as the device holds, which share the rows of the matrix evenly; a warp has whole rows.
+/// Grid: as many blocks as fit the device; they share the rows of the matrix evenly, and a warp has whole rows.
 template <class E, class Out, bool Normed, row_result Result>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(row_product_tuned.warps * 32,
                                                   row_product_tuned.blocks_per_multiprocessor)
@@ -163,10 +163,10 @@ void launch_row_product(const kvsharer::cuda::backend& on, const row_product_pro
 
 }  // namespace detail
 
-/// out [n] = what `Result` makes of in [k] times the transpose of weight [n][k] (two of them where it is gated). With
-/// `gain` [k] the row is first divided by the root of its mean square and multiplied by that, and rounded to E. Sums in
-/// float. Stream-ordered: neither allocates nor synchronises, and may be captured. Throws kvsharer::error: bad_shape
-/// for a k that is no whole number of 16 bytes, bad_argument for an address, cuda_call.
+/// Takes the product of in [k] with the transpose of weight [n][k] (two of them if gated), and does with it what
+/// `Result` says, to out [n]. With `gain` [k] the row is first divided by the root of its mean square, multiplied by
+/// gain, and rounded to E. Sums in float. Stream-ordered: neither allocates nor synchronises, and may be captured.
+/// Throws kvsharer::error: bad_shape if k is not a whole number of 16 bytes, bad_argument for an address, cuda_call.
 template <row_result Result, kvsharer::CacheElement E, kvsharer::CacheElement Out>
 void row_product(const kvsharer::cuda::backend& on, const E* in, const float* gain, float eps, const E* weight,
                  Out* out, kvsharer::index_t n, kvsharer::index_t k) {

@@ -16,13 +16,13 @@
 
 namespace mini_llama::cuda {
 
-/// What a run of the decoder needs beside weights, buffers and a cache, whatever its type: a backend with scratch and a
-/// status word of its own, products, and the angles of positions [0, positions). Synchronises when made. Stays where it
-/// is, since others borrow from it.
+/// What a run of the decoder needs besides weights, buffers and a cache, whatever its type: a backend with its own
+/// scratch and status word, products, and the angles of positions [0, positions). The constructor synchronises. Cannot
+/// be moved, since others borrow from it.
 class run_context {
  public:
-  /// `device`: as query_device() tells it; `scratch_bytes`: what other kernels than attention want. Throws
-  /// kvsharer::error (no_device, device_memory, cuda_call).
+  /// `device`: from query_device(); `scratch_bytes`: what kernels other than attention need. Throws kvsharer::error
+  /// (no_device, device_memory, cuda_call).
   run_context(kvsharer::cuda::stream_ref stream, const model_config& c, kvsharer::index_t positions,
               const kvsharer::cuda::device_properties& device = kvsharer::cuda::query_device(),
               std::size_t scratch_bytes = 0)
@@ -39,7 +39,7 @@ class run_context {
   kvsharer::cuda::rope_angles angles() const noexcept { return rope_.angles(); }
   gemm& products() noexcept { return products_; }
 
-  /// Copies numbers to the host, and waits. Throws kvsharer::error: what a kernel refused, cuda_call.
+  /// Copies numbers to the host, and waits. Throws kvsharer::error: the first refusal of a kernel, cuda_call.
   template <class T>
   void fetch(const T* from, T* to, std::size_t count) const {
     kvsharer::cuda::check(cudaMemcpyAsync(to, from, count * sizeof(T), cudaMemcpyDeviceToHost, on_.stream.get()),

@@ -30,9 +30,9 @@ struct largest {
   }
 };
 
-/// Sums over the vocabulary so far; P is exp of full logits, less the largest.
+/// Sums over the vocabulary so far; P is exp(full logits - the largest).
 struct mass {
-  double full = 0, shared = 0, difference = 0;  // of P, of the shared model's, of P times the difference of logits
+  double full = 0, shared = 0, difference = 0;  // sums of P, the shared model's P, P times the difference of logits
   __device__ void add(const mass& more) {
     full += more.full;
     shared += more.shared;
@@ -40,12 +40,12 @@ struct mass {
   }
 };
 
-/// Adds up over the block, always in the same order, for every thread of it. Shared memory: a T for each thread.
+/// Adds up over the block, always in the same order, for every thread of it. Shared memory: a T per thread.
 template <class T>
 __device__ T over_block(const T& mine) {
   auto* const all = reinterpret_cast<T*>(kvsharer::cuda::ptx::dynamic_shared());
   const unsigned me = threadIdx.x;
-  __syncthreads();  // what was here before has been read
+  __syncthreads();  // the previous contents have been read
   all[me] = mine;
   for (unsigned half = score_threads / 2; half > 0; half /= 2) {
     __syncthreads();

@@ -27,11 +27,11 @@
 
 namespace mini_llama::cuda {
 
-/// The probe of the device: search_probe's work, with weights, layer inputs, keys and values there. Of a candidate the
-/// host gets the score alone, and waits for nothing else; all memory is taken when the probe is made.
+/// The device's probe: the work of search_probe, with weights, layer inputs, keys and values in device memory. The host
+/// gets only a candidate's score, and waits for nothing else; all memory is allocated when the probe is made.
 ///
-/// Device memory: the weights; of type E 2 * layers * samples * tokens * (hidden + 2 * kv_heads * head_dim) numbers;
-/// the average's floats; a run's buffers; what the score keeps.
+/// Device memory: the weights; 2 * layers * samples * tokens * (hidden + 2 * kv_heads * head_dim) numbers of type E;
+/// the average's floats; a run's buffers; the memory of the score.
 template <kvsharer::CacheElement E>
 class search_probe final : public probe {
   using index_t = kvsharer::index_t;
@@ -72,7 +72,7 @@ class search_probe final : public probe {
     inputs_.accept();
   }
 
-  /// On the device, but for `cka` and keys before rotation, for which the averages are brought to the host.
+  /// Computed on the device, except `cka` and keys before rotation, for which the averages are copied to the host.
   kvsharer::distance_matrix distances(const std::string& metric, const std::string& keys) override {
     if (metric == "cka" || keys != "post-rope")
       return average_distances(fetch_average(stream_, average_), config_.rope, metric, keys);
@@ -89,7 +89,7 @@ class search_probe final : public probe {
   index_t rows() const { return samples_ * tokens_; }
   index_t row_numbers() const { return rows() * config_.hidden; }
 
-  /// Every sample from its first token on, one behind the other.
+  /// Places every sample from its first token on, one after the other.
   void place() {
     std::vector<std::int32_t> words(places_.size(), static_cast<std::int32_t>(tokens_));
     for (index_t s = 0; s <= samples_; ++s)
@@ -133,8 +133,8 @@ class search_probe final : public probe {
     return (*score_)(buffers_.normed.data());
   }
 
-  /// Layers add to their input in place, so each one's is copied first: at 7 billion parameters 10 us of a layer's
-  /// millisecond.
+  /// Layers add to their input in place, so each layer's input is copied first: with 7 billion parameters that takes 10
+  /// us of a layer's millisecond.
   void run(const kvsharer::share_plan& plan, kvsharer::layer_id first) {
     store_.begin_candidate(plan, first);
     inputs_.begin({first.value + 1});
@@ -174,8 +174,8 @@ class search_probe final : public probe {
   index_t layer_evaluations_ = 0;
 };
 
-/// Weights first, then the probe. Declared here and compiled once for each type (search_*.cu), since every type brings
-/// all attention kernels.
+/// Uploads the weights, then makes the probe. Declared here and compiled once for each type (search_*.cu), since every
+/// type compiles all attention kernels.
 template <kvsharer::CacheElement E>
 made_probe probe_on(kvsharer::cuda::stream_ref stream, const weight_source& source, const probe_request& wanted);
 

@@ -22,7 +22,7 @@
 namespace mini_llama::cuda {
 
 /// Scores the samples' final hidden states, [rows][hidden] in device memory, against the full model's. Waits for the
-/// stream, since the score is for the host; allocates nothing.
+/// stream, since the host needs the score; allocates nothing.
 template <kvsharer::CacheElement E>
 class search_score {
  public:
@@ -33,7 +33,7 @@ class search_score {
 template <kvsharer::CacheElement E>
 class cosine_score final : public search_score<E> {
  public:
-  /// Keeps a copy of `full` [numbers].
+  /// Keeps a copy of `full`, of `numbers` numbers.
   cosine_score(const kvsharer::cuda::backend& on, const E* full, std::size_t numbers, kvsharer::index_t samples,
                kvsharer::similarity mode)
       : on_(on), full_(on.stream, numbers), samples_(samples), mode_(mode) {
@@ -69,7 +69,7 @@ class divergence_score final : public search_score<E> {
         logits_(on.stream, static_cast<std::size_t>(std::min(block, rows) * vocab())),
         parts_(on.stream, static_cast<std::size_t>(rows)),
         on_host_(parts_.size()) {
-    // In the blocks of later runs, so that the full model is 0 from itself to the last bit.
+    // In the same blocks as later runs, so that the full model's divergence from itself is exactly 0.
     for (index_t first = 0; first < rows_; first += block) project(full, first, full_.data() + first * vocab());
   }
 
@@ -88,7 +88,7 @@ class divergence_score final : public search_score<E> {
   }
 
  private:
-  static constexpr index_t block = 256;  // rows whose logits are made at once, so that the L2 still has most of them
+  static constexpr index_t block = 256;  // rows whose logits are made at once: the L2 still has most of them
 
   index_t vocab() const { return weights_.config().vocab; }
   index_t rows_of(index_t first) const { return std::min(block, rows_ - first); }

@@ -21,7 +21,7 @@
 
 namespace mini_llama::cuda {
 
-/// Memory of `numbers` each for the accepted run and for the candidate's, of every layer, one behind the other.
+/// For every layer, `numbers` elements of the accepted run and as many of the candidate's, contiguous.
 template <class E>
 kvsharer::resumable_layers<E*> pieces(E* memory, kvsharer::index_t numbers, int layers) {
   std::vector<E*> accepted, candidate;
@@ -32,9 +32,9 @@ kvsharer::resumable_layers<E*> pieces(E* memory, kvsharer::index_t numbers, int 
   return {std::move(accepted), std::move(candidate)};
 }
 
-/// calibration_store in device memory: the keys and values of all samples, of the accepted plan's run and of the
-/// candidate's, which writes planes of its own. To the decoder it is a cache under the candidate's plan. All memory is
-/// taken when it is made: 4 * layers planes of [sample][kv_head][token][channel].
+/// calibration_store in device memory: the keys and values of all samples, from the accepted plan's run and from the
+/// candidate's, which writes to planes of its own. The decoder sees it as a cache under the candidate's plan. All
+/// memory is allocated in the constructor: 4 * layers planes of [sample][kv_head][token][channel].
 template <kvsharer::CacheElement E>
 class search_store {
   using layout = kvsharer::layout::head_major;
@@ -58,7 +58,7 @@ class search_store {
 
   kvsharer::cache_shape shape() const noexcept { return shape_; }
 
-  /// From now on layers from `first` on are the candidate's, and read what `plan` says.
+  /// From now on, layers from `first` on belong to the candidate, and read what `plan` says.
   void begin_candidate(const kvsharer::share_plan& plan, kvsharer::layer_id first) {
     plan_ = plan;
     layers_.begin(first);
@@ -67,7 +67,7 @@ class search_store {
   /// The candidate's layers become the accepted ones.
   void accept() noexcept { layers_.accept(); }
 
-  // What the decoder asks of a cache.
+  // What the decoder requires of a cache.
 
   auto keys(kvsharer::layer_id l) const { return batch_of<const E>(plan_.key_owner(l), 0); }
   auto values(kvsharer::layer_id l) const { return batch_of<const E>(plan_.value_owner(l), 1); }
@@ -78,7 +78,7 @@ class search_store {
     kvsharer::cuda::store(on, batch_of<E>(owner, 0), batch_of<E>(owner, 1), batch, rows, rope, owner);
   }
 
-  /// One sample as the library's KVCache, for the calibration average: where every layer has stored its own.
+  /// One sample as the library's KVCache, for the calibration average: the planes that each layer stored for itself.
   class sample {
    public:
     static constexpr auto space = kvsharer::memory_space::device;
@@ -104,7 +104,7 @@ class search_store {
   kvsharer::index_t plane_;
   kvsharer::cuda::device_buffer<E> memory_;
   kvsharer::cuda::device_buffer<std::int32_t> tables_;  // [sample]: its place
-  kvsharer::resumable_layers<E*> layers_;               // keys' plane, and values' behind it
+  kvsharer::resumable_layers<E*> layers_;               // keys' plane, followed by the values'
   kvsharer::share_plan plan_;
 };
 

@@ -37,9 +37,9 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(swiglu_threads)
 
 }  // namespace detail
 
-/// out [rows][width] = gate / (1 + exp(-gate)) * up of gate_up [rows][2][width], gates first, as the product with the
-/// fused weights gives it. Stream-ordered: neither allocates nor synchronises, and may be captured. Throws
-/// kvsharer::error (bad_shape, bad_argument, cuda_call).
+/// out [rows][width] = gate / (1 + exp(-gate)) * up of gate_up [rows][2][width], gates first, as in the product with
+/// the fused weights. Stream-ordered: neither allocates nor synchronises, and may be captured. Throws kvsharer::error
+/// (bad_shape, bad_argument, cuda_call).
 template <kvsharer::CacheElement E>
 void swiglu(const kvsharer::cuda::backend& on, const E* gate_up, kvsharer::index_t rows, kvsharer::index_t width,
             E* out) {

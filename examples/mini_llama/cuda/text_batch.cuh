@@ -22,7 +22,7 @@
 /// What evaluations on the device have in common.
 namespace mini_llama::cuda {
 
-/// Windows of a text that run as one batch: taken in on the host until there are enough, then brought to the device.
+/// Windows of a text that run as one batch: collected on the host until the batch is full, then copied to the device.
 class window_batch {
   using index_t = kvsharer::index_t;
   template <class T>
@@ -35,7 +35,7 @@ class window_batch {
         targets_(stream, static_cast<std::size_t>(rows)),
         scores_(stream, static_cast<std::size_t>(rows)) {}
 
-  /// Takes a window in. True when the batch is full, and to be run.
+  /// Adds a window. True when the batch is full and should run.
   bool add(const text_window& w) {
     lengths_.push_back(static_cast<index_t>(w.input.size()));
     inputs_.insert(inputs_.end(), w.input.begin(), w.input.end());
@@ -57,7 +57,7 @@ class window_batch {
   const std::int32_t* targets() const noexcept { return targets_.data(); }
   kvsharer::prediction_score* scores() noexcept { return scores_.data(); }
 
-  /// Adds the scores that were made, and leaves nothing of the windows.
+  /// Adds the computed scores to `sums`, and removes all windows.
   void finish(const run_context& on, kvsharer::prediction_sums& sums) {
     std::vector<kvsharer::prediction_score> scores(inputs_.size());
     on.fetch(scores_.data(), scores.data(), scores.size());
@@ -86,14 +86,14 @@ class logit_blocks {
   using index_t = kvsharer::index_t;
 
  public:
-  /// For a text of so many tokens; `compares` where two models' logits are set against each other.
+  /// For a text of `tokens` tokens; `compares`: are the logits of two models compared?
   logit_blocks(kvsharer::cuda::stream_ref stream, const model_config& c, std::size_t tokens, bool compares)
       : config_(c),
         block_(std::min(most, static_cast<index_t>(tokens))),
         full_(stream, static_cast<std::size_t>(block_ * c.vocab)),
         shared_(stream, compares ? full_.size() : 0) {}
 
-  /// Scores the batch's rows by final hidden states [rows][hidden]; `shared` is null where it is the full model that is
+  /// Scores the batch's rows by final hidden states [rows][hidden]. A null `shared` means that the full model itself is
   /// scored.
   void score(const run_context& on, decoder<E>& model, window_batch& batch, const E* full, const E* shared) {
     for (index_t first = 0; first < batch.rows(); first += block_) {
@@ -111,11 +111,11 @@ class logit_blocks {
 
   const model_config& config_;
   index_t block_;
-  kvsharer::cuda::device_buffer<float> full_, shared_;  // [block][vocab], the latter nothing where nothing is compared
+  kvsharer::cuda::device_buffer<float> full_, shared_;  // [block][vocab]; shared_ is empty if nothing is compared
 };
 
-/// Windows that run as one batch, by what memory is left: of caches that store `stored_planes` planes in all, and
-/// `states` rows of hidden states for each row.
+/// Windows that run as one batch, given the free memory: caches store `stored_planes` planes in all, and each row has
+/// `states` rows of hidden states.
 template <kvsharer::CacheElement E>
 kvsharer::index_t windows_at_once(const model_config& c, kvsharer::index_t stored_planes, kvsharer::index_t states,
                                   std::size_t tokens, kvsharer::index_t window, const gpu_choice& choice) {
@@ -124,7 +124,7 @@ kvsharer::index_t windows_at_once(const model_config& c, kvsharer::index_t store
                            (static_cast<kvsharer::index_t>(tokens) + rows - 1) / rows);
 }
 
-/// A plan's weights where the session has an alignment folded into them; else nothing, and the full model's serve.
+/// A plan's weights if the session has an alignment folded into them; else empty: the full model's weights apply.
 template <kvsharer::CacheElement E>
 std::optional<device_weights<E>> aligned_weights(kvsharer::cuda::stream_ref stream, const session& s,
                                                  const kvsharer::cache_plan& plan) {
@@ -132,7 +132,7 @@ std::optional<device_weights<E>> aligned_weights(kvsharer::cuda::stream_ref stre
   return device_weights<E>::upload(stream, s.model_for(plan), plan.sharing());
 }
 
-/// run() for each batch of a text's windows, the last one not being full, until `cancelled` answers yes.
+/// Calls run() for each batch of a text's windows, the last one possibly not full, until `cancelled` answers yes.
 template <class F>
 void for_each_batch(window_batch& batch, std::span<const int> ids, kvsharer::index_t window, int bos,
                     const std::function<bool()>& cancelled, F&& run) {

@@ -12,8 +12,7 @@
 
 namespace mini_llama::cuda {
 
-/// A text as the full model sees it, on the device. Memory there: the weights, ids * hidden numbers, and what one batch
-/// takes.
+/// The full model's view of a text, on the device. Device memory: the weights, ids * hidden numbers, and one batch.
 template <kvsharer::CacheElement E>
 class device_reference final : public text_reference {
   using index_t = kvsharer::index_t;
@@ -54,7 +53,7 @@ class device_reference final : public text_reference {
   }
 
  private:
-  /// Runs the text under a plan, and compares it with the full model, or keeps it as the full model's.
+  /// Runs the text under a plan, and compares it with the full model, or stores it as the full model's result.
   evaluation run(decoder<E>& model, const kvsharer::cache_plan& plan, bool compares,
                  const evaluation_progress& on_progress, const std::function<bool()>& cancelled) {
     batch_cache<E> held(stream_, config_, plan, windows_, window_ - 1);
@@ -83,7 +82,7 @@ class device_reference final : public text_reference {
   run_context context_;
   logit_blocks<E> blocks_;
   buffer<E> full_states_;   // [ids][hidden], in the order of scoring
-  index_t windows_, rows_;  // that run as one batch, by what memory is left by now
+  index_t windows_, rows_;  // sizes of one batch, by the free memory
   run_buffers<E> buffers_;
   window_batch batch_;
   buffer<E> shared_states_;  // [rows][hidden]

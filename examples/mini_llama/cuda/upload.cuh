@@ -17,8 +17,8 @@
 
 namespace mini_llama::cuda {
 
-/// Brings stored weights to the device and into the type E. What has another type passes through one piece of device
-/// memory and is converted there.
+/// Copies stored weights to the device and converts them to the type E. Weights of another type pass through one piece
+/// of device memory and are converted there.
 template <kvsharer::CacheElement E>
 class uploader {
  public:
@@ -27,7 +27,7 @@ class uploader {
   explicit uploader(kvsharer::cuda::stream_ref stream, kvsharer::index_t piece = piece_numbers)
       : stream_(stream), piece_(piece), staging_(stream) {}
 
-  /// to [w.out][w.in] = w, in stream order; w's numbers must stay until the stream has been waited for.
+  /// to [w.out][w.in] = w, in stream order; w's numbers must stay valid until the stream has been synchronised.
   void operator()(const weight& w, E* to) {
     const kvsharer::index_t n = w.out * w.in;
     switch (w.type) {

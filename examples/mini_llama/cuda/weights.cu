@@ -28,7 +28,7 @@ namespace {
 
 std::size_t size(index_t rows, index_t columns) { return static_cast<std::size_t>(rows * columns); }
 
-/// A vector of a checkpoint, in stream order; `from` must stay until the stream has been waited for.
+/// Uploads a vector of a checkpoint, in stream order; `from` must stay valid until the stream has been synchronised.
 device_buffer<float> bring(stream_ref stream, const std::vector<float>& from) {
   device_buffer<float> to(stream, from.size());
   if (!from.empty())
@@ -52,7 +52,7 @@ std::size_t device_weights<E>::key_size() const noexcept {
 template <kvsharer::CacheElement E>
 device_weights<E>::device_weights(stream_ref stream, const model_config& config, const std::optional<share_plan>& plan)
     : stream_(stream), config_(config), norms_(stream), embedding_(stream), head_(stream) {
-  require_device_model(config);  // whatever the way here, weights would be missing
+  require_device_model(config);  // checked for every caller: weights would be missing
   if (plan) check_plan(*plan);
   const index_t hidden = config.hidden, inner = config.intermediate, heads = index_t{config.heads} * config.head_dim;
   require_chunks<E>(hidden, "a hidden state");
@@ -164,7 +164,7 @@ device_weights<E> device_weights<E>::random(stream_ref stream, const model_confi
   return d;
 }
 
-/// Norms are ones, and biases random, rounded to E as the checkpoint would have them.
+/// Norms are ones; biases are random, rounded to E as in a checkpoint.
 template <kvsharer::CacheElement E>
 auto device_weights<E>::random_vector(std::uint64_t seed, const std::string& name, index_t numbers) const
     -> buffer<float> {

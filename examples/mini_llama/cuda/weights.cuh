@@ -20,23 +20,23 @@ class model;
 
 namespace mini_llama::cuda {
 
-/// What a layer of some families has besides its matrices, in device memory; null for what it has not. Borrowed.
+/// A layer's vectors that only some families have, in device memory; null if absent. Borrowed.
 struct layer_vectors {
   const float* query_bias = nullptr;  // [heads * head_dim]
   const float* key_bias = nullptr;    // [kv_heads * head_dim], like the next
   const float* value_bias = nullptr;
-  const float* query_norm = nullptr;  // [head_dim], like the next: gains of each head's norm before rotation
+  const float* query_norm = nullptr;  // [head_dim], like the next: gain of each head's norm before rotation
   const float* key_norm = nullptr;
   const float* output_bias = nullptr;  // [hidden]
 };
 
-/// One layer's weights in device memory, as products take them: [out][in], row-major. Borrowed.
+/// One layer's weights in device memory, as products read them: [out][in], row-major. Borrowed.
 template <class E>
 struct layer_matrices {
   const float* attention_norm = nullptr;  // [hidden]
   const E* query = nullptr;               // [heads * head_dim][hidden]
-  /// [kv_heads * head_dim][hidden] each, right behind `query` and one another, so that one product gives neighbours;
-  /// null where they are not held.
+  /// [kv_heads * head_dim][hidden] each, contiguous after `query`, so that one product computes all of them; null if
+  /// they are not held.
   const E* key = nullptr;
   const E* value = nullptr;
   const E* output = nullptr;        // [hidden][heads * head_dim]
@@ -46,19 +46,19 @@ struct layer_matrices {
   layer_vectors vectors = {};
 };
 
-/// A model's weights in device memory, in the element type E of activations. Reader layers need no weights of what they
-/// read, and need not hold them. Move only.
+/// A model's weights in device memory, in the element type E of activations. Reader layers do not need, and need not
+/// hold, the weights of the keys and values that they read. Move only.
 template <kvsharer::CacheElement E>
 class device_weights {
  public:
-  /// Copies a model's weights, converted on the device where the checkpoint has another type. With a plan, those of its
-  /// readers' keys and values stay behind. Synchronises: for set-up. Throws kvsharer::error: bad_shape for sizes that
-  /// the kernels cannot take, bad_argument for a plan of another number of layers and for a model that the device does
-  /// not run (see require_device_model), device_memory, cuda_call.
+  /// Copies a model's weights; the device converts those of another type. With a plan, the weights of its readers' keys
+  /// and values are left out. Synchronises: for set-up. Throws kvsharer::error: bad_shape for sizes that the kernels
+  /// cannot take, bad_argument for a plan with another number of layers and for a model that the device does not run
+  /// (see require_device_model), device_memory, cuda_call.
   static device_weights upload(kvsharer::cuda::stream_ref stream, const model& m,
                                const std::optional<kvsharer::share_plan>& plan = std::nullopt);
 
-  /// Makes those of random_model(config, seed, type of E) on the device, bit for bit. Stream-ordered. Throws what
+  /// Makes the weights of random_model(config, seed, type of E) on the device, bit for bit. Stream-ordered. Throws what
   /// upload throws.
   static device_weights random(kvsharer::cuda::stream_ref stream, const model_config& config, std::uint64_t seed,
                                const std::optional<kvsharer::share_plan>& plan = std::nullopt);
@@ -77,15 +77,15 @@ class device_weights {
   /// Throws kvsharer::error (bad_argument) unless the weights of all owners' keys and values are held.
   void require(const kvsharer::share_plan& plan) const;
 
-  /// Gives back the memory of the keys' and values' weights of a plan's readers, in stream order. Addresses of those
-  /// layers' queries change: graphs captured before are void. Throws kvsharer::error (bad_argument, device_memory).
+  /// Frees the weights of the keys and values of a plan's readers, in stream order. The addresses of those layers'
+  /// queries change, so graphs captured earlier become invalid. Throws kvsharer::error (bad_argument, device_memory).
   void release_readers(const kvsharer::share_plan& plan);
 
-  /// Of device memory held.
+  /// Bytes of device memory held.
   std::size_t bytes() const noexcept;
 
-  /// What one decode step under a plan must read: all weights that it multiplies with; of the embedding, which it looks
-  /// up, nothing unless it is the head as well.
+  /// Bytes that one decode step under a plan must read: all weights that it multiplies with. The embedding counts only
+  /// if it is also the head, since a step only looks it up.
   std::size_t bytes_per_step(const kvsharer::share_plan& plan) const noexcept;
 
  private:
@@ -95,14 +95,14 @@ class device_weights {
   struct layer_buffers {
     buffer<E> query_key_value, output, gate_up, down;
     bool holds_keys, holds_values;
-    buffer<float> query_bias, key_bias, value_bias, query_norm, key_norm, output_bias;  // empty where there is none
+    buffer<float> query_bias, key_bias, value_bias, query_norm, key_norm, output_bias;  // empty if absent
 
     std::size_t vector_bytes() const noexcept {
       return query_bias.bytes() + key_bias.bytes() + value_bias.bytes() + query_norm.bytes() + key_norm.bytes() +
              output_bias.bytes();
     }
   };
-  /// Where a layer's matrices go, in the checkpoint's own terms; key and value are null where they are not held.
+  /// Where a layer's matrices go, in the checkpoint's own terms; key and value are null if they are not held.
   struct places {
     E *query, *key, *value, *output, *gate, *up, *down;
   };
@@ -119,7 +119,7 @@ class device_weights {
 
   kvsharer::cuda::stream_ref stream_;
   model_config config_;
-  buffer<float> norms_;  // [layers][attention, mlp][hidden], then the final one
+  buffer<float> norms_;  // [layers][attention, mlp][hidden], then the final norm
   buffer<E> embedding_, head_;
   std::vector<layer_buffers> layers_;
 };

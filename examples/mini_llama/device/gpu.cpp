@@ -14,7 +14,7 @@ void require_host_type(const std::string& type) {
                       "\"; leave --dtype out, or choose --backend cuda");
 }
 
-/// What of a model the GPU's forward pass does not have, for a message; null where it has all.
+/// The part of a model that the GPU's forward pass does not support, for a message; null if it supports all.
 const char* host_part(const model_config& c) { return c.kv_owners.empty() ? nullptr : "a layer map of their own"; }
 
 }  // namespace
@@ -28,7 +28,7 @@ std::unique_ptr<gpu> choose_backend(const std::string& backend, const gpu_opener
   try {
     return open();
   } catch (const built_without_cuda&) {
-    return nullptr;  // whoever built it knows
+    return nullptr;  // whoever built the program knows
   } catch (const kvsharer::error& e) {
     if (e.code() != kvsharer::errc::no_device) throw;
     say("runs on the CPU, since no GPU can be used (" + std::string(e.what()) + ")");

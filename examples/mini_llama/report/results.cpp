@@ -80,7 +80,7 @@ std::vector<int> owners_from(const json& line, const std::string& key, int layer
   const auto owners = wholes(line.at(key));
   const kvsharer::result<kvsharer::share_map> checked = kvsharer::share_map::from_owners(owners);
   if (!checked || checked.value().layers() != layers)
-    throw invalid_json("has a \"" + key + "\" that is no map of " + std::to_string(layers) + " layers");
+    throw invalid_json("has a \"" + key + "\" that is not a map of " + std::to_string(layers) + " layers");
   return owners;
 }
 
@@ -125,7 +125,7 @@ distances distances_from(const json& file, int layers) {
   for (const json& row : file.at("distance_matrix")) d.rows.push_back(row.get<std::vector<double>>());
   const auto n = static_cast<std::size_t>(layers);
   if (d.rows.size() != n || std::any_of(d.rows.begin(), d.rows.end(), [n](const auto& row) { return row.size() != n; }))
-    throw invalid_json("is no matrix of " + std::to_string(layers) + " layers");
+    throw invalid_json("is not a matrix of " + std::to_string(layers) + " layers");
   return d;
 }
 

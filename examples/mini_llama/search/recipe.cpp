@@ -50,7 +50,7 @@ recipe::recipe(search_order order, search_score score, shared_parts parts)
 
 recipe recipe::parse(std::string_view text) {
   const auto refuse = [whole = std::string(text)](const std::string& why) {
-    throw usage_error("\"" + whole + "\" is no search rule: " + why + "; choose from " + choices(order_names) +
+    throw usage_error("\"" + whole + "\" is not a search rule: " + why + "; choose from " + choices(order_names) +
                       ", then :kl for the divergence as the score, and behind best and best-suffix :apart, :keys or "
                       ":values to share only keys or only values");
   };

@@ -85,7 +85,7 @@ int token_id(const json& value, int vocab, const std::string& where, const std::
 
 std::string read_text_file(const std::filesystem::path& file) {
   std::error_code ignored;
-  if (std::filesystem::is_directory(file, ignored)) throw load_error(file, "is a folder; a file is wanted");
+  if (std::filesystem::is_directory(file, ignored)) throw load_error(file, "is a folder, not a file");
   errno = 0;
   std::ifstream in(file, std::ios::binary);
   if (!in) refuse_unopened(file);
@@ -129,7 +129,7 @@ void write_file_atomically(const std::filesystem::path& file, std::string_view t
 
 std::vector<std::vector<int>> read_token_ids(const std::filesystem::path& file, int vocab) {
   const std::string text = read_text_file(file);
-  const std::string wanted = "; a JSON array of arrays of token ids is wanted, such as [[1, 333, 1457], [1, 425]]";
+  const std::string wanted = "; write a JSON array of arrays of token ids, such as [[1, 333, 1457], [1, 425]]";
   json root;
   try {
     root = parse_strict_json(text);

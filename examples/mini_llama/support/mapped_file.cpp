@@ -46,7 +46,7 @@ mapped_file::mapped_file(const std::filesystem::path& file) {
   if (opened.value < 0) refuse_unopened(file);
   struct stat status = {};
   if (::fstat(opened.value, &status) != 0) fail(file, "cannot be examined");
-  if (!S_ISREG(status.st_mode)) throw load_error(file, "is not a regular file; a file of weights is wanted");
+  if (!S_ISREG(status.st_mode)) throw load_error(file, "is not a regular file; name a file of weights");
   const auto size = static_cast<std::size_t>(status.st_size);
   if (size == 0) return;  // nothing that could be mapped
   refuse_pointer_behind(opened.value, size, file);

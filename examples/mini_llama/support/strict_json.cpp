@@ -30,7 +30,7 @@ nlohmann::json parse_strict_json(std::string_view text) {
   try {
     return json::parse(text.begin(), text.end(), check);
   } catch (const json::exception& e) {
-    throw invalid_json("is no valid JSON (" + shortened(e.what()) + ")");
+    throw invalid_json("is not valid JSON (" + shortened(e.what()) + ")");
   }
 }
 

@@ -7,7 +7,7 @@
 
 namespace mini_llama {
 
-/// Why a JSON text is not accepted, in words that follow the name of its file: "is no valid JSON (...)".
+/// Why a JSON text is not accepted, in words that follow the name of its file: "is not valid JSON (...)".
 class invalid_json : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };

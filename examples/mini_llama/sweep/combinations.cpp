@@ -37,7 +37,7 @@ std::vector<seeded_recipe> parse_order(const std::string& text) {
   if (!seeds.empty()) return seeds;
   const recipe how = recipe::parse(text);
   if (how.order() == search_order::explicit_map)
-    throw usage_error("--order " + text + " is one map and no rule that a sweep can follow");
+    throw usage_error("--order " + text + " is a single map; a sweep needs a search rule");
   if (!how.has_threshold() && !how.is_best_first())
     throw usage_error("--order " + text + ": in a sweep, only best and best-suffix are scored by the divergence");
   return {{how}};

@@ -12,8 +12,8 @@
 
 namespace kvsharer::inline v0::codec {
 
-/// Rows as they are, rounded to E: what a cache stores when nothing compresses it. A row's numbers are neighbours, and
-/// a cache's layout may order heads and tokens.
+/// Rows as they are, rounded to E: the codec of a cache that compresses nothing. A row's numbers are neighbours; a
+/// cache's layout may order heads and tokens.
 template <CacheElement E>
 struct native {
   using element = E;                     ///< what is stored
@@ -28,7 +28,7 @@ struct native {
   /// Every token is exact where it lies, so there is no tail.
   KVSHARER_HD constexpr tail_rule tail() const noexcept { return {}; }
 
-  /// One number, of rows in the order [slot][channel].
+  /// Reads one number of rows in the order [slot][channel].
   KVSHARER_HD float at(const page_part<const std::byte>& part, index_t slot, index_t channel) const noexcept {
     E x;
     memcpy(&x, part.codes + (slot * part.channels + channel) * static_cast<index_t>(sizeof(E)), sizeof(E));

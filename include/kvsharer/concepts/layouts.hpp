@@ -21,8 +21,8 @@ concept IndexLayout = std::is_trivially_copyable_v<L> && requires(const L l, ind
   {std::bool_constant<L::rows_contiguous>{}};
 };
 
-/// An index layout with contiguous rows, in which runs of tokens have a constant distance, so that loops over tokens
-/// need no division.
+/// An index layout with contiguous rows and runs of tokens at a constant distance, so that loops over tokens need no
+/// division.
 ///
 /// Required besides:
 ///   l.token_stride() -> index_t          elements from a token to the next within a run
@@ -33,7 +33,7 @@ concept TokenRunLayout = IndexLayout<L> && L::rows_contiguous && requires(const 
   { l.run(i, i) } -> std::same_as<index_t>;
 };
 
-/// The place of a token in memory: it is token number `token` of the piece of memory that begins `base` elements later.
+/// The place of a token in memory: token number `token` of the memory that begins at element `base`.
 struct token_place {
   index_t base = 0;   ///< in elements
   index_t token = 0;  ///< in tokens, from there
@@ -44,14 +44,14 @@ struct token_place {
 ///
 /// Required of `const O o`:
 ///   o.place(token) -> token_place
-///   o.run(token, tokens) -> index_t      how many of the `tokens` from `token` on lie one behind the other; at least 1
+///   o.run(token, tokens) -> index_t      how many of the `tokens` from `token` on are contiguous; at least 1
 template <class O>
 concept TokenOrder = std::is_trivially_copyable_v<O> && requires(const O o, index_t i) {
   { o.place(i) } -> std::same_as<token_place>;
   { o.run(i, i) } -> std::same_as<index_t>;
 };
 
-/// The layout of a pool of `shared_cache` with one layer's keys (or values): the size of pages, and the order of heads
+/// The layout of one layer's keys (or values) in a pool of `shared_cache`: the size of pages, and the order of heads
 /// and tokens in a page. In a contiguous layout a sequence is one page.
 ///
 /// Required of `const L l`, with `shape` the cache's shape and `pages` a sequence's block table:

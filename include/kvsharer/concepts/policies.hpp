@@ -58,7 +58,7 @@ concept FidelityProbe = requires(F& f, const Plan& plan) {
 ///
 /// Required besides:
 ///   f.resume(plan, first) -> double   scores `plan`, which below `first` equals the last accepted one
-///   f.accept()                        the plan scored last is now the accepted one; before any, it is the identity
+///   f.accept()                        accepts the plan scored last; until then the identity is the accepted one
 template <class F, class Plan = share_map>
 concept ResumableProbe = FidelityProbe<F, Plan> && requires(F& f, const Plan& plan, layer_id first) {
   { f.resume(plan, first) } -> std::convertible_to<double>;

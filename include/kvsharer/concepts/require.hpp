@@ -17,8 +17,8 @@
 #include "kvsharer/core/types.hpp"
 
 /// Compile-time messages for types that do not satisfy a concept: one numbered sentence that names the missing member.
-/// The numbers are headings of docs/troubleshooting.md. Entry points test `if constexpr (require_…<T>())`, so that the
-/// compiler prints nothing else. Authors of a type may write `static_assert(require_…<my_type>())` below it.
+/// docs/troubleshooting.md has a heading for each number. Entry points test `if constexpr (require_…<T>())`, so that
+/// the compiler prints nothing else. Authors of a type may write `static_assert(require_…<my_type>())` below it.
 namespace kvsharer::inline v0 {
 
 /// Is V a LayerView? If not, says which part is missing.
@@ -156,7 +156,7 @@ consteval bool require_plan_probe() {
   return FidelityProbe<F, share_plan>;
 }
 
-/// Is E a type that caches can store? If not, says which types are.
+/// Is E a type that caches can store? If not, lists those types.
 template <class E>
 consteval bool require_cache_element() {
   static_assert(CacheElement<E>, "kvsharer E161: a cache stores float, kvsharer::float16 or kvsharer::bfloat16");

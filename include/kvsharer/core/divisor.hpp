@@ -8,9 +8,9 @@
 
 namespace kvsharer::inline v0 {
 
-/// A number that kernels divide by, known before they are launched: the quotient is a multiplication and a shift, so a
-/// page may have any number of tokens. With l = ceil(log2(d)) and m = ceil(2^(31 + l) / d), which has 32 bits, n * m /
-/// 2^(31 + l) rounded down is n / d for all n below 2^31 (Granlund and Montgomery 1994, theorem 4.2).
+/// A divisor that is known before kernels are launched: dividing takes a multiplication and a shift, so a page may have
+/// any number of tokens. With l = ceil(log2(d)) and m = ceil(2^(31 + l) / d), which has 32 bits, n * m / 2^(31 + l)
+/// rounded down is n / d for all n below 2^31 (Granlund and Montgomery 1994, theorem 4.2).
 class divisor {
  public:
   /// Divides by 1.
@@ -21,7 +21,7 @@ class divisor {
     factor_ = static_cast<std::uint32_t>(((std::uint64_t{1} << (31 + shift_)) + value_ - 1) / value_);
   }
 
-  /// The number itself.
+  /// The divisor itself.
   KVSHARER_HD constexpr index_t value() const noexcept { return value_; }
   /// n / value(). Precondition: 0 <= n < 2^31.
   KVSHARER_HD constexpr index_t quotient(index_t n) const noexcept {

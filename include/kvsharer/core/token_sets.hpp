@@ -11,8 +11,8 @@
 namespace kvsharer::inline v0 {
 
 /// Which planes must keep the same tokens. A layer multiplies the weights of its keys' tokens with its values, so the
-/// planes that a layer reads are in one set, and so are those that are connected over several layers. Without separate
-/// maps for keys and values, every owner is a set of its own.
+/// planes that a layer reads are in one set; sets that share a plane are one set. Without separate maps for keys and
+/// values, every owner is a set of its own.
 class token_sets {
  public:
   /// The sets of a plan, numbered by their first layer. O(layers).

@@ -16,24 +16,23 @@
 
 namespace kvsharer::inline v0::layout {
 
-/// What is left of a CacheLayout when the shape is known: how many tokens a page has, and how far apart things are in
-/// it. Kernels read these numbers, and so need not be compiled for each layout. Distances are in elements.
+/// A CacheLayout reduced to numbers once the shape is known: the tokens of a page, and the distances between its parts,
+/// in elements. Kernels read these numbers, so they need not be compiled for each layout.
 struct page_strides {
-  index_t page_tokens = 1;  ///< tokens of a page
+  index_t page_tokens = 1;  ///< tokens per page
   index_t page = 0;         ///< from page to page
   index_t head = 0;         ///< from head to head in a page
   index_t token = 0;        ///< from token to token in a page
   friend constexpr bool operator==(const page_strides&, const page_strides&) = default;
 };
 
-/// A CacheLayout of whole rows with runs of tokens, which is what strides can say.
+/// A CacheLayout with whole rows and runs of tokens, which strides can describe.
 template <class L>
 concept StridedLayout =
     CacheLayout<L> && TokenRunLayout<decltype(std::declval<const L&>().index(cache_shape{}, nullptr))>;
 
-/// The strides of a layout, found by asking for its offsets. Throws errc::bad_argument for a layout whose heads, or
-/// whose tokens of a page, do not lie at equal distances, errc::bad_shape for pages of 2^32 numbers and more.
-/// O(kv_heads).
+/// Finds the strides of a layout by asking for its offsets. Throws errc::bad_argument if the heads of a page, or its
+/// tokens, do not lie at equal distances, errc::bad_shape for pages of 2^32 numbers or more. O(kv_heads).
 template <StridedLayout L>
 page_strides strides_of(const L& layout, cache_shape s) {
   const index_t tokens = layout.page_tokens(s);
@@ -58,13 +57,13 @@ page_strides strides_of(const L& layout, cache_shape s) {
   return found;
 }
 
-/// Rows found through a block table by strides alone: token t of head h lies in the page pages[h * head_blocks + t /
-/// page_tokens]. With head_blocks = 0 all heads have one list of pages. The table is borrowed. Strides have 32 bits,
+/// Finds rows through a block table by strides alone: token t of head h lies in the page pages[h * head_blocks + t /
+/// page_tokens]. With head_blocks = 0 all heads share one list of pages. The table is borrowed. Strides have 32 bits,
 /// since kernels multiply such numbers in one instruction; sums have 64.
 struct page_index {
   const std::int32_t* pages = nullptr;  ///< [head_blocks > 0 ? head : 1][token / page_tokens]: numbers of pages
   std::uint32_t head_blocks = 0;        ///< entries from head to head in the table
-  divisor page_tokens{};                ///< tokens of a page
+  divisor page_tokens{};                ///< tokens per page
   std::uint32_t page = 0;               ///< elements from page to page
   std::uint32_t head = 0;               ///< elements from head to head in a page
   std::uint32_t token = 0;              ///< elements from token to token in a page
@@ -74,11 +73,11 @@ struct page_index {
   KVSHARER_HD constexpr index_t offset(index_t h, index_t t, index_t channel) const noexcept {
     return offset_in(*entry(h, t), h, t, channel);
   }
-  /// Where the table has the number of a token's page, which kernels ask for before they need it.
+  /// The table entry with the page number of a token; kernels load it ahead of use.
   KVSHARER_HD constexpr const std::int32_t* entry(index_t h, index_t t) const noexcept {
     return pages + (static_cast<std::size_t>(h) * head_blocks + static_cast<std::size_t>(page_tokens.quotient(t)));
   }
-  /// The offset of a token whose page has this number. A negative one, which is none, gives an offset beyond all pools.
+  /// The offset of a token in page `number`. A negative number, which names no page, gives an offset beyond all pools.
   KVSHARER_HD constexpr index_t offset_in(std::int32_t number, index_t h, index_t t, index_t channel) const noexcept {
     const auto in_page = static_cast<std::uint32_t>(t - page_tokens.quotient(t) * page_tokens.value());
     return static_cast<index_t>(std::uint64_t{static_cast<std::uint32_t>(number)} * page +

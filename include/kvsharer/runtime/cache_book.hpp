@@ -29,16 +29,16 @@
 
 namespace kvsharer::inline v0 {
 
-/// Everything a cache knows but its numbers: the plan of sharing, which sequences live, which pages they hold, and
-/// where their tokens stand in the text. The caches of the host and of the device are this book with memory behind it.
-/// An engine that keeps its own memory may hold a book alone, and move its rows as the book says.
+/// A cache without its numbers: the plan of sharing, the live sequences, the pages that they hold, and the positions of
+/// their tokens. The caches of the host and of the device are this book with memory behind it. An engine that keeps its
+/// own memory may hold a book alone, and move its rows as the book says.
 ///
-/// All memory comes from Allocator in the constructor. What a call refuses has changed nothing.
+/// All memory comes from Allocator in the constructor. A call that throws changes nothing.
 template <class Allocator = std::allocator<std::byte>>
 class cache_book {
  public:
-  /// A page has `page_tokens` tokens, keys and values stored by these codecs. Throws errc::bad_shape when sizes are not
-  /// positive, disagree with the plan or overflow 64 bits, errc::bad_argument for options out of range.
+  /// A page has room for `page_tokens` tokens, keys and values stored by these codecs. Throws errc::bad_shape when
+  /// sizes are not positive, disagree with the plan or overflow 64 bits, errc::bad_argument for options out of range.
   template <KVCodec Keys, KVCodec Values>
   cache_book(cache_plan plan, cache_shape shape, index_t page_tokens, const Keys& keys, const Values& values,
              const shared_cache_options& options, const Allocator& allocator = {})
@@ -49,7 +49,7 @@ class cache_book {
                    token_lists(plan_.sharing(), shape.kv_heads, options.lists), options.positions, allocator),
         tag_(options.tag.begin(), options.tag.end(), allocator) {}
 
-  /// The sizes of such a book, with its refusals, before anything is allocated.
+  /// The geometry of such a book, with the constructor's errors, before anything is allocated.
   template <KVCodec Keys, KVCodec Values>
   static cache_geometry geometry_of(const cache_plan& whole, cache_shape shape, index_t page_tokens, const Keys& keys,
                                     const Values& values, const shared_cache_options& options) {
@@ -68,18 +68,18 @@ class cache_book {
     return g;
   }
 
-  cache_book(cache_book&&) = default;  ///< what was moved from knows no sequence and makes none
+  cache_book(cache_book&&) = default;  ///< a moved-from book has no sequences and creates none
   cache_book& operator=(cache_book&&) = delete;
 
-  /// Whose keys and whose values each layer reads.
+  /// The owners of the keys and of the values that each layer reads.
   const share_plan& plan() const noexcept { return plan_.sharing(); }
-  /// The plan with its rules.
+  /// The whole plan, rules included.
   const cache_plan& whole_plan() const noexcept { return plan_; }
-  /// Sizes, as they were given.
+  /// The sizes given to the constructor.
   cache_shape shape() const noexcept { return shape_; }
-  /// The sizes that storage follows from.
+  /// The sizes from which storage is laid out.
   const cache_geometry& geometry() const noexcept { return geometry_; }
-  /// What streams and strategies of this cache have to agree with.
+  /// The tag that streams and strategies of this cache must match.
   std::string_view tag() const noexcept { return {tag_.data(), tag_.size()}; }
 
   /// Does layer l store anything? Throws errc::out_of_range.
@@ -88,7 +88,7 @@ class cache_book {
   bool owns_keys(layer_id l) const { return plan().owns_keys(checked(l)); }
   /// Does layer l store values? Throws errc::out_of_range.
   bool owns_values(layer_id l) const { return plan().owns_values(checked(l)); }
-  /// Which of the stored planes of keys layer l reads, from 0. Throws errc::out_of_range.
+  /// The stored plane of keys that layer l reads, numbered from 0. Throws errc::out_of_range.
   index_t key_slot(layer_id l) const { return plan().keys().slot(checked(l)); }
   /// The same for values.
   index_t value_slot(layer_id l) const { return plan().values().slot(checked(l)); }
@@ -98,44 +98,44 @@ class cache_book {
   /// Does this id name a sequence that was made and not dropped?
   bool alive(sequence_id id) const noexcept { return sequences_.alive(id); }
 
-  // Members that take a sequence throw errc::unknown_sequence for one that does not live.
+  // Members that take a sequence id throw errc::unknown_sequence if that sequence is not alive.
 
-  /// The place of a sequence in [0, max_sequences()), where device memory has its lengths and block table.
+  /// The place of a sequence, in [0, max_sequences()): device memory holds its lengths and block table there.
   index_t place(sequence_id id) const { return static_cast<index_t>(sequences_.place(id)); }
-  /// Tokens stored now, which lie in the slots [0, length): of the longest list, where there are several.
+  /// Tokens stored now, in the slots [0, length). With several lists, the length of the longest.
   index_t length(sequence_id id) const { return sequences_.length(id); }
-  /// Tokens stored now in one list. Throws errc::out_of_range for a list that there is not.
+  /// Tokens stored now in one list. Throws errc::out_of_range if there is no such list.
   index_t length(sequence_id id, index_t list) const { return sequences_.length(id, list); }
-  /// Have all lists of a sequence the same tokens in number? O(lists).
+  /// Do all lists of a sequence have the same number of tokens? O(lists).
   bool even(sequence_id id) const { return sequences_.even(id); }
-  /// Throws errc::bad_argument if they have not, for code that knows one length.
+  /// Throws errc::bad_argument if they do not: for code that expects one length.
   void check_even(sequence_id id) const {
     if (!even(id))
       throw error(errc::bad_argument, "the lists of sequence " + std::to_string(id.value) +
                                           " have different lengths, and a KVCache has one; read it layer by layer");
   }
-  /// Where the next token stands in the text. Equal to `length` as long as nothing takes tokens out of the middle.
+  /// The position of the next token. Equal to `length` until tokens are removed from the middle.
   index_t next_position(sequence_id id) const { return sequences_.next_position(id); }
-  /// Where the token in a slot of a list stands in the text. Throws errc::out_of_range.
+  /// The position of the token in a slot of a list. Throws errc::out_of_range.
   index_t position(sequence_id id, index_t slot, index_t list = 0) const { return sequences_.position(id, slot, list); }
   /// How lists of tokens and block tables are numbered.
   const token_lists& lists() const noexcept { return sequences_.lists(); }
-  /// The list of tokens of a KV head of what layer l reads. Throws errc::out_of_range.
+  /// The list of the tokens that layer l reads in a KV head. Throws errc::out_of_range.
   index_t list_of(layer_id l, index_t kv_head = 0) const {
     if (kv_head < 0 || kv_head >= shape_.kv_heads)
       throw error(errc::out_of_range, "there is no KV head " + std::to_string(kv_head) + " in a cache of " +
                                           std::to_string(shape_.kv_heads));
     return lists().first_list(checked(l)) + kv_head * lists().head_step();
   }
-  /// Does a block table name pages of keys or of values, where a page is of one plane?
+  /// Where a page belongs to one plane: do the pages of a block table hold keys or values?
   kv_part part_of(index_t table) const noexcept {
     const index_t of_plane = lists().head_step() != 0 ? shape_.kv_heads : 1;
     return table < geometry_.key_planes * of_plane ? kv_part::keys : kv_part::values;
   }
-  /// Are positions kept, so that slots and positions may differ?
+  /// Does the book keep the position of every token, so that slots and positions may differ?
   bool keeps_positions() const noexcept { return sequences_.keeps_positions(); }
 
-  /// An empty sequence. Throws errc::sequences_exhausted. O(1).
+  /// Creates an empty sequence. Throws errc::sequences_exhausted. O(1).
   sequence_id create() { return sequences_.create(); }
 
   /// Makes room for a ragged batch, all or nothing; a sequence may occur more than once. Calls copy(table, from page,
@@ -151,11 +151,11 @@ class cache_book {
     }
   }
 
-  /// Takes the newest tokens away: 0 <= length <= length(id), else errc::out_of_range. The next token then stands where
-  /// the first of them stood. Pages that no sequence holds any more are free again.
+  /// Removes the newest tokens, down to `length`. Throws errc::out_of_range unless 0 <= length <= length(id). The next
+  /// token takes the position of the first removed one. Pages that no sequence holds any more become free.
   void truncate(sequence_id id, index_t length) { sequences_.truncate(id, length); }
 
-  /// Keeps the tokens in `slots` alone, in every list; see sequence_table::keep.
+  /// Keeps only the tokens in `slots`, in every list; see sequence_table::keep.
   template <class Copy, class Move>
   void keep(sequence_id id, std::span<const index_t> slots, Copy&& copy, Move&& move) {
     sequences_.keep(id, slots, 0, lists().lists(), copy, move);
@@ -166,44 +166,44 @@ class cache_book {
     sequences_.keep(id, slots, list, 1, copy, move);
   }
 
-  /// A sequence with the same tokens, for the price of a block table. Throws errc::sequences_exhausted.
+  /// Creates a sequence with the same tokens, at the cost of a block table. Throws errc::sequences_exhausted.
   sequence_id fork(sequence_id id) { return sequences_.fork(id); }
-  /// Ends a sequence; pages that no other holds are free again.
+  /// Ends a sequence and frees the pages that no other sequence holds.
   void drop(sequence_id id) { sequences_.drop(id); }
   /// Drops all sequences; addresses stay.
   void clear() noexcept { sequences_.clear(); }
 
-  /// May these tokens of a sequence be written in all lists? Throws errc::out_of_range for slots that it does not have
-  /// or that lie in pages which a fork holds too.
+  /// Checks that these tokens of a sequence may be written in all lists. Throws errc::out_of_range for slots that the
+  /// sequence does not have, or that lie in pages which a fork holds too.
   void check_store(sequence_id id, index_t first, index_t tokens) const {
     sequences_.check_store(id, first, tokens, 0, lists().lists());
   }
-  /// May all tokens of a sequence be written? Throws errc::out_of_range where a fork holds some.
+  /// Checks that all tokens of a sequence may be written. Throws errc::out_of_range if a fork holds some of them.
   void check_alone(sequence_id id) const { sequences_.check_alone(id); }
-  /// The same as check_store in what layer l reads.
+  /// The same as check_store, for the lists of the planes that layer l reads.
   void check_store(layer_id l, sequence_id id, index_t first, index_t tokens) const {
     sequences_.check_store(id, first, tokens, lists().first_list(checked(l)),
                            lists().head_step() != 0 ? shape_.kv_heads : 1);
   }
-  /// Does a layer store what is to be written? Throws errc::out_of_range, errc::not_an_owner.
+  /// Checks that a layer stores what is about to be written. Throws errc::out_of_range, errc::not_an_owner.
   void check_owner(layer_id l, bool keys, bool values) const {
     kvsharer::check_owner(plan(), checked(l), keys, values);
   }
 
-  /// Tokens of a page.
+  /// Tokens per page.
   index_t page_tokens() const noexcept { return geometry_.page_tokens; }
-  /// In the pool, used and free.
+  /// Pages in the pool, used and free.
   index_t pages() const noexcept { return sequences_.pool().pages(); }
-  /// Those that no sequence holds.
+  /// Pages that no sequence holds.
   index_t free_pages() const noexcept { return sequences_.pool().free_pages(); }
-  /// One block table of a sequence, ceil(capacity / page_tokens) entries; those past its length are 0. Most caches have
-  /// one table a sequence, see token_lists.
+  /// One block table of a sequence: ceil(capacity / page_tokens) entries; those past its length are 0. Most caches have
+  /// one table per sequence; see token_lists.
   std::span<const std::int32_t> block_table(sequence_id id, index_t table = 0) const {
     return sequences_.table(id, table);
   }
 
-  /// How the pages are used now, and were at their fullest. Allocates nothing. O(max_sequences * lists) unless many
-  /// sequences are forks whose last page is in common.
+  /// How the pages are used now, and were used at the peak. Allocates nothing. O(max_sequences * lists) unless many
+  /// sequences are forks that share their last page.
   cache_counters counters() const noexcept {
     cache_counters c = sequences_.counters();
     c.logical = logical_bytes();
@@ -212,7 +212,7 @@ class cache_book {
     return c;
   }
 
-  /// What a footprint says of pages, of a pool of `pool_bytes` and of this book's own memory.
+  /// The footprint of the pages, of a pool of `pool_bytes` and of this book's own memory.
   cache_footprint footprint(std::size_t pool_bytes) const noexcept {
     cache_footprint f{.block_tables = sequences_.table_bytes(),
                       .bookkeeping = sequences_.record_bytes() + tag_.capacity(),
@@ -227,7 +227,7 @@ class cache_book {
     return f;
   }
 
-  /// Writes what a saved stream says of a sequence before its numbers. `element` is cache_stream_code.
+  /// Writes the header of a saved sequence, which precedes its numbers. `element` is cache_stream_code.
   void write_header(detail::cache_stream_writer& out, std::uint32_t element, sequence_id id) const {
     cache_stream_header header = stream_header(element);
     header.length = length(id);
@@ -243,8 +243,8 @@ class cache_book {
           out.number(static_cast<std::uint32_t>(position(id, slot, l)));
   }
 
-  /// What a saved stream says of a sequence. Throws errc::bad_stream for bytes that are damaged or of another cache, or
-  /// that tell of holes where no positions are kept.
+  /// Reads the header of a saved sequence. Throws errc::bad_stream for bytes that are damaged or of another cache, and
+  /// for holes if this cache keeps no positions.
   cache_stream_header read_header(detail::cache_stream_reader& in, std::uint32_t element) const {
     const cache_stream_header header = detail::read_header(in, stream_header(element), tag());
     if (header.lists > 1 && header.lists != lists().lists())
@@ -257,7 +257,7 @@ class cache_book {
                   "to restore it");
     return header;
   }
-  /// The lengths and positions behind such a header, for a sequence that has been appended. Throws errc::bad_stream.
+  /// Reads the lengths and positions after the header, for a sequence that has been appended. Throws errc::bad_stream.
   void read_positions(detail::cache_stream_reader& in, const cache_stream_header& header, sequence_id id) {
     if (header.lists > 1) {
       sequences_.set_counts(id, [&](index_t) { return index_t{in.number<std::uint32_t>()}; });
@@ -284,7 +284,7 @@ class cache_book {
                   "there is no layer " + std::to_string(l.value) + " in a cache of " + std::to_string(plan_.layers()));
     return l;
   }
-  /// Throws errc::bad_rule for a plan that asks for other codecs than the cache has.
+  /// Throws errc::bad_rule if the plan asks for other codecs than the cache's.
   static void check_codecs(const cache_plan& plan, const std::string& keys, const std::string& values) {
     const auto check = [](layer_id l, const char* of, const std::string& asked, const std::string& has) {
       if (asked != has)
@@ -301,7 +301,7 @@ class cache_book {
   std::size_t page_bytes(index_t pages) const noexcept {
     return static_cast<std::size_t>(pages) * static_cast<std::size_t>(geometry_.page_bytes);
   }
-  /// What the tokens of all lists take, each counted for every sequence that sees it.
+  /// Bytes of the tokens of all lists, each token counted once for every sequence that sees it.
   std::size_t logical_bytes() const noexcept {
     const index_t key_bytes = geometry_.key_page.token_bytes(), value_bytes = geometry_.value_page.token_bytes();
     if (lists().one_page_for_all())

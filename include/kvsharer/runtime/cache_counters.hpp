@@ -7,22 +7,22 @@
 
 namespace kvsharer::inline v0 {
 
-/// How a cache's pages are used at this moment, and were at their fullest: what an engine exports. Plain numbers, of
-/// which bytes are those of keys and values in all owner layers. Under a contiguous layout a page is one sequence's
-/// room. See cache_footprint for where the memory went.
+/// How a cache's pages are used now, and were used at the peak, for engines to export. Plain numbers; bytes are those
+/// of keys and values in all owner layers. Under a contiguous layout a page is one sequence's room. See cache_footprint
+/// for where the memory went.
 struct cache_counters {
-  index_t sequences = 0;      ///< that live
-  index_t tokens = 0;         ///< that they see, those in shared pages once for each sequence
+  index_t sequences = 0;      ///< alive now
+  index_t tokens = 0;         ///< of all sequences; a token in a shared page counts once per sequence
   index_t pages = 0;          ///< in the pool
-  index_t pages_in_use = 0;   ///< held by some sequence
-  index_t pages_shared = 0;   ///< held by more than one
+  index_t pages_in_use = 0;   ///< held by at least one sequence
+  index_t pages_shared = 0;   ///< held by more than one sequence
   index_t pages_at_peak = 0;  ///< most in use at one time since the cache was made
-  index_t slots_in_use = 0;   ///< room for tokens in the pages in use
-  index_t slots_empty = 0;    ///< of these, where no sequence has a token
+  index_t slots_in_use = 0;   ///< slots of the pages in use
+  index_t slots_empty = 0;    ///< of these, slots that hold no token of any sequence
 
   std::size_t logical = 0;   ///< what `tokens` would take if nothing were shared between sequences
-  std::size_t physical = 0;  ///< what the pages in use take
-  std::size_t peak = 0;      ///< what they took when most were in use
+  std::size_t physical = 0;  ///< bytes of the pages in use
+  std::size_t peak = 0;      ///< bytes of the pages in use at the peak
 
   /// The part of the pages in use that holds no token: 0 when all are full, or when none is in use.
   constexpr double fragmentation() const noexcept {

@@ -15,19 +15,19 @@
 
 namespace kvsharer::inline v0 {
 
-/// The sizes that a cache's storage follows from, checked once. Sizes of memory are in bytes.
+/// The sizes from which a cache's storage is laid out, checked once. Sizes of memory are in bytes.
 struct cache_geometry {
-  index_t page_tokens = 0;      ///< tokens of a page
+  index_t page_tokens = 0;      ///< tokens per page
   index_t blocks = 0;           ///< pages of a list at capacity
   index_t pages = 0;            ///< pages in the pool
   page_format key_page = {};    ///< of one plane of keys
   page_format value_page = {};  ///< of one plane of values
-  index_t page_bytes = 0;       ///< that a page number stands for
-  index_t pool_bytes = 0;       ///< all pages
+  index_t page_bytes = 0;       ///< bytes that one page number stands for
+  index_t pool_bytes = 0;       ///< bytes of all pages
   index_t table_elements = 0;   ///< max_sequences * block tables of a sequence * blocks
 
-  // Where a page number stands for all planes, these lie one after the other, each with all its pages; else all planes
-  // take pages of one size from one pool.
+  // If a page number stands for all planes, the planes follow one another, each with all its pages; otherwise all
+  // planes take pages of one size from one pool.
 
   bool plane_by_plane = true;  ///< does a page number stand for all planes?
   index_t key_planes = 0;      ///< owners of keys
@@ -37,15 +37,15 @@ struct cache_geometry {
   index_t key_step() const noexcept { return plane_by_plane ? key_page.bytes() : page_bytes; }
   /// Bytes from page to page of a plane of values.
   index_t value_step() const noexcept { return plane_by_plane ? value_page.bytes() : page_bytes; }
-  /// Where page 0 of a plane of keys begins: 0 where all planes take pages of one pool.
+  /// Where page 0 of a plane of keys begins; 0 if all planes take pages from one pool.
   index_t key_plane_at(index_t slot) const noexcept { return plane_by_plane ? slot * pages * key_page.bytes() : 0; }
   /// Where page 0 of a plane of values begins.
   index_t value_plane_at(index_t slot) const noexcept {
     return plane_by_plane ? pages * (key_planes * key_page.bytes() + slot * value_page.bytes()) : 0;
   }
-  /// Bytes in which the pages of a plane of keys lie.
+  /// Bytes of the memory that holds the pages of a plane of keys.
   index_t key_plane_bytes() const noexcept { return plane_by_plane ? pages * key_page.bytes() : pool_bytes; }
-  /// Bytes in which the pages of a plane of values lie.
+  /// Bytes of the memory that holds the pages of a plane of values.
   index_t value_plane_bytes() const noexcept { return plane_by_plane ? pages * value_page.bytes() : pool_bytes; }
 };
 
@@ -77,8 +77,8 @@ inline void check_sizes(const share_plan& plan, cache_shape shape, index_t page_
   checked_product({shape.kv_heads, page_tokens, std::max(shape.head_dim, shape.widths().values), 16}, "a page");
 }
 
-/// Throws errc::bad_shape for sizes that overflow, errc::bad_argument for options. `pages` 0 asks for enough for every
-/// sequence at capacity. Precondition: check_sizes has passed, and the formats are of this shape.
+/// Throws errc::bad_shape for sizes that overflow, errc::bad_argument for options out of range. `pages` = 0 asks for
+/// enough pages for every sequence at capacity. Preconditions: check_sizes has passed, and the formats have this shape.
 inline cache_geometry make_geometry(const share_plan& plan, cache_shape shape, const token_lists& lists,
                                     const page_format& key_page, const page_format& value_page, index_t max_sequences,
                                     index_t pages) {

@@ -20,33 +20,33 @@
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/runtime/sequence_table.hpp"
 
-/// The byte stream of one saved sequence. It knows neither layout nor page size, so any cache of the same model, map
-/// and element type restores what any other saved. All numbers are little-endian:
+/// The byte stream of one saved sequence. It names neither layout nor page size, so any cache of the same model, map
+/// and element type restores what another one saved. All numbers are little-endian:
 ///
 ///   "KVSHARER"  u32 version  u32 element code  i64 layers, kv_heads, channels of keys, of values  u64 cache_plan::hash
 ///   i64 length, next position  u32 lists  u64 tag size  tag  u64 checksum
 ///   where lists is not 1: u32 length of every list
 ///   where next position differs from length, or lists is not 1: u32 position of every token of every list
-///   the keys of every layer that stores any, then the values, each [token][kv_head][channel] in the stored type; heads
-///   whose list is shorter than the longest are missing behind its end
+///   the keys of every layer that stores any, then the values, each [token][kv_head][channel] in the stored type; lists
+///   that are shorter than the longest have no rows past their end
 ///   u64 checksum
 ///
 /// A checksum is fnv1a over all bytes before it, checksums included: one flipped byte always changes it.
 namespace kvsharer::inline v0 {
 
-/// What a saved sequence says of itself before its numbers.
+/// The header of a saved sequence, which precedes its numbers.
 struct cache_stream_header {
   static constexpr std::string_view magic = "KVSHARER";  ///< the first bytes of a stream
-  static constexpr std::uint32_t version = 3;            ///< of the format, behind them
+  static constexpr std::uint32_t version = 3;            ///< of the format, after `magic`
 
   std::uint32_t element = 0;    ///< cache_stream_code
   cache_shape shape;            ///< capacity is not part of the stream
   std::uint64_t plan_hash = 0;  ///< cache_plan::hash() of the cache that saved it
   index_t length = 0;           ///< tokens of the sequence
-  index_t next_position = 0;    ///< where its next token stands in the text
+  index_t next_position = 0;    ///< position of the next token
   index_t lists = 1;            ///< lists whose lengths follow; 1 where all have the same tokens
 
-  /// Were tokens taken out of the middle, so that positions follow?
+  /// Were tokens removed from the middle, so that positions follow?
   constexpr bool has_holes() const noexcept { return next_position != length || lists != 1; }
 };
 
@@ -61,7 +61,7 @@ namespace detail {
 template <CacheElement E>
 using element_bits = std::conditional_t<std::same_as<E, float>, std::uint32_t, std::uint16_t>;
 
-/// Writes numbers and rows and sums them up. Throws errc::file_access when the stream refuses.
+/// Writes numbers and rows and adds them to the checksum. Throws errc::file_access if the stream fails.
 class cache_stream_writer {
  public:
   explicit cache_stream_writer(std::ostream& out) : out_(out) {}
@@ -106,7 +106,7 @@ class cache_stream_writer {
   fnv1a sum_;
 };
 
-/// Reads what a cache_stream_writer wrote. Throws errc::bad_stream where bytes are missing or sums differ.
+/// Reads what a cache_stream_writer wrote. Throws errc::bad_stream if bytes are missing or checksums differ.
 class cache_stream_reader {
  public:
   explicit cache_stream_reader(std::istream& in) : in_(in) {}
@@ -117,7 +117,7 @@ class cache_stream_reader {
     read(bytes.data(), bytes.size());
     return decode<U>(bytes.data());
   }
-  /// Are the next bytes `s`? Reads as many of them as agree, and one more.
+  /// Are the next bytes `s`? Stops after the first byte that differs.
   bool text(std::string_view s) {
     return std::all_of(s.begin(), s.end(),
                        [this](char c) { return number<unsigned char>() == static_cast<unsigned char>(c); });
@@ -172,8 +172,8 @@ inline void write_header(cache_stream_writer& out, const cache_stream_header& h,
   out.checksum();
 }
 
-/// Reads a header and compares it with `own`, which says what the restoring cache is. Returns it with the length and
-/// position that the stream names. Throws errc::bad_stream and says what differs.
+/// Reads a header and compares it with `own`, the header of the restoring cache. Returns it with the stream's length
+/// and position. Throws errc::bad_stream with a text that says what differs.
 inline cache_stream_header read_header(cache_stream_reader& in, cache_stream_header own, std::string_view tag) {
   const auto agree = [](bool same, const char* what) {
     if (!same) throw error(errc::bad_stream, std::string("the saved sequence is of another ") + what);

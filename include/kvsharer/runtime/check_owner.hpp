@@ -9,8 +9,8 @@
 
 namespace kvsharer::inline v0 {
 
-/// Throws errc::not_an_owner unless layer l stores something, and keys where `keys` are given, values where `values`
-/// are.
+/// Throws errc::not_an_owner if layer l stores nothing, or no keys although `keys` is set, or no values although
+/// `values` is set.
 inline void check_owner(const share_plan& plan, layer_id l, bool keys, bool values) {
   const auto refuse = [&](const std::string& reads, const std::string& ask) {
     throw error(errc::not_an_owner, "layer " + std::to_string(l.value) + " reads " + reads + "; ask " + ask);

@@ -8,8 +8,8 @@
 
 namespace kvsharer::inline v0 {
 
-/// Bytes that `tokens` tokens of one sequence need in so many planes of keys and of values: kv_heads * channels *
-/// element_bytes per token and plane. Precondition: the product fits 64 bits.
+/// Bytes of `tokens` tokens of one sequence in `key_planes` planes of keys and `value_planes` of values: kv_heads *
+/// channels * element_bytes per token and plane. Precondition: the product fits 64 bits.
 constexpr std::size_t plane_bytes(int key_planes, int value_planes, cache_shape shape, std::size_t element_bytes,
                                   index_t tokens = 1) noexcept {
   const kv_widths w = shape.widths();
@@ -17,21 +17,21 @@ constexpr std::size_t plane_bytes(int key_planes, int value_planes, cache_shape 
          static_cast<std::size_t>(shape.kv_heads) * element_bytes * static_cast<std::size_t>(tokens);
 }
 
-/// The same in so many layers that store both. With C readers among L layers the owners are L - C, so sharing saves
-/// C / L exactly.
+/// The same for `owner_count` layers that store both. With C readers among L layers the owners are L - C, so sharing
+/// saves C / L exactly.
 constexpr std::size_t kv_bytes(int owner_count, cache_shape shape, std::size_t element_bytes,
                                index_t tokens = 1) noexcept {
   return plane_bytes(owner_count, owner_count, shape, element_bytes, tokens);
 }
 
-/// And under a plan: with P planes of equal width shared among L layers it saves P / (2 L) exactly.
+/// The same under a plan: P planes of equal width that are shared among L layers save P / (2 L) exactly.
 inline std::size_t kv_bytes(const share_plan& plan, cache_shape shape, std::size_t element_bytes,
                             index_t tokens = 1) noexcept {
   return plane_bytes(plan.keys().owner_count(), plan.values().owner_count(), shape, element_bytes, tokens);
 }
 
-/// Where a cache's memory went, in bytes. The first five are what was asked of the allocator; `held` and `logical` are
-/// parts of the pools and tell how well they are used.
+/// Where a cache's memory went, in bytes. The first five were requested from the allocator; `held` and `logical` are
+/// parts of the pools and show how well they are used.
 struct cache_footprint {
   std::size_t keys = 0;    ///< pools of keys, used or not
   std::size_t values = 0;  ///< pools of values, used or not

@@ -35,16 +35,16 @@ class page_pool {
         shared_count_(std::exchange(other.shared_count_, 0)),
         peak_(std::exchange(other.peak_, 0)) {}
 
-  page_pool(const page_pool&) = default;             ///< the same pages, counted apart
+  page_pool(const page_pool&) = default;             ///< the same pages, with counts of its own
   page_pool& operator=(const page_pool&) = default;  ///< the same
 
-  /// The other holds and counts no pages afterwards. Allocators that stay where they are, and differ, make it a copy
-  /// of the lists, which may throw.
+  /// The other holds and counts no pages afterwards. If the allocators differ and stay where they are, the lists are
+  /// copied, which may throw.
   page_pool& operator=(page_pool&& other) noexcept(std::is_nothrow_move_assignable_v<counts>) {
     if (this == &other) return *this;
     free_ = std::move(other.free_);
     references_ = std::move(other.references_);
-    other.free_.clear();  // a copy would have left the numbers
+    other.free_.clear();  // copied lists are still there
     other.references_.clear();
     free_count_ = std::exchange(other.free_count_, 0);
     shared_count_ = std::exchange(other.shared_count_, 0);
@@ -52,17 +52,17 @@ class page_pool {
     return *this;
   }
 
-  /// Used and free.
+  /// Pages in the pool, used and free.
   index_t pages() const noexcept { return static_cast<index_t>(references_.size()); }
-  /// Those that nobody holds.
+  /// Pages that nobody holds.
   index_t free_pages() const noexcept { return free_count_; }
 
-  /// Those that are held more than once.
+  /// Pages that are held more than once.
   index_t shared_pages() const noexcept { return shared_count_; }
-  /// Most that were held at one time, since construction or `reset`.
+  /// The most pages that were held at one time, since construction or `reset`.
   index_t peak_pages() const noexcept { return peak_; }
 
-  /// A page that nobody held, now held once. Throws errc::pages_exhausted.
+  /// Takes a free page, which then has one holder. Throws errc::pages_exhausted.
   std::int32_t acquire() {
     if (free_count_ == 0) throw error(errc::pages_exhausted, "all " + std::to_string(pages()) + " pages are in use");
     const std::int32_t page = free_[static_cast<std::size_t>(--free_count_)];
@@ -71,22 +71,22 @@ class page_pool {
     return page;
   }
 
-  /// One more holder. Precondition of the members below: the page is held.
+  /// Adds a holder. Precondition of this and the members below: the page is held.
   void share(std::int32_t page) noexcept { shared_count_ += ++references_[index(page)] == 2; }
 
-  /// One holder fewer; the last one frees the page.
+  /// Removes a holder; the last one frees the page.
   void release(std::int32_t page) noexcept {
     const std::int32_t left = --references_[index(page)];
     shared_count_ -= left == 1;
     if (left == 0) free_[static_cast<std::size_t>(free_count_++)] = page;
   }
 
-  /// Is it held more than once?
+  /// Is the page held more than once?
   bool shared(std::int32_t page) const noexcept { return references_[index(page)] > 1; }
-  /// How often it is held.
+  /// How often the page is held.
   std::int32_t references(std::int32_t page) const noexcept { return references_[index(page)]; }
 
-  /// All pages free again, in the order of a new pool. O(pages).
+  /// Frees all pages, in the order of a new pool. O(pages).
   void reset() noexcept {
     free_count_ = pages();
     shared_count_ = peak_ = 0;
@@ -94,7 +94,7 @@ class page_pool {
     for (auto& count : references_) count = 0;
   }
 
-  /// Of the pool's own lists, not of the pages.
+  /// Bytes of the pool's own lists, without the pages.
   std::size_t allocated_bytes() const noexcept {
     return (free_.capacity() + references_.capacity()) * sizeof(std::int32_t);
   }

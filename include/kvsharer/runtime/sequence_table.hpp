@@ -25,16 +25,15 @@ namespace kvsharer::inline v0 {
 /// Positions are counted with 31 bits, as the device's words are.
 inline constexpr index_t last_position = std::numeric_limits<std::int32_t>::max() - 1;
 
-/// Which sequences live, how many tokens their lists have, which pages each list holds, and where tokens stand in the
-/// text.
+/// The live sequences, the tokens in each of their lists, the pages that each list holds, and the positions of tokens.
 ///
-/// A sequence has one list of tokens, or more where token_lists says so; all lists grow together and lose tokens each
+/// A sequence has one list of tokens, or several if token_lists says so; all lists grow together, and each loses tokens
 /// on its own. A list of n tokens holds ceil(n / page_tokens) pages in each of its block tables; the other entries are
-/// 0, so that an address made from them is still inside the pool. A page is held by every sequence whose tables name
-/// it. Ids are place + generation * max_sequences, the generation counting how often a place was given back.
+/// 0, so that an address made from them is still inside the pool. Every sequence whose tables name a page holds it. Ids
+/// are place + generation * max_sequences; the generation counts how often the place was given back.
 ///
-/// A slot is a token's number in its list, a position its number in the text. They are equal until `keep` takes tokens
-/// out, which only a table that keeps the position of every slot allows.
+/// A slot is a token's number in its list, a position its number in the text. They are equal until `keep` removes
+/// tokens, which requires a table that keeps the position of every slot.
 template <class Allocator>
 class sequence_table {
  public:
@@ -54,7 +53,7 @@ class sequence_table {
       records_[i].next_free = i + 1 < records_.size() ? static_cast<std::int32_t>(i + 1) : none;
   }
 
-  /// The pages, with who holds them.
+  /// The pages and their holders.
   const page_pool<Allocator>& pool() const noexcept { return pool_; }
   /// How lists and block tables are numbered.
   const token_lists& lists() const noexcept { return lists_; }
@@ -66,18 +65,18 @@ class sequence_table {
   index_t length(sequence_id id) const { return records_[place(id)].length; }
   /// Tokens of one list. Throws errc::unknown_sequence, errc::out_of_range.
   index_t length(sequence_id id, index_t list) const { return list_of(place(id), checked(list)).count; }
-  /// Have all lists the same length? Throws errc::unknown_sequence. O(lists).
+  /// Do all lists have the same length? Throws errc::unknown_sequence. O(lists).
   bool even(sequence_id id) const {
     const std::size_t at = place(id);
     for (index_t l = 0; l < lists_.lists(); ++l)
       if (list_of(at, l).count != records_[at].length) return false;
     return true;
   }
-  /// Where the next token stands in the text. Throws errc::unknown_sequence.
+  /// The position of the next token. Throws errc::unknown_sequence.
   index_t next_position(sequence_id id) const { return records_[place(id)].position; }
-  /// Does it keep the position of every slot?
+  /// Does the table keep the position of every slot?
   bool keeps_positions() const noexcept { return !positions_.empty(); }
-  /// Where the token in a slot of a list stands in the text. Throws errc::unknown_sequence, errc::out_of_range.
+  /// The position of the token in a slot of a list. Throws errc::unknown_sequence, errc::out_of_range.
   index_t position(sequence_id id, index_t slot, index_t list = 0) const {
     const std::size_t at = place(id);
     if (const index_t count = list_of(at, checked(list)).count; slot < 0 || slot >= count)
@@ -95,13 +94,13 @@ class sequence_table {
     return static_cast<std::size_t>(at);
   }
 
-  /// The pages of one block table of a sequence, [blocks]; the sequence's other tables lie behind it and before.
+  /// The page numbers of one block table of a sequence, [blocks]; its other tables lie before and after it.
   std::span<const std::int32_t> table(sequence_id id, index_t table = 0) const {
     return std::span(tables_).subspan(first_entry(place(id), table), static_cast<std::size_t>(blocks_));
   }
 
-  /// May `tokens` tokens be written, the first of which is the longest list's `first`? In a list that is shorter by n
-  /// they stand n slots lower. Checks the lists [list, list + count). Throws errc::unknown_sequence, and
+  /// Checks that `tokens` tokens may be written, from token `first` of the longest list on. In a list that is shorter
+  /// by n they stand n slots lower. Checks the lists [list, list + count). Throws errc::unknown_sequence, and
   /// errc::out_of_range for tokens outside a list or in pages that a fork holds too.
   void check_store(sequence_id id, index_t first, index_t tokens, index_t list, index_t count) const {
     const std::size_t at = place(id);
@@ -122,8 +121,8 @@ class sequence_table {
     }
   }
 
-  /// May all tokens of a sequence be written? Throws errc::unknown_sequence, errc::out_of_range where a fork holds
-  /// some.
+  /// Checks that all tokens of a sequence may be written. Throws errc::unknown_sequence, and errc::out_of_range if a
+  /// fork holds some.
   void check_alone(sequence_id id) const {
     const std::size_t at = place(id);
     for (index_t l = 0; l < lists_.lists(); ++l)
@@ -132,7 +131,7 @@ class sequence_table {
                                             " are shared with a fork; store them before forking");
   }
 
-  /// An empty sequence. Throws errc::sequences_exhausted. O(1).
+  /// Creates an empty sequence. Throws errc::sequences_exhausted. O(1).
   sequence_id create() {
     if (first_free_ == none || records_.empty())
       throw error(errc::sequences_exhausted,
@@ -144,7 +143,7 @@ class sequence_table {
     return {static_cast<int>(at) + r.generation * static_cast<int>(records_.size())};
   }
 
-  /// A sequence that holds all pages of `id` with it. Throws errc::unknown_sequence, errc::sequences_exhausted.
+  /// Creates a sequence that also holds all pages of `id`. Throws errc::unknown_sequence, errc::sequences_exhausted.
   sequence_id fork(sequence_id id) {
     const std::size_t from = place(id);
     const sequence_id made = create();
@@ -160,7 +159,7 @@ class sequence_table {
     return made;
   }
 
-  /// Ends a sequence and lets go of its pages. Throws errc::unknown_sequence.
+  /// Ends a sequence and releases its pages. Throws errc::unknown_sequence.
   void drop(sequence_id id) { drop_place(place(id)); }
 
   /// Ends all sequences.
@@ -169,10 +168,9 @@ class sequence_table {
       if (records_[at].alive) drop_place(at);
   }
 
-  /// Takes the newest tokens away: of every list those that stand in the text where token number `length` of the
-  /// longest list stands, or behind it; with a length of 0 all tokens. The next token then stands there. Throws
-  /// errc::out_of_range unless 0 <= length <= length(id). O(pages given back), and O(log length) for each list where
-  /// positions are kept.
+  /// Removes the newest tokens: from every list those at or after the position of token number `length` of the longest
+  /// list; with a length of 0 all tokens. The next token then takes that position. Throws errc::out_of_range unless 0
+  /// <= length <= length(id). O(pages given back), and O(log length) for each list if positions are kept.
   void truncate(sequence_id id, index_t length) {
     const std::size_t at = place(id);
     if (length < 0 || length > records_[at].length)
@@ -182,12 +180,12 @@ class sequence_table {
     shrink(at, length);
   }
 
-  /// Keeps the tokens in `slots`, ascending, of the lists [list, list + count), and their positions; the text goes on
-  /// where it would have. For each list calls copy(table, from page, to page, tokens) for pages that others hold and
-  /// that are about to change, then once move(list, slots, first): for every i >= first the rows of slot slots[i] go to
-  /// slot i, in ascending order, which is safe in place. Throws, having changed nothing, errc::unknown_sequence,
-  /// errc::bad_argument where positions are not kept, errc::out_of_range for slots that do not ascend within a list,
-  /// errc::pages_exhausted. O(length * lists).
+  /// Keeps only the tokens in `slots`, ascending, of the lists [list, list + count), with their positions; the next
+  /// token's position does not change. For each list, calls copy(table, from page, to page, tokens) for pages that
+  /// others hold and that are about to change, then move(list, slots, first) once: for every i >= first the rows of
+  /// slot slots[i] go to slot i, in ascending order, which is safe in place. Throws, having changed nothing,
+  /// errc::unknown_sequence, errc::bad_argument if positions are not kept, errc::out_of_range for slots that do not
+  /// ascend within a list, errc::pages_exhausted. O(length * lists).
   template <class Copy, class Move>
   void keep(sequence_id id, std::span<const index_t> slots, index_t list, index_t count, Copy&& copy, Move&& move) {
     const std::size_t at = place(id);
@@ -224,9 +222,8 @@ class sequence_table {
     measure(at);
   }
 
-  /// Throws what forbids the whole batch to grow, having changed nothing: errc::unknown_sequence, errc::bad_argument
-  /// (negative tokens), errc::capacity_exceeded, errc::pages_exhausted. A sequence may occur more than once. O(batch *
-  /// lists).
+  /// Throws if the batch cannot grow, having changed nothing: errc::unknown_sequence, errc::bad_argument (negative
+  /// tokens), errc::capacity_exceeded, errc::pages_exhausted. A sequence may occur more than once. O(batch * lists).
   void check(std::span<const sequence_growth> batch) {
     for (const auto& g : batch) {
       place(g.id);
@@ -242,8 +239,8 @@ class sequence_table {
       }
       r.planned += g.tokens;
     }
-    // Letting go of shared last pages while counting makes the last of several forks keep its page, as it will in
-    // `grow`; both are put back as they were before anything is thrown.
+    // Shared last pages are released while counting, so that the last of several forks keeps its page, as it will in
+    // `grow`. They are shared again before anything is thrown.
     index_t pages = 0;
     for (const auto& g : batch) {
       const std::size_t at = place(g.id);
@@ -277,9 +274,9 @@ class sequence_table {
                                              " are free; drop or truncate a sequence or construct with more");
   }
 
-  /// Lets one sequence grow in all its lists, after `check`. Calls copy(table, from page, to page, tokens) where the
-  /// partly filled last page of a list is held by others too. Returns the first new token of the longest list. O(new
-  /// pages + lists) and the copies.
+  /// Grows one sequence in all its lists, after `check`. Calls copy(table, from page, to page, tokens) if others hold
+  /// the partly filled last page of a list too. Returns the first new token of the longest list. O(new pages + lists)
+  /// and the copies.
   template <class Copy>
   index_t grow(sequence_growth g, Copy&& copy) {
     const std::size_t at = place(g.id);
@@ -305,7 +302,7 @@ class sequence_table {
     return first;
   }
 
-  /// How many tokens each list of a restored sequence has, at most as many as were appended: count(list) says it.
+  /// Sets the number of tokens in each list of a restored sequence to count(list), at most those that were appended.
   template <class Count>
   void set_counts(sequence_id id, Count&& count) {
     const std::size_t at = place(id);
@@ -319,8 +316,8 @@ class sequence_table {
     measure(at);
   }
 
-  /// Where the tokens of a list of a restored sequence stand: read() gives slot after slot. Precondition: positions are
-  /// kept. Throws errc::bad_stream for positions that do not ascend or that reach `next_position`.
+  /// Sets the positions of the tokens in a list of a restored sequence: read() returns them slot by slot. Precondition:
+  /// positions are kept. Throws errc::bad_stream for positions that do not ascend or that reach `next_position`.
   template <class Read>
   void set_positions(sequence_id id, index_t list, index_t next_position, Read&& read) {
     const std::size_t at = place(id);
@@ -361,9 +358,9 @@ class sequence_table {
     return c;
   }
 
-  /// Of all block tables.
+  /// Bytes of all block tables.
   std::size_t table_bytes() const noexcept { return tables_.capacity() * sizeof(std::int32_t); }
-  /// Of everything else that is kept of sequences and pages.
+  /// Bytes of all other records of sequences and pages.
   std::size_t record_bytes() const noexcept {
     return records_.capacity() * sizeof(record) + counts_.capacity() * sizeof(list_record) +
            positions_.capacity() * sizeof(std::int32_t) + pool_.allocated_bytes();
@@ -374,7 +371,7 @@ class sequence_table {
 
   struct record {
     index_t length = 0;           // of the longest list
-    index_t position = 0;         // where the next token stands in the text; length counts slots
+    index_t position = 0;         // position of the next token; length counts slots
     index_t planned = 0;          // only inside `check`
     std::int32_t generation = 0;  // how often this place was given back
     std::int32_t next_free = none;
@@ -393,7 +390,7 @@ class sequence_table {
                                           std::to_string(lists_.lists()));
     return list;
   }
-  /// For error texts: nothing where a sequence has but one list.
+  /// For error texts: empty if a sequence has only one list.
   std::string of_list(index_t list) const { return lists_.lists() > 1 ? ", list " + std::to_string(list) + "," : ""; }
 
   void check_ascending(sequence_id id, std::span<const index_t> slots, index_t list, index_t count) const {
@@ -433,18 +430,18 @@ class sequence_table {
     return tables_[first_entry(at, table) + static_cast<std::size_t>(block)];
   }
 
-  /// The page of a list's last token in one table. Precondition: it has one.
+  /// The page of a list's last token in one table. Precondition: the list is not empty.
   std::int32_t last_page(std::size_t at, index_t list, index_t table) const noexcept {
     return entry(at, table, blocks_of(list_of(at, list).count) - 1);
   }
 
-  /// Would the next token of a list go into a page that another sequence holds too? So it is in all its tables or none,
-  /// as forks share whole lists.
+  /// Would the next token of a list go into a page that another sequence holds too? The answer is the same for all its
+  /// tables, since forks share whole lists.
   bool must_copy(std::size_t at, index_t list) const noexcept {
     return list_of(at, list).count % page_tokens_ != 0 && pool_.shared(last_page(at, list, lists_.tables_of(list)[0]));
   }
 
-  /// Puts a page of its own in the place of one that others hold too.
+  /// Replaces a page that others hold too by one of the sequence's own.
   template <class Copy>
   void copy_page(std::size_t at, index_t table, index_t block, index_t tokens, Copy&& copy) {
     const std::int32_t from = entry(at, table, block), to = pool_.acquire();
@@ -460,9 +457,9 @@ class sequence_table {
     return false;
   }
 
-  /// Slots of a list's last page that no sequence fills. Those of a page with several holders are counted for the one
-  /// that fills most of it, the first of such. Holders have a page in the same block, as forks and `truncate` leave
-  /// blocks where they are.
+  /// Slots of a list's last page that no sequence fills. A page with several holders is counted for the holder that
+  /// fills most of it, the first if there are several. Holders have the page in the same block, since forks and
+  /// `truncate` leave blocks where they are.
   index_t empty_slots(std::size_t at, index_t list) const noexcept {
     const index_t count = list_of(at, list).count;
     if (count % page_tokens_ == 0) return 0;
@@ -484,7 +481,7 @@ class sequence_table {
     return r.alive && r.generation == id.value / places ? id.value % places : none;
   }
 
-  /// Gives back the pages of a list behind the first `blocks`.
+  /// Releases the pages of a list after the first `blocks`.
   void release_blocks(std::size_t at, index_t list, index_t blocks) noexcept {
     for (const std::int32_t t : lists_.tables_of(list))
       for (index_t b = blocks_of(list_of(at, list).count); b-- > blocks;) {

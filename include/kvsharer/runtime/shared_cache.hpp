@@ -36,50 +36,50 @@
 
 namespace kvsharer::inline v0 {
 
-/// The keys and values of many sequences under a plan of sharing, in host memory: storage for owner layers only, in
-/// which readers see their owner's rows. Keys and values may have different owners.
+/// The keys and values of many sequences under a plan of sharing, in host memory: only owner layers have storage, and
+/// readers see their owner's rows. Keys and values may have different owners.
 ///
-/// One pool has the pages of all planes, [plane][page][kv_heads * page_tokens * head_dim] elements of E in the order
-/// that Layout gives, the planes being the owners' keys and then their values. A sequence has one block table, which
-/// holds for all layers. Under a contiguous layout a sequence is one page of `capacity` tokens. Forks share pages; a
-/// page is copied, in all planes, when a sequence grows inside it while others hold it.
+/// One pool holds the pages of all planes, [plane][page][kv_heads * page_tokens * head_dim] elements of E in the order
+/// of Layout; the planes are the owners' keys and then their values. A sequence has one block table for all layers.
+/// Under a contiguous layout a sequence is one page of `capacity` tokens. Forks share pages; a page is copied, in all
+/// planes, when a sequence grows inside it while others hold it.
 ///
-/// With options.lists, token sets or their KV heads keep tokens of their own: then a page is of one plane, or of one KV
-/// head of one plane, and goes back to the pool when that list alone no longer needs it.
+/// With options.lists, token sets or their KV heads keep tokens of their own: a page then belongs to one plane, or to
+/// one KV head of one plane, and returns to the pool when its list no longer needs it.
 ///
-/// All memory comes from Allocator in the constructor; nothing is allocated or moved later (error texts and streams
-/// apart), so addresses of pools and block tables hold for the cache's life, moves of the cache included. Numbers that
-/// were never stored are 0 or what a page held before. Members that do not change the cache may run at the same time,
-/// and so may `store` to different layers or sequences; any other change needs the cache to itself.
+/// All memory comes from Allocator in the constructor; later calls allocate and move nothing (except for error texts
+/// and streams), so addresses of pools and block tables hold for the cache's life, even if the cache is moved. Numbers
+/// that were never stored are 0 or what a page held before. Members that do not change the cache may run at the same
+/// time, and so may `store` to different layers or sequences; any other change needs exclusive access to the cache.
 template <class E = float, class Layout = layout::head_major, class Allocator = std::allocator<std::byte>>
-class shared_cache {  // the primary template refuses types that do not fit, and says why
+class shared_cache {  // reached only by unsupported types; says why
   static_assert(((void)require_cache_element<E>(), (void)require_cache_layout<Layout>(), true));
 
  public:
-  /// Never runs: the type is refused, with the reason, when it is compiled.
+  /// Never runs: an unsupported type fails to compile, with the reason.
   shared_cache(cache_plan, cache_shape, shared_cache_options = {}, Layout = {}, Allocator = {}) {}
 };
 
-/// The cache itself, for types that fit; the primary template has its documentation.
+/// The cache itself, for supported types; the primary template has its documentation.
 template <CacheElement E, CacheLayout Layout, class Allocator>
 class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   using book = cache_book<Allocator>;
 
  public:
-  using element_type = E;                ///< what is stored
+  using element_type = E;                ///< the stored type
   using layout_type = Layout;            ///< the order inside a page
   using allocator_type = Allocator;      ///< where all memory comes from
-  using options = shared_cache_options;  ///< what it is told besides its shape
+  using options = shared_cache_options;  ///< options besides the shape
   using index_type = std::conditional_t<layout::StridedLayout<Layout>, layout::page_index,
                                         decltype(std::declval<const Layout&>().index(
-                                            cache_shape{}, nullptr))>;  ///< where a sequence's number lies
+                                            cache_shape{}, nullptr))>;  ///< finds a sequence's numbers
   using view_type = layer_view<E, index_type>;                          ///< one layer of one sequence
 
   static constexpr memory_space space = memory_space::host;
 
   /// Throws errc::bad_shape when sizes are not positive, disagree with the plan or overflow 64 bits, errc::bad_rule for
-  /// a plan with other codecs, errc::bad_argument
-  /// for options out of range, and for lists where the layout's heads and tokens do not lie at equal distances.
+  /// a plan with other codecs, errc::bad_argument for options out of range, and for lists if the layout's heads and
+  /// tokens do not lie at equal distances.
   shared_cache(cache_plan whole, cache_shape sizes, options chosen = {}, Layout layout = {}, Allocator allocator = {})
       : book(std::move(whole), sizes, layout.page_tokens(sizes), codec::native<E>(), codec::native<E>(), chosen,
              allocator),
@@ -88,27 +88,27 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
                  strides_in(layout_, page_shape(kv_part::values), chosen)},
         pool_(static_cast<std::size_t>(elements(book::geometry().pool_bytes)), allocator) {}
 
-  shared_cache(shared_cache&&) = default;  ///< what was moved from knows no sequence and makes none
+  shared_cache(shared_cache&&) = default;  ///< a moved-from cache has no sequences and creates none
   shared_cache& operator=(shared_cache&&) = delete;
 
   /// The order inside a page.
   const Layout& cache_layout() const noexcept { return layout_; }
 
-  // What the book knows; see cache_book. Members that take a sequence throw errc::unknown_sequence for one that does
-  // not live.
+  // Members of the book; see cache_book. Those that take a sequence id throw errc::unknown_sequence if that sequence is
+  // not alive.
   using book::alive, book::length, book::max_sequences, book::next_position, book::position;
   using book::block_table, book::counters, book::free_pages, book::page_tokens, book::pages;
   using book::clear, book::create, book::drop, book::fork, book::truncate;
   using book::even, book::list_of, book::lists;
   using book::owns, book::owns_keys, book::owns_values, book::plan, book::shape, book::tag, book::whole_plan;
 
-  /// Elements of a page in one plane of keys: kv_heads * page_tokens * head_dim, or of one head where lists are of
-  /// heads.
+  /// Elements of a page in one plane of keys: kv_heads * page_tokens * head_dim, or those of one head if every head has
+  /// a list of its own.
   index_t page_elements() const noexcept { return elements(book::geometry().key_page.bytes()); }
 
-  /// Makes room for `tokens` more and returns the first of them; `store` then fills it, layer by layer. Throws
-  /// errc::bad_argument (negative), errc::capacity_exceeded or errc::pages_exhausted, having changed nothing. O(new
-  /// pages), and a copy of at most one page in every plane. Views of the sequence taken before are stale.
+  /// Makes room for `tokens` more tokens and returns the number of the first one; `store` then fills them, layer by
+  /// layer. Throws errc::bad_argument (negative), errc::capacity_exceeded or errc::pages_exhausted, having changed
+  /// nothing. O(new pages), and a copy of at most one page in every plane. Invalidates earlier views of the sequence.
   index_t append(sequence_id id, index_t tokens) {
     const index_t first = length(id);
     const sequence_growth growth{id, tokens};
@@ -122,10 +122,10 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   }
 
   /// Fills the tokens [first, first + tokens) of an owner layer with rows [token][kv_heads * channels], rounded to E;
-  /// where there are none (null), what is stored stays. Throws errc::not_an_owner for a reader and for rows of what the
-  /// layer reads from another, and errc::out_of_range for tokens outside [0, length) or in pages that a
-  /// fork holds too: store what was appended before forking. Where lists differ in length, `first` counts in the
-  /// longest one, and the same tokens are the newest of every list. O(tokens * kv_heads * head_dim).
+  /// null leaves the stored keys or values as they are. Throws errc::not_an_owner for a reader and for rows of a plane
+  /// that the layer reads from another, and errc::out_of_range for tokens outside [0, length) or in pages that a fork
+  /// holds too (store before forking). If lists differ in length, `first` counts in the longest one; in a list that is
+  /// shorter by n, the tokens stand n slots lower. O(tokens * kv_heads * head_dim).
   void store(layer_id owner, sequence_id id, index_t first, index_t tokens, const float* keys, const float* values) {
     book::check_owner(owner, keys != nullptr, values != nullptr);
     book::check_store(owner, id, first, tokens);
@@ -135,14 +135,14 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
       store_plane(values, shape().widths().values, owner, id, first, tokens, value_plane(owner, id));
   }
 
-  /// Keeps the tokens in these slots, ascending, in all planes; they move to the slots [0, slots.size()) and keep their
-  /// positions, and the text goes on where it would have. Needs options.positions. Views of the sequence taken before
-  /// are stale, and a prefix index must be told to forget it from slots[i] != i on. Throws errc::bad_argument where
-  /// positions are not kept, errc::out_of_range for slots that do not ascend within [0, length(id)),
-  /// errc::pages_exhausted where pages are shared with a fork and none is free for their copies. O(tokens moved *
-  /// planes).
+  /// Keeps only the tokens in these slots, ascending, in all planes. They move to the slots [0, slots.size()) and keep
+  /// their positions; the next token's position does not change. Needs options.positions. Invalidates earlier views of
+  /// the sequence; a prefix index must forget the sequence from the first i with slots[i] != i on. Throws
+  /// errc::bad_argument if positions are not kept, errc::out_of_range for slots that do not ascend within [0,
+  /// length(id)), errc::pages_exhausted if pages are shared with a fork and none is free for their copies. O(tokens
+  /// moved * planes).
   void keep(sequence_id id, std::span<const index_t> slots) { book::keep(id, slots, copy_pages(), move_tokens(id)); }
-  /// The same in one list alone (see list_of); its surplus pages go back to the pool, and the others stay as they are.
+  /// The same in one list (see list_of); its surplus pages return to the pool, and the other lists stay as they are.
   void keep(sequence_id id, index_t list, std::span<const index_t> slots) {
     book::keep(id, list, slots, copy_pages(), move_tokens(id));
   }
@@ -162,7 +162,7 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   class sequence_view {
    public:
     static constexpr memory_space space = shared_cache::space;
-    /// Borrows `cache`; `id` has to live whenever a member is called.
+    /// Borrows `cache`; `id` must be alive whenever a member is called.
     sequence_view(const shared_cache& cache, sequence_id id) noexcept : cache_(&cache), id_(id) {}
     cache_shape shape() const noexcept { return cache_->shape(); }
     index_t length() const { return cache_->length(id_); }
@@ -179,7 +179,7 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
     return {*this, id};
   }
 
-  /// Writes a sequence in the form of cache_stream.hpp. Throws errc::file_access when the stream refuses.
+  /// Writes a sequence in the form of cache_stream.hpp. Throws errc::file_access if the stream fails.
   void save(sequence_id id, std::ostream& out) const {
     detail::cache_stream_writer writer(out);
     book::write_header(writer, cache_stream_code<E>, id);
@@ -190,9 +190,10 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
     writer.checksum();
   }
 
-  /// A new sequence with what `save` wrote, of a cache of any layout and capacity but of the same element type, layers,
-  /// KV heads, head_dim, plan and tag. Throws errc::bad_stream when the bytes are cut short, damaged or of another
-  /// cache, and what `create` and `append` throw; the cache then is as it was, the stream somewhere inside the bytes.
+  /// Creates a sequence from what `save` wrote: in a cache of any layout and capacity, but of the same element type,
+  /// layers, KV heads, head_dim, plan and tag. Throws errc::bad_stream when the bytes are cut short, damaged or of
+  /// another cache, and what `create` and `append` throw; the cache is then unchanged, the stream somewhere inside the
+  /// bytes.
   sequence_id restore(std::istream& in) {
     detail::cache_stream_reader reader(in);
     const cache_stream_header header = book::read_header(reader, cache_stream_code<E>);
@@ -212,11 +213,11 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
     return id;
   }
 
-  /// Bytes by purpose; total() is what the allocator gave. The plan and the numbering of lists, values of a few bytes
-  /// per layer, are not counted.
+  /// Bytes by purpose; total() is what the allocator gave, without the plan and the numbering of lists, which take a
+  /// few bytes per layer.
   cache_footprint footprint() const noexcept { return book::footprint(pool_.capacity() * sizeof(E)); }
 
-  /// All pages of the rows that layer l reads: pages() * page_elements() elements. Throws errc::out_of_range.
+  /// All pages of the keys that layer l reads: pages() * page_elements() elements. Throws errc::out_of_range.
   std::span<const E> key_plane(layer_id l) const {
     return plane_of(book::geometry().key_plane_at(book::key_slot(l)), book::geometry().key_plane_bytes());
   }
@@ -236,7 +237,7 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   };
 
   static constexpr index_t elements(index_t bytes) noexcept { return bytes / static_cast<index_t>(sizeof(E)); }
-  /// The shape of what one page has: all KV heads or one.
+  /// The shape of one page: all KV heads or one.
   cache_shape page_shape(kv_part part) const noexcept {
     const page_format& page = part == kv_part::keys ? book::geometry().key_page : book::geometry().value_page;
     cache_shape s = shape();
@@ -257,7 +258,7 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
     }
   }
 
-  /// The index of pages that a block table names, `step` bytes apart, and head_blocks entries from head to head.
+  /// The index of the pages in a block table: `step` bytes from page to page, head_blocks entries from head to head.
   index_type index_of(kv_part part, const std::int32_t* table, index_t step, index_t head_blocks = 0) const {
     if constexpr (layout::StridedLayout<Layout>) {
       return layout::index_of(strides_[part == kv_part::keys ? 0 : 1], table, elements(step), head_blocks);
@@ -300,7 +301,7 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
     }
   }
 
-  /// f(part, plane begin, page step in bytes) for every plane whose pages one block table names.
+  /// Calls f(part, plane begin, page step in bytes) for every plane whose pages one block table names.
   template <class F>
   void for_each_plane(index_t table, F&& f) const {
     const cache_geometry& g = book::geometry();
@@ -332,7 +333,7 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
     };
   }
 
-  /// row(plane begin, index, channels, head, token) in the order of saved streams.
+  /// Calls row(plane begin, index, channels, head, token) in the order of saved streams.
   template <class Row>
   void for_each_row(sequence_id id, Row&& row) const {
     const auto of_plane = [&](layer_id l, const plane_pages& at, index_t width) {

@@ -12,17 +12,16 @@
 
 namespace kvsharer::inline v0 {
 
-/// What has a list of tokens of its own, whose tokens and pages can be given back alone.
+/// What has a list of tokens of its own, which loses tokens and gives pages back separately.
 enum class list_scope : std::uint8_t {
-  cache,  ///< nothing: all planes keep the same tokens, and a page holds a token of all of them
+  cache,  ///< nothing: all planes keep the same tokens, and a page holds its tokens in all of them
   set,    ///< every token set (core/token_sets.hpp): a page holds tokens of one plane
   head    ///< every KV head of every token set: a page holds tokens of one head of one plane
 };
 
-/// How the lists of a sequence and its block tables are numbered. A list is all that grows, loses tokens and gives
-/// pages back at once. It has one block table where a page number stands for all planes, else one for each of its
-/// planes. Lists are numbered [set][head], tables [plane][head], the planes being the owners' keys and then their
-/// values.
+/// How a sequence's lists and block tables are numbered. A list grows, loses tokens and gives pages back as a unit. It
+/// has one block table if a page number stands for all planes, otherwise one for each of its planes. Lists are numbered
+/// [set][head], tables [plane][head]; the planes are the owners' keys and then their values.
 class token_lists {
  public:
   /// Throws what std::vector does. O(layers * kv_heads).
@@ -62,18 +61,18 @@ class token_lists {
 
   /// What has a list of its own.
   list_scope scope() const noexcept { return scope_; }
-  /// Lists of a sequence.
+  /// Lists per sequence.
   index_t lists() const noexcept { return lists_; }
-  /// Block tables of a sequence.
+  /// Block tables per sequence.
   index_t tables() const noexcept { return tables_; }
   /// Does a page number stand for all planes?
   bool one_page_for_all() const noexcept { return scope_ == list_scope::cache; }
-  /// Lists, or tables, from head to head: 0 where heads share them.
+  /// The step, in lists or in tables, from head to head; 0 where heads share them.
   index_t head_step() const noexcept { return scope_ == list_scope::head ? 1 : 0; }
 
-  // Precondition of the members below: a layer, KV head or list that there is.
+  // Precondition of the members below: the layer, KV head or list exists.
 
-  /// The list of KV head 0 of what layer l reads. That of head h is h * head_step() further.
+  /// The list of KV head 0 of the planes that layer l reads. That of head h lies h * head_step() further.
   index_t first_list(layer_id l) const noexcept { return first_list_.empty() ? 0 : first_list_[index(l)]; }
   /// The block table of KV head 0 of the keys that layer l reads.
   index_t key_table(layer_id l) const noexcept { return first_table_.empty() ? 0 : first_table_[index(l)]; }

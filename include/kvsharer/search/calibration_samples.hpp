@@ -29,7 +29,7 @@ class calibration_samples {
   bool admit(cache_shape shape, index_t tokens) {
     if (tokens < 2)
       throw error(errc::short_samples, "a calibration sample of " + std::to_string(tokens) +
-                                           " token(s) says nothing; use at least 2, normally 64");
+                                           " token(s) is too short; use at least 2, normally 64");
     if (shape.layers <= 0 || shape.kv_heads <= 0 || shape.head_dim <= 0)
       throw error(errc::bad_shape, "a calibration cache has no layers, heads or channels");
     if (used_ == 0) return true;

@@ -308,7 +308,7 @@ TEST_CASE("sizes that the kernels cannot take are refused") {
   CHECK_NOTHROW(device_weights<float>::random(own.ref(), c, 1));
   CHECK(refusal([&] {
           device_weights<float16>::random(own.ref(), c, 1);
-        }).starts_with("kvsharer E302: an MLP's inner row of 44 numbers is no multiple of 8"));
+        }).starts_with("kvsharer E302: an MLP's inner row of 44 numbers is not a multiple of 8"));
 }
 
 TEST_CASE("models that the device would run wrongly never get there") {

@@ -436,7 +436,7 @@ TEST_CASE("tensors that the forward pass would leave out are refused by name") {
 
 TEST_CASE("folders without weights") {
   const scratch_directory d;
-  check(opening(d.path() / "absent"), {"absent: is no folder; give the folder of a HuggingFace checkpoint"});
+  check(opening(d.path() / "absent"), {"absent: is not a folder; give the folder of a HuggingFace checkpoint"});
   check(opening(d.path()), {"config.json: cannot be opened"});
   d.write("config.json", small_config().dump());
   d.write("pytorch_model.bin", "PK");
@@ -482,14 +482,14 @@ TEST_CASE("index files that are broken") {
     CHECK_MESSAGE((has(said, "Fetch it again") || has(said, "no plain file name")), said);
     return said;
   };
-  check(refused_index(""), {"is no valid JSON"});
-  check(refused_index("{\"weight_map\": {"), {"is no valid JSON"});
+  check(refused_index(""), {"is not valid JSON"});
+  check(refused_index("{\"weight_map\": {"), {"is not valid JSON"});
   for (const char* text : {"[]", "{}", "{\"weight_map\": null}", "{\"weight_map\": []}", "{\"weight_map\": {}}"})
     check(refused_index(text), {"has no \"weight_map\" from tensor names to shard files"});
   check(refused_index(R"({"weight_map": {"a": "x", "a": "y"}})"), {"names 'a' twice"});
   for (const char* shard : {"7", "null", "\"\"", "\"../x.safetensors\"", "\"/etc/passwd\"", "\"sub/x\"", "[\"x\"]"})
     check(refused_index(R"({"weight_map": {"a": )" + std::string(shard) + "}}"),
-          {"places tensor 'a' in " + std::string(shard) + ", which is no plain file name"});
+          {"places tensor 'a' in " + std::string(shard) + ", which is not a plain file name"});
   d.write("model.safetensors.index.json", R"({"weight_map": {"a": ")" + std::string(400, 'n') + "\"}}");
   check(d.refused(), {"is missing, but model.safetensors.index.json names it"});
   d.write("model.safetensors.index.json", R"({"weight_map": {"a": ".."}})");

@@ -198,8 +198,8 @@ TEST_CASE("the tokens that generation_config.json lists end a text, before those
   CHECK(ends(R"({"eos_token_id": null, "top_p": 0.9})") == std::vector{2});
   CHECK(ends("{}") == std::vector{2});
   CHECK(has(refusal([&] { ends(R"({"eos_token_id": [2, 32000]})"); }),
-            "generation_config.json: \"eos_token_id\": [2,32000] is no token id below \"vocab_size\": 32000"));
-  CHECK(has(refusal([&] { ends("{\"eos_token_id\": "); }), "generation_config.json: is no valid JSON"));
+            "generation_config.json: \"eos_token_id\": [2,32000] is not a token id below \"vocab_size\": 32000"));
+  CHECK(has(refusal([&] { ends("{\"eos_token_id\": "); }), "generation_config.json: is not valid JSON"));
   // A config.json alone, as `bench --shape` takes it, is no checkpoint.
   const scratch_directory d;
   d.write("generation_config.json", R"({"eos_token_id": 43})");
@@ -366,8 +366,8 @@ TEST_CASE("rotations that are not supported or not whole are refused") {
               std::string("the rotation type \"") + type + "\""));
   check_refused(llama2(), R"({"rope_scaling": {"type": "linear"}})", "lacks \"rope_scaling.factor\"");
   check_refused(llama2(), R"({"rope_scaling": {"type": "linear", "factor": 0.5}})", "is less than 1");
-  check_refused(llama2(), R"({"rope_scaling": 7})", "\"rope_scaling\": 7 is no object");
-  check_refused(llama2(), R"({"rope_theta": -1})", "\"rope_theta\": -1 is no positive number");
+  check_refused(llama2(), R"({"rope_scaling": 7})", "\"rope_scaling\": 7 is not an object");
+  check_refused(llama2(), R"({"rope_theta": -1})", "\"rope_theta\": -1 is not a positive number");
   check_refused(llama2(), R"({"rope_theta": 1e-300})", "\"rope_theta\": 1e-300 is not above 1");
   check_refused(llama2(), R"({"rope_parameters": {"rope_theta": 1}})",
                 "\"rope_parameters.rope_theta\": 1 is not above");
@@ -391,7 +391,7 @@ TEST_CASE("sizes that make no sense are refused") {
   check_refused(llama2(), R"({"num_hidden_layers": -3})", "\"num_hidden_layers\": -3");
   check_refused(llama2(), R"({"num_hidden_layers": 2.5})", "\"num_hidden_layers\": 2.5");
   check_refused(llama2(), R"({"vocab_size": 99999999999999999})", "\"vocab_size\": 99999999999999999");
-  check_refused(llama2(), R"({"num_key_value_heads": 5})", "is no multiple of \"num_key_value_heads\": 5");
+  check_refused(llama2(), R"({"num_key_value_heads": 5})", "is not a multiple of \"num_key_value_heads\": 5");
   check_refused(llama2(), R"({"hidden_size": 2050})", "lacks \"head_dim\"");
   check_refused(llama2(), R"({"head_dim": 63})", "even");
   check_refused(llama2(), R"({"rms_norm_eps": 0})", "\"rms_norm_eps\": 0");
@@ -405,12 +405,12 @@ TEST_CASE("sizes that make no sense are refused") {
 
 TEST_CASE("files that are missing or broken") {
   const scratch_directory d;
-  CHECK(has(refusal([&] { read_config(d.path() / "absent"); }), "absent: is no folder"));
+  CHECK(has(refusal([&] { read_config(d.path() / "absent"); }), "absent: is not a folder"));
   CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: cannot be opened"));
   d.write("config.json", "{\"model_type\": ");
-  CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: is no valid JSON"));
+  CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: is not valid JSON"));
   d.write("config.json", "{\"rope_theta\": 1e999}");
-  CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: is no valid JSON"));
+  CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: is not valid JSON"));
   d.write("config.json", R"({"hidden_size": 1, "hidden_size": 2})");
   CHECK(has(refusal([&] { read_config(d.path()); }), "config.json: names 'hidden_size' twice"));
   d.write("config.json", "{\"eos_token_id\": " + std::string(500'000, '[') + std::string(500'000, ']') + "}");

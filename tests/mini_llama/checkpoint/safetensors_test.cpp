@@ -164,8 +164,8 @@ TEST_CASE("entries that are not whole") {
     check_refused(R"({"a":{"dtype":)" + std::string(type) + R"(,"shape":[1],"data_offsets":[0,8]}})", 8,
                   (std::string("tensor 'a' has the type ") + type + ". Only F32, F16 and BF16 are supported").c_str(),
                   "convert the model");
-  check_refused(R"({"a":{"dtype":"F32","shape":4,"data_offsets":[0,4]}})", 4, "tensor 'a' has a shape that is no list",
-                save);
+  check_refused(R"({"a":{"dtype":"F32","shape":4,"data_offsets":[0,4]}})", 4,
+                "tensor 'a' has a shape that is not a list", save);
   for (const char* extent : {"-1", "1.0", "\"1\"", "null", "9223372036854775808"})
     check_refused(R"({"a":{"dtype":"F32","shape":[)" + std::string(extent) + R"(],"data_offsets":[0,4]}})", 4,
                   (std::string("tensor 'a' has the extent ") + extent).c_str(), save);

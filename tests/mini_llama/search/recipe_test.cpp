@@ -64,7 +64,7 @@ TEST_CASE("other texts are refused, and the refusal says what can be chosen") {
        {"", ":", "backwards", "Best", "best:", "best:kl:", ":kl", "best:together", "best:cosine", "best:keys:kl",
         "best:keys:values", "best::keys", "best:kl:kl", "best ", "random:5"}) {
     CAPTURE(text);
-    CHECK_THROWS_WITH_AS((void)recipe::parse(text), doctest::Contains("is no search rule"), usage_error);
+    CHECK_THROWS_WITH_AS((void)recipe::parse(text), doctest::Contains("is not a search rule"), usage_error);
   }
   CHECK_THROWS_WITH_AS((void)recipe::parse("best:x"),
                        doctest::Contains("choose from dissimilar, similar, suffix, random, best, best-suffix or "

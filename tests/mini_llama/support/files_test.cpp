@@ -64,7 +64,7 @@ TEST_CASE("files are read whole") {
   CHECK(read_text_file(d.write("some", bytes)) == bytes);
   CHECK(read_text_file(d.write("none", "")).empty());
   CHECK(has(refusal([&] { read_text_file(d.path() / "absent"); }), "absent: cannot be opened (No such file"));
-  CHECK(has(refusal([&] { read_text_file(d.path()); }), "is a folder; a file is wanted"));
+  CHECK(has(refusal([&] { read_text_file(d.path()); }), "is a folder, not a file"));
 }
 
 TEST_CASE("a written file takes the place of the older one and leaves nothing beside it") {
@@ -125,9 +125,9 @@ TEST_CASE("token ids") {
 }
 
 TEST_CASE("files that are no token ids say which sequence and token is at fault") {
-  check_refused_ids("", "is no valid JSON");
-  check_refused_ids("[[1, 2], [3", "is no valid JSON");
-  check_refused_ids("{\"ids\": [[1]]}", "holds a JSON object; a JSON array of arrays of token ids is wanted");
+  check_refused_ids("", "is not valid JSON");
+  check_refused_ids("[[1, 2], [3", "is not valid JSON");
+  check_refused_ids("{\"ids\": [[1]]}", "holds a JSON object; write a JSON array of arrays of token ids");
   check_refused_ids("[]", "holds no sequence");
   check_refused_ids("[1, 2]", "sequence 0 is a JSON number; a JSON array of arrays");
   check_refused_ids("[[1], []]", "sequence 1 is empty; give it at least one token");

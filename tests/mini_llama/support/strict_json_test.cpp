@@ -43,6 +43,6 @@ TEST_CASE("nesting ends at 100 levels") {
 
 TEST_CASE("what is no JSON is said in one line of bounded length") {
   for (const std::string text : {"", "{", "[1,]", "{\"a\" 1}", "nan", "1e999", "[1] 2", "\"\xff\"", "\"open"})
-    CHECK_MESSAGE(complaint(text).starts_with("is no valid JSON ("), text);
+    CHECK_MESSAGE(complaint(text).starts_with("is not valid JSON ("), text);
   CHECK(complaint("\"" + std::string(100'000, 'x') + "\n\"").size() < 300);
 }

@@ -80,7 +80,7 @@ TEST_CASE("impossible plans are refused, saying what is possible") {
   for (const std::string order : {"random:", "random:0", "random:x", "random:2x", "random:-1", "random:1001"})
     CHECK(has(refused({.order = {order}}), "as in random:5"));
   for (const std::string order : {"similar:2", "best:2", "best:"})
-    CHECK(has(refused({.order = {order}}), "is no search rule"));
+    CHECK(has(refused({.order = {order}}), "is not a search rule"));
   CHECK(has(refused({.order = {"similar:kl"}}), "scored by the divergence"));
   CHECK(has(refused({.metric = {"manhattan"}}), "manhattan"));
   CHECK(has(refused({.samples = {0}}), "--samples"));

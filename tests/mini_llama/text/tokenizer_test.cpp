@@ -56,7 +56,7 @@ std::string refused(std::string_view bytes) {
   const scratch_directory d;
   const std::filesystem::path file = d.write("tokenizer.model", bytes);
   const std::string said = refusal([&] { const tokenizer t(file); });
-  CHECK_MESSAGE(said.starts_with(file.string() + ": is no SentencePiece model"), said);
+  CHECK_MESSAGE(said.starts_with(file.string() + ": is not a SentencePiece model"), said);
   CHECK(has(said, "fetch it again"));
   return said;
 }
@@ -172,8 +172,8 @@ TEST_CASE("a tokenizer can be moved") {
 TEST_CASE("files that are missing, cut short or of another kind") {
   const scratch_directory d;
   CHECK(has(refusal([&] { const tokenizer t(d.path() / "absent.model"); }), "absent.model: cannot be opened"));
-  CHECK(has(refusal([&] { const tokenizer t(d.path()); }), "is a folder; a file is wanted"));
-  CHECK(has(refused(""), "is no SentencePiece model"));
+  CHECK(has(refusal([&] { const tokenizer t(d.path()); }), "is a folder, not a file"));
+  CHECK(has(refused(""), "is not a SentencePiece model"));
   CHECK(has(refused("{\"version\": \"1.0\", \"model\": {\"type\": \"BPE\"}}"), "tokenizer of another kind"));
   CHECK(has(refused(std::string(5000, '\0')), "damaged"));
   const std::string whole = mini_llama::read_text_file(model_file());

@@ -30,7 +30,7 @@ class config_reader {
 
   /// The object at a key that is there.
   config_reader within(const char* key) const {
-    if (!find(key)->is_object()) refuse(said(key) + " is no object");
+    if (!find(key)->is_object()) refuse(said(key) + " is not an object");
     return {file_, *find(key), where_ + key + "."};
   }
 
@@ -44,9 +44,9 @@ class config_reader {
   int size(const char* key, std::optional<int> otherwise = std::nullopt) const {
     const nlohmann::json* value = find(key);
     if (!value && otherwise) return *otherwise;
-    if (!value) refuse("lacks \"" + where_ + key + "\"; a Llama-family config.json with it is wanted");
+    if (!value) refuse("lacks \"" + where_ + key + "\"; the config.json of a Llama-family model has it");
     if (!value->is_number_unsigned() || value->get<std::uint64_t>() == 0 || value->get<std::uint64_t>() >= 1u << 30)
-      refuse(said(key) + " is no positive whole number of a usable size");
+      refuse(said(key) + " is not a positive whole number of a usable size");
     return value->get<int>();
   }
 
@@ -56,7 +56,7 @@ class config_reader {
     if (!value && otherwise) return *otherwise;
     if (!value) refuse("lacks \"" + where_ + key + "\"");
     if (!value->is_number() || !(value->get<double>() > 0) || !kvsharer::is_finite(value->get<double>()))
-      refuse(said(key) + " is no positive number");
+      refuse(said(key) + " is not a positive number");
     return value->get<double>();
   }
 
@@ -68,7 +68,7 @@ class config_reader {
 
   std::string text(const char* key, const char* otherwise) const {
     const nlohmann::json* value = find(key);
-    if (value && !value->is_string()) refuse(said(key) + " is no string");
+    if (value && !value->is_string()) refuse(said(key) + " is not a string");
     return value ? value->get<std::string>() : otherwise;
   }
 

@@ -60,7 +60,7 @@ std::vector<int> layer_windows(const config_reader& config, const family& kind, 
   std::vector<int> windows;
   if (const nlohmann::json* kinds = config.find("layer_types")) {
     if (!kinds->is_array() || kinds->size() != static_cast<std::size_t>(layers))
-      config.refuse(config.said("layer_types") + " is no list of one kind for each of " + std::to_string(layers) +
+      config.refuse(config.said("layer_types") + " is not a list of one kind for each of " + std::to_string(layers) +
                     " layers");
     for (const nlohmann::json& k : *kinds) {
       if (k != "full_attention" && k != "sliding_attention")

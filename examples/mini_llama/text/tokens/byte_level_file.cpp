@@ -138,7 +138,7 @@ byte_level_parts read_byte_level(const std::filesystem::path& file) {
   } catch (const broken_json& e) {
     throw load_error(file, std::string(e.what()) + ". Fetch it again from the checkpoint, or " + instead);
   } catch (const unsupported_json& e) {
-    throw load_error(file, "asks for what is not supported: " + std::string(e.what()) +
+    throw load_error(file, "asks for something unsupported: " + std::string(e.what()) +
                                ". Byte-level BPE as of Llama 3, Qwen and Mistral-Nemo is; take the checkpoint's "
                                "tokenizer.model where there is one, or " +
                                instead);

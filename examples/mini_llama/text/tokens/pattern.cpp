@@ -35,7 +35,7 @@ pattern::pattern(std::string_view source, unsigned options) {
   PCRE2_SIZE at = 0;
   pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(source.data()), source.size(), options | PCRE2_UTF,
                                    &error, &at, nullptr);
-  if (code == nullptr) throw invalid_pattern("is no regular expression (" + message_of(error) + ")");
+  if (code == nullptr) throw invalid_pattern("is not a regular expression (" + message_of(error) + ")");
   code_ =
       std::shared_ptr<const pcre2_code>(code, [](const pcre2_code* c) { pcre2_code_free(const_cast<pcre2_code*>(c)); });
 }

@@ -31,7 +31,7 @@ std::string refusal(SentencePieceProcessor& model, const std::string& bytes) {
 std::unique_ptr<SentencePieceProcessor> load(const std::filesystem::path& file, const std::string& bytes) {
   auto model = std::make_unique<SentencePieceProcessor>();
   if (const std::string why = refusal(*model, bytes); !why.empty())
-    throw load_error(file, "is no SentencePiece model (" + why +
+    throw load_error(file, "is not a SentencePiece model (" + why +
                                "). It is cut short, damaged, or a tokenizer of another kind; fetch it again from the "
                                "checkpoint, or give token ids instead of text");
   return model;

@@ -80,7 +80,7 @@ void where_there(const std::filesystem::path& file, const std::function<void(con
                      std::string(e.what()) + ". Fetch it again from the checkpoint, or give token ids instead of text");
   } catch (const unsupported_json& e) {
     throw load_error(file,
-                     "asks for what is not supported: " + std::string(e.what()) + ". Give token ids instead of text");
+                     "asks for something unsupported: " + std::string(e.what()) + ". Give token ids instead of text");
   }
 }
 

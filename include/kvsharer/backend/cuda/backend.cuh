@@ -16,19 +16,19 @@
 namespace kvsharer::inline v0::cuda {
 
 /// Where the library's device work goes: a stream, scratch memory and a status word, all borrowed from the engine and
-/// all on one device, the current one. A value, cheap to copy. Work given to it runs in stream order; nothing that
-/// takes a backend waits for the device unless its comment says so.
+/// all on one device, the current one. A value, cheap to copy. Work runs in stream order; functions that take a backend
+/// wait for the device only if their comment says so.
 class backend {
  public:
-  /// Caches in device memory.
+  /// True for caches in device memory.
   template <memory_space S>
   static constexpr bool can_read = S == memory_space::device;
 
-  /// The first bytes of the scratch count what the blocks of a launch have done, and are 0 between launches.
+  /// The first bytes of the scratch count what the blocks of a launch have done; they are 0 between launches.
   static constexpr std::size_t counter_bytes = 8192;
 
-  /// `scratch` begins at a multiple of 256 bytes and is not shared by streams that run at the same time; entry points
-  /// say how much they need, the largest serves all. Clears its counters, in stream order. Null `refusals` mean that
+  /// `scratch` begins at a multiple of 256 bytes; streams that run at the same time must not share it. Entry points say
+  /// how much they need; the largest amount serves all. Clears the counters, in stream order. With a null `refusals`,
   /// refusals of kernels are not reported. Throws errc::cuda_call.
   backend(stream_ref on, const device_properties& properties, std::byte* scratch = nullptr,
           std::size_t scratch_bytes = 0, status_word* refusals = nullptr)
@@ -38,14 +38,14 @@ class backend {
   }
 
   stream_ref stream;         ///< where the work goes
-  device_properties device;  ///< of the device of that stream
+  device_properties device;  ///< properties of the stream's device
   status_word* status;       ///< in device memory; null: refusals are not reported
 
-  /// Of the scratch memory that the engine lent, counters included.
+  /// Bytes of the scratch memory that the engine lent, counters included.
   std::size_t scratch_bytes() const noexcept { return scratch_bytes_; }
 
-  /// The scratch behind the counters, seen as numbers. Throws errc::short_scratch when it is smaller than `bytes`,
-  /// counters included.
+  /// The scratch after the counters, as floats. Throws errc::short_scratch if the whole scratch, counters included, is
+  /// smaller than `bytes`.
   float* scratch_for(std::size_t bytes) const {
     if (bytes > scratch_bytes_)
       throw error(errc::short_scratch, "this call needs " + std::to_string(bytes) +
@@ -54,7 +54,7 @@ class backend {
     return reinterpret_cast<float*>(scratch_ + counter_bytes);
   }
 
-  /// So many counters for a launch, all 0; the launch leaves them so. Throws errc::short_scratch.
+  /// `count` counters for a launch, all 0; the launch must leave them at 0. Throws errc::short_scratch.
   std::uint32_t* counters(int count) const {
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(std::uint32_t);
     if (bytes > counter_bytes || scratch_bytes_ < counter_bytes)

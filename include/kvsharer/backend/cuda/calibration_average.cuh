@@ -29,7 +29,7 @@
 namespace kvsharer::inline v0::cuda {
 namespace detail {
 
-/// As many views as fit a kernel's arguments, which are 4 KB.
+/// As many views as fit the arguments of a kernel, which are 4 KB.
 template <class View>
 struct view_group {
   static constexpr int most = sizeof(View) < 3072 ? static_cast<int>(3072 / sizeof(View)) : 1;
@@ -37,28 +37,28 @@ struct view_group {
   alignas(View) std::byte bytes[most * sizeof(View)];
   int count;
 
-  /// `count` <= most of `views` from `first` on.
+  /// `views_taken` <= most of `views`, from `first` on.
   view_group(const std::vector<View>& views, std::size_t first, int views_taken) : count(views_taken) {
     std::memcpy(bytes, views.data() + first, static_cast<std::size_t>(count) * sizeof(View));
   }
   __device__ const View& operator[](unsigned i) const { return reinterpret_cast<const View*>(bytes)[i]; }
 };
 
-/// What a sample adds to the mean of some layers.
+/// The update of the mean of some layers by one sample.
 struct mean_update {
   float* mean;  // [layer][kv_head][token][channel], from the group's first layer on
   index_t tokens;
   int channels;
   float weight;
   std::int32_t sample;
-  std::int32_t* spoilt;  // the first sample that is not finite, from 1; negative where a row was not found; 0 for none
+  std::int32_t* spoilt;  // the first sample that is not finite, from 1; negative if a row was not found; 0: none
   status_word* status;
   int first_layer;  // for status
 };
 
 inline constexpr unsigned mean_rows = 8;
 
-/// Grid: (tokens / mean_rows, heads, views of the group). A warp takes a row, so that its lanes read neighbours.
+/// Grid: (tokens / mean_rows, heads, views of the group). Each warp takes a row, so that its lanes read neighbours.
 template <class View>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(mean_rows * 32)
     update_mean_kernel(const __grid_constant__ view_group<View> views, const __grid_constant__ mean_update u) {
@@ -87,18 +87,18 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(mean_rows * 32)
 }  // namespace detail
 
 /// kvsharer::calibration_average in device memory: the mean of every layer's keys and values over samples whose caches
-/// lie there, position by position. It is itself a KVCache. Holds 2 * layers * kv_heads * tokens * head_dim floats,
-/// [keys|values][layer][kv_head][token][channel].
+/// are in device memory, position by position. It is itself a KVCache. Holds 2 * layers * kv_heads * tokens * head_dim
+/// floats, [keys|values][layer][kv_head][token][channel].
 ///
-/// `add` neither waits for the device nor brings anything back. Numbers that are not finite and rows that cannot be
-/// found are noticed on the way: then the average is void, and whoever asks for keys or values is told so. That
-/// question synchronises, once after the last `add`.
+/// `add` neither waits for the device nor copies anything back. It notes numbers that are not finite and rows that are
+/// not found; the average is then invalid, and `keys` and `values` throw. Their first call after the last `add`
+/// synchronises.
 template <MemoryResource Resource = pool_resource>
 class calibration_average {
  public:
   static constexpr memory_space space = memory_space::device;
 
-  /// All work is given to on.stream; memory is taken from the resource with the first sample.
+  /// All work goes to on.stream; the first sample allocates memory from the resource.
   explicit calibration_average(const backend& on, length_mismatch on_mismatch = length_mismatch::reject,
                                Resource resource = {})
       : on_(on),
@@ -109,9 +109,9 @@ class calibration_average {
     check(cudaMemsetAsync(spoilt_.data(), 0, spoilt_.bytes(), on.stream.get()), "cudaMemsetAsync");
   }
 
-  /// Adds one sample, in stream order: the cache of one sequence after the unshared model ran it. The first one fixes
-  /// shape and length. Throws errc::short_samples, errc::mismatched_samples and errc::bad_shape as the host's does,
-  /// each leaving the average as it was, errc::device_memory and errc::cuda_call. O(sample).
+  /// Adds one sample, in stream order: the cache of one sequence after a run of the unshared model. The first sample
+  /// fixes shape and length. Throws errc::short_samples, errc::mismatched_samples and errc::bad_shape like the host's,
+  /// each leaving the average unchanged, errc::device_memory and errc::cuda_call. O(sample).
   template <class Cache>
   void add(const Cache& cache) {
     if constexpr (require_kv_cache<Cache>()) {
@@ -133,8 +133,8 @@ class calibration_average {
   cache_shape shape() const noexcept { return samples_.shape(); }
   index_t length() const noexcept { return shape().capacity; }
 
-  /// Throw errc::not_finite, naming the first sample with NaN or infinity, and errc::device_refusal for rows that a
-  /// cache's views could not find. The first call after `add` synchronises.
+  /// Throw errc::not_finite, which names the first sample with NaN or infinity, and errc::device_refusal for rows that
+  /// a cache's views could not find. The first call after `add` synchronises.
   auto keys(layer_id l) const { return plane(l.value); }
   auto values(layer_id l) const { return plane(shape().layers + l.value); }
 
@@ -151,7 +151,7 @@ class calibration_average {
   }
   index_t plane_size() const noexcept { return shape().kv_heads * shape().capacity * shape().head_dim; }
 
-  /// Waits for the samples and asks whether they were finite, unless that is known.
+  /// Waits for the samples and checks that they were finite, unless that is known.
   void settle() const {
     if (settled_ == samples()) return;
     std::int32_t spoilt = 0;
@@ -159,7 +159,7 @@ class calibration_average {
           "cudaMemcpyAsync");
     on_.stream.synchronize();
     if (spoilt < 0) {
-      on_.check_status();  // knows more, if there is a status word
+      on_.check_status();  // gives more detail, if there is a status word
       throw error(errc::device_refusal, "rows of calibration sample " + std::to_string(-spoilt - 1) +
                                             " (of those used, from 0) lie outside the pool; the average is void, so "
                                             "average again with its block tables mended");
@@ -171,7 +171,7 @@ class calibration_average {
     settled_ = samples();
   }
 
-  /// Memory for the means of the first sample.
+  /// Allocates the means, for the shape of the first sample.
   void make_means(cache_shape of, index_t tokens) {
     device_buffer<float, Resource> made(
         on_.stream, static_cast<std::size_t>(2 * of.layers * of.kv_heads * tokens * of.head_dim), resource_);

@@ -11,14 +11,14 @@
 
 namespace kvsharer::inline v0::cuda {
 
-/// What launches depend on. Asked for once.
+/// What launches depend on, queried once.
 struct device_properties {
   int capability = 0;        ///< 10 x major + minor
   int multiprocessors = 0;   ///< on the device
   std::size_t l2_bytes = 0;  ///< of second-level cache
 };
 
-/// Of the current device. Throws errc::no_device when there is none or it is older than sm_80.
+/// The properties of the current device. Throws errc::no_device when there is none or it is older than sm_80.
 inline device_properties query_device() {
   int count = 0, device = 0;
   const cudaError_t outcome = cudaGetDeviceCount(&count);

@@ -6,13 +6,13 @@
 #include "kvsharer/backend/cuda/shared_cache.cuh"
 #include "kvsharer/backend/cuda/store.cuh"
 
-/// For engines that compile kernels once. Every file that calls a template of this backend compiles its kernels again;
-/// a KVSHARER_DECLARE_... in a header that all of them include says that they are made elsewhere, and the same
-/// KVSHARER_DEFINE_... in one file makes them. Both stand in the global namespace. What is declared and never defined
+/// For engines that compile kernels once. Every file that calls a template of this backend compiles its kernels again.
+/// KVSHARER_DECLARE_... in a header that all of these files include stops that, and KVSHARER_DEFINE_... with the same
+/// arguments in one file compiles the kernels. Both belong in the global namespace. A declaration without a definition
 /// is an undefined symbol when the program is linked.
 ///
-/// What is left to the files that call is small: the cache's copies of pages, which its inline members launch. The
-/// macros instantiate the functions that launch, not the kernels, which nvcc keeps to the file that they are made in.
+/// The calling files still compile a small part: the cache's copies of pages, which its inline members launch. The
+/// macros instantiate the functions that launch, not the kernels, which nvcc keeps in the file that instantiates them.
 /// Types come last, and may hold commas.
 
 /// cuda::attend of one head_dim over keys and values of one type, in caches of any layout and in memory of engines:

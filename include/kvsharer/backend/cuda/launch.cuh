@@ -11,7 +11,7 @@
 
 namespace kvsharer::inline v0::cuda::detail {
 
-/// May a kernel come onto the device while the one before it in the stream still runs?
+/// May a kernel start while the one before it in the stream still runs?
 enum class order : bool {
   after,    ///< no
   overlaps  ///< yes: it calls ptx::wait_for_previous() before it touches what earlier work writes or reads
@@ -25,7 +25,7 @@ struct launch_shape {
   order to_previous = order::after;
 };
 
-/// Launches a kernel and checks that it was taken. Throws errc::cuda_call. `name` is for the message.
+/// Launches a kernel and checks that the launch succeeded. Throws errc::cuda_call. `name` is for the message.
 template <class... P, class... A>
 void launch(const char* name, stream_ref stream, const launch_shape& shape, void (*kernel)(P...), A&&... arguments) {
   if (shape.shared_bytes > 48 * 1024)

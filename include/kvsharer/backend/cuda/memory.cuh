@@ -15,8 +15,8 @@
 
 namespace kvsharer::inline v0::cuda {
 
-/// Where device memory comes from, in stream order: what is allocated on a stream may be used on it at once, and what
-/// is given back may still be in use by work given to it before. An engine's own pool is one.
+/// Where device memory comes from, in stream order: memory allocated on a stream may be used on it at once, and freed
+/// memory may still be in use by work given to the stream earlier. An engine's own pool is one.
 ///
 /// Required of `R r`, copied by value (a handle):
 ///   r.allocate(stream_ref, bytes) -> void*      at a multiple of 256 bytes; throws when there is none
@@ -29,22 +29,22 @@ concept MemoryResource = std::copyable<R> && requires(R r, stream_ref stream, vo
 
 /// A stream-ordered pool of the CUDA runtime: the device's own (cudaMallocAsync), or an engine's, which is borrowed.
 struct pool_resource {
-  cudaMemPool_t pool = nullptr;  ///< the device's current one where null
+  cudaMemPool_t pool = nullptr;  ///< null: the device's current pool
 
-  /// Throws errc::device_memory when the device has no `bytes` left, which leaves it usable.
+  /// Throws errc::device_memory when the device does not have `bytes` left; the device stays usable.
   void* allocate(stream_ref stream, std::size_t bytes) const {
     void* p = nullptr;
     const cudaError_t outcome = pool != nullptr ? cudaMallocFromPoolAsync(&p, bytes, pool, stream.get())
                                                 : cudaMallocAsync(&p, bytes, stream.get());
     if (outcome != cudaSuccess) {
-      cudaGetLastError();  // an allocation that failed leaves the device usable
+      cudaGetLastError();  // a failed allocation leaves the device usable
       throw error(errc::device_memory, "the device has no " + std::to_string(bytes) + " bytes left (" +
                                            cudaGetErrorName(outcome) +
                                            "); ask for a smaller batch, context or page pool");
     }
     return p;
   }
-  /// Given back in stream order: work given to the stream before may still use it.
+  /// Freed in stream order: earlier work on the stream may still use the memory.
   void deallocate(stream_ref stream, void* p, std::size_t) const noexcept { cudaFreeAsync(p, stream.get()); }
 };
 static_assert(MemoryResource<pool_resource>);
@@ -88,7 +88,7 @@ class borrowed_resource {
     else
       return resource_->allocate_async(bytes, alignment, stream.get());
   }
-  /// Given back in stream order.
+  /// Freed in stream order.
   void deallocate(stream_ref stream, void* p, std::size_t bytes) const noexcept {
     if constexpr (detail::stream_first_resource<R>)
       resource_->deallocate(stream.get(), p, bytes, alignment);
@@ -100,7 +100,7 @@ class borrowed_resource {
   R* resource_;
 };
 
-/// `size` numbers in device memory, uninitialised. Allocated and given back in the order of one stream.
+/// `size` numbers in device memory, uninitialised. Allocated and freed in the order of one stream.
 template <class T, MemoryResource R = pool_resource>
 class device_buffer {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -111,13 +111,13 @@ class device_buffer {
       : stream_(stream), resource_(std::move(resource)), size_(size) {
     if (size > 0) data_ = static_cast<T*>(resource_.allocate(stream_, bytes()));
   }
-  /// Leaves the other one empty.
+  /// Leaves `other` empty.
   device_buffer(device_buffer&& other) noexcept
       : stream_(other.stream_),
         resource_(std::move(other.resource_)),
         data_(std::exchange(other.data_, nullptr)),
         size_(std::exchange(other.size_, 0)) {}
-  /// Exchanges the two, streams and resources included.
+  /// Swaps the two, streams and resources included.
   device_buffer& operator=(device_buffer&& other) noexcept {
     std::swap(stream_, other.stream_);
     std::swap(resource_, other.resource_);
@@ -137,7 +137,7 @@ class device_buffer {
   std::size_t size() const noexcept { return size_; }
   /// size() * sizeof(T).
   std::size_t bytes() const noexcept { return size_ * sizeof(T); }
-  /// The stream in whose order the memory comes and goes.
+  /// The stream in whose order the memory is allocated and freed.
   stream_ref stream() const noexcept { return stream_; }
 
  private:

@@ -10,13 +10,13 @@
 
 namespace kvsharer::inline v0::cuda {
 
-/// As many neighbouring numbers of a stored type as one access of 16 bytes takes, as floats.
+/// The neighbouring numbers of a stored type that one access of 16 bytes takes, as floats.
 template <CacheElement E>
 struct numbers {
   static constexpr int count = 16 / sizeof(E);  ///< 4 floats, or 8 numbers of 16 bits
   float x[count];                               ///< decoded
 
-  /// From an address at a multiple of 16 bytes.
+  /// Reads from an address at a multiple of 16 bytes.
   __device__ static numbers load(const E* from) {
     const uint4 bits = *reinterpret_cast<const uint4*>(from);
     const std::uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
@@ -34,7 +34,7 @@ struct numbers {
     return n;
   }
 
-  /// Rounded, to such an address.
+  /// Writes them, rounded, to such an address.
   __device__ void store(E* to) const {
     std::uint32_t words[4];
 #pragma unroll

@@ -16,8 +16,8 @@
 
 namespace kvsharer::inline v0::cuda {
 
-/// One sequence's rows in a pool of known size: a layer_view that knows when a block table leads outside. Those who
-/// write have a T that is not const.
+/// One sequence's rows in a pool of known size: a layer_view that detects block tables that point outside. Code that
+/// writes uses a T that is not const.
 template <class T, IndexLayout Index = layout::page_index>
 requires Index::rows_contiguous struct pool_view {
   using value_type = std::remove_const_t<T>;
@@ -33,7 +33,7 @@ requires Index::rows_contiguous struct pool_view {
     return data + layout.offset(head, token, 0);
   }
 
-  /// The row, or null where the layout names one outside the pool.
+  /// The row, or null if the layout points outside the pool.
   KVSHARER_HD T* find(index_t head, index_t token) const noexcept { return inside(layout.offset(head, token, 0)); }
 
   KVSHARER_HD index_t token_stride() const noexcept requires TokenRunLayout<Index> { return layout.token_stride(); }
@@ -41,7 +41,7 @@ requires Index::rows_contiguous struct pool_view {
     return layout.run(token, tokens);
   }
 
-  /// Where the number of a token's page is.
+  /// The address of the page number of a token.
   KVSHARER_HD const std::int32_t* entry(index_t head, index_t token) const noexcept requires requires(const Index& i) {
     i.entry(head, token);
   }
@@ -60,21 +60,21 @@ requires Index::rows_contiguous struct pool_view {
 };
 
 /// One plane of a pool (an owner layer's keys, or values) with the block tables of all sequences: the BatchView of all
-/// memory whose order strides can say. Attention has one kernel for all of it, whatever the layout and the page size.
-/// All pointers are to device memory and borrowed.
+/// memory that strides can describe. Attention has one kernel for all of it, whatever the layout and the page size. All
+/// pointers are to device memory and borrowed.
 template <class T>
 struct pool_batch {
   T* plane = nullptr;          ///< where page 0 begins
   index_t last_row = 0;        ///< the last offset at which a row may begin
-  index_t distance = 0;        ///< elements from sequence to sequence, where each has a page 0 of its own
+  index_t distance = 0;        ///< elements from sequence to sequence, if each has a page 0 of its own
   index_t blocks = 0;          ///< entries from sequence to sequence in the block tables
   layout::page_index pages{};  ///< of the sequence at place 0, with its block table
-  list_counts tokens{};        ///< of lists; those of the ragged_batch where null
+  list_counts tokens{};        ///< lengths of lists; null: those of the ragged_batch
   cache_shape shape{};         ///< of the cache; head_dim is the width of these rows
 
-  /// Tokens that a block table has entries for.
+  /// Tokens for which a block table has entries.
   KVSHARER_HD index_t capacity() const noexcept { return shape.capacity; }
-  /// Of the lists that kernels read.
+  /// The lengths of the lists that kernels read.
   KVSHARER_HD list_counts counts() const noexcept { return tokens; }
   KVSHARER_HD pool_view<T> sequence(index_t place) const noexcept {
     layout::page_index index = pages;
@@ -83,7 +83,7 @@ struct pool_batch {
   }
 };
 
-/// The batch of a plane of `elements` numbers, pages one behind the other in the order of these strides.
+/// The batch of a plane of `elements` numbers, with consecutive pages that have these strides.
 template <class T>
 pool_batch<T> pool_of(T* plane, index_t elements, const std::int32_t* tables, index_t blocks, cache_shape shape,
                       const layout::page_strides& strides) noexcept {
@@ -94,7 +94,7 @@ pool_batch<T> pool_of(T* plane, index_t elements, const std::int32_t* tables, in
           .shape = shape};
 }
 
-/// The batch of a plane that a layout orders. Throws errc::bad_argument for a layout that strides cannot say.
+/// The batch of a plane in a layout's order. Throws errc::bad_argument for a layout that strides cannot describe.
 template <class T, layout::StridedLayout Layout>
 pool_batch<T> pool_of(T* plane, index_t elements, const std::int32_t* tables, index_t blocks, cache_shape shape,
                       const Layout& order) {
@@ -102,12 +102,12 @@ pool_batch<T> pool_of(T* plane, index_t elements, const std::int32_t* tables, in
 }
 
 namespace detail {
-/// The capacity of memory whose size is the engine's to know, and a page that holds as many tokens.
+/// The capacity of memory whose size only the engine knows, and the size of a page for as many tokens.
 inline constexpr index_t any_tokens = std::numeric_limits<std::int32_t>::max();
 }  // namespace detail
 
-/// Foreign sequences side by side, as a pool in which no row is refused. `word` is any word of device memory: it stands
-/// in the place of a block table, and counts nothing, as all tokens are in one page.
+/// Foreign sequences side by side, as a pool that refuses no row. `word` is any word of device memory: it takes the
+/// place of a block table, and its value does not matter, since all tokens are in one page.
 template <class E>
 pool_batch<const E> as_pool(const adapt::side_by_side<E, layout::strided_index>& batch,
                             const std::int32_t* word) noexcept {
@@ -130,7 +130,7 @@ pool_batch<const E> as_pool(const adapt::table_by_table<E>& batch, const std::in
                                     index.pages, index.page),
           .shape = {.capacity = detail::any_tokens}};
 }
-/// A pool is one already.
+/// A pool as it is.
 template <class T>
 const pool_batch<T>& as_pool(const pool_batch<T>& batch, const std::int32_t*) noexcept {
   return batch;

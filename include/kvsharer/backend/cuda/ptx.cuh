@@ -10,8 +10,8 @@
 
 #include "kvsharer/core/element.hpp"
 
-/// The machine instructions that CUDA C++ has no name for, and nothing else: sm_80 and newer. Kernels use these names
-/// only, so that tests may put a header of plain C++ in this one's place.
+/// Only the machine instructions that have no name in CUDA C++, for sm_80 and newer. Kernels use these names, so that
+/// tests can replace this header by one of plain C++.
 namespace kvsharer::inline v0::cuda::ptx {
 
 /// The block's dynamic shared memory, at a multiple of 128 bytes.
@@ -20,17 +20,17 @@ __device__ inline std::byte* dynamic_shared() {
   return kvsharer_shared;
 }
 
-/// Lets the stream's next kernel come onto multiprocessors that have room, if it was launched to overlap (launch.cuh).
+/// Lets the stream's next kernel start on multiprocessors with room, if it was launched to overlap (launch.cuh).
 __device__ inline void let_next_begin() {
   NV_IF_TARGET(NV_PROVIDES_SM_90, (asm volatile("griddepcontrol.launch_dependents;" ::: "memory");))
 }
-/// In a kernel that was launched to overlap: returns once the one before it has ended and its writes can be seen. Older
-/// devices never overlap them.
+/// In a kernel that was launched to overlap: returns once the previous kernel has ended and its writes are visible.
+/// Kernels never overlap on older devices.
 __device__ inline void wait_for_previous() {
   NV_IF_TARGET(NV_PROVIDES_SM_90, (asm volatile("griddepcontrol.wait;" ::: "memory");))
 }
 
-/// Sixteen bytes that nobody writes during the launch and nobody will ask for again soon.
+/// Loads 16 bytes that no kernel writes during the launch and that will not be read again soon.
 __device__ inline uint4 load_stream_16(const void* p) {
   uint4 r;
   asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
@@ -39,11 +39,11 @@ __device__ inline uint4 load_stream_16(const void* p) {
   return r;
 }
 
-/// Will what is read from device memory be read again soon?
+/// Will other code soon read the same device memory again?
 enum class reuse { none, some };
 
-/// Begins to copy 16 bytes from device to shared memory, both at multiples of 16; writes zeros where not `valid`,
-/// without touching `from`. What has no reuse is the first to leave the L2.
+/// Starts to copy 16 bytes from device to shared memory, both at multiples of 16; writes zeros unless `valid`, without
+/// reading `from`. Data without reuse is the first to leave the L2.
 template <reuse Reuse>
 __device__ void copy_async_16(void* to, const void* from, bool valid) {
   const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
@@ -65,12 +65,12 @@ __device__ void copy_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Newest) : "memory");
 }
 
-/// Numbers that another block may have written during this launch: past the caches that are not told of it.
+/// Loads a number that another block may have written during this launch: bypasses the L1, which is not coherent.
 __device__ inline float load_once(const float* p) { return __ldcg(p); }
 __device__ inline float4 load_once_4(const float* p) { return __ldcg(reinterpret_cast<const float4*>(p)); }
 
-/// Four matrices of 8 x 8 numbers of 16 bits from shared memory; lane l names row l % 8 of matrix l / 8. A lane gets of
-/// each the pair in row l / 4, columns 2 (l % 4) and the next: of the matrix, or of its transpose.
+/// Loads four 8 x 8 matrices of 16-bit numbers from shared memory; lane l gives the address of row l % 8 of matrix l /
+/// 8. From each matrix, or its transpose, a lane gets the pair in row l / 4, columns 2 (l % 4) and the next.
 __device__ inline void load_matrices(std::uint32_t (&r)[4], const void* row) {
   const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -86,8 +86,7 @@ __device__ inline void load_matrices_transposed(std::uint32_t (&r)[4], const voi
                : "memory");
 }
 
-/// c (16 x 8) += a (16 x 16) times b (16 x 8), 16-bit numbers with sums in float, spread over the warp as mma.m16n8k16
-/// has it.
+/// c (16 x 8) += a (16 x 16) times b (16 x 8): 16-bit numbers, sums in float, spread over the warp as in mma.m16n8k16.
 template <class E>
 __device__ void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
   if constexpr (std::same_as<E, float16>)
@@ -104,7 +103,7 @@ __device__ void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], std::ui
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/// Two numbers rounded to E, the first in the low half.
+/// Rounds two numbers to E, the first in the low half.
 template <class E>
 __device__ std::uint32_t pack(float low, float high) {
   std::uint32_t pair;
@@ -133,7 +132,7 @@ __device__ float2 unpack(std::uint32_t pair) {
   return make_float2(to_float(low), to_float(high));
 }
 
-/// One number rounded to E.
+/// Rounds one number to E.
 template <class E>
 __device__ E from_float(float x) {
   if constexpr (std::same_as<E, float>) {
@@ -145,7 +144,7 @@ __device__ E from_float(float x) {
   }
 }
 
-/// 2 to the x, to two units in the last place; 0 for minus infinity.
+/// 2 to the power of x, to two units in the last place; 0 for minus infinity.
 __device__ inline float exp2(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));

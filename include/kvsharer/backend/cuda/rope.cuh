@@ -9,14 +9,14 @@
 
 namespace kvsharer::inline v0::cuda {
 
-/// Rotary angles in device memory, borrowed: what rope_table::numbers() holds on the host, so that scaling rules and
-/// the base are in the numbers. At a multiple of 16 bytes.
+/// Rotary angles in device memory, borrowed: the numbers of the host's rope_table::numbers(), with its base and scaling
+/// rules applied. At a multiple of 16 bytes.
 struct rope_angles {
   const float* table = nullptr;  ///< [positions][cosines, sines][head_dim / 2]
-  index_t positions = 0;         ///< in the table; a row may stand at none beyond them
+  index_t positions = 0;         ///< in the table; rows must have positions below this
 };
 
-/// Turns a head's channels from `c` on, and their partners `half` channels further (rope_pairing::half_split), by the
+/// Rotates a head's channels from `c` on, and their partners `half` channels further (rope_pairing::half_split), by the
 /// angles of a position in [0, rope.positions).
 template <class E>
 __device__ void rotate_halves(const rope_angles& rope, index_t position, index_t half, index_t c, numbers<E>& low,

@@ -10,8 +10,8 @@
 
 namespace kvsharer::inline v0::cuda::detail {
 
-/// Where a layer's row is, found once and then read piece by piece. Of a view that has rows, its address; else the view
-/// and what to ask it for.
+/// Where a layer's row is, found once and then read piece by piece: its address if the view has rows, otherwise view,
+/// head and token.
 template <LayerView View>
 struct row_place {
   const View* view;

@@ -17,7 +17,7 @@
 namespace kvsharer::inline v0::cuda {
 namespace detail {
 
-/// Memory of the host that the device reaches without staging.
+/// Host memory that the device accesses without staging.
 template <class E>
 class pinned_rows {
  public:
@@ -32,8 +32,8 @@ class pinned_rows {
   E* data_ = nullptr;
 };
 
-/// row(where it begins in what copy_out writes, channels) for every row of a sequence, in the order of saved streams:
-/// heads whose list is shorter are missing behind its end.
+/// Calls row(offset in what copy_out writes, channels) for every row of a sequence, in the order of saved streams:
+/// heads whose list is shorter have no rows past its end.
 template <class Cache, class Row>
 void for_each_saved_row(const Cache& cache, sequence_id id, Row&& row) {
   const cache_shape shape = cache.shape();
@@ -51,8 +51,8 @@ void for_each_saved_row(const Cache& cache, sequence_id id, Row&& row) {
 
 }  // namespace detail
 
-/// Writes a sequence in the form of kvsharer::shared_cache::save, so that a cache on the host may restore it. Waits for
-/// the cache's stream, and allocates. Throws errc::file_access when the stream refuses, errc::cuda_call.
+/// Writes a sequence in the form of kvsharer::shared_cache::save, so that a cache on the host can restore it. Waits for
+/// the cache's stream, and allocates. Throws errc::file_access if the stream fails, errc::cuda_call.
 template <class E, class Layout, class Resource>
 void save(const shared_cache<E, Layout, Resource>& cache, sequence_id id, std::ostream& out) {
   const std::size_t numbers = cache.row_numbers(cache.length(id));
@@ -66,7 +66,7 @@ void save(const shared_cache<E, Layout, Resource>& cache, sequence_id id, std::o
   writer.checksum();
 }
 
-/// A new sequence with what `save`, here or on the host, wrote. Waits for the cache's stream, and allocates. Throws
+/// Creates a sequence from what `save` wrote, here or on the host. Waits for the cache's stream, and allocates. Throws
 /// what kvsharer::shared_cache::restore does, having changed nothing, and errc::cuda_call.
 template <class E, class Layout, class Resource>
 sequence_id restore(shared_cache<E, Layout, Resource>& cache, std::istream& in) {

@@ -18,18 +18,18 @@
 
 namespace kvsharer::inline v0::cuda {
 
-/// Which sequences of a cache a launch works on, kept in device memory: makes the ragged_batch of a list of sequences.
-/// The memory stays where it is, so a captured graph may be given other sequences, as many as it was captured with.
+/// The sequences of a cache that a launch works on, in device memory: makes the ragged_batch of a list of sequences.
+/// The memory stays where it is, so a captured graph can run on other sequences, if their number is the captured one.
 template <MemoryResource Resource = pool_resource>
 class sequence_batch {
  public:
-  /// Room for `max_sequences` sequences, in memory of `resource`. Throws what that throws.
+  /// Room for `max_sequences` sequences, in memory of `resource`. Throws what the resource throws.
   explicit sequence_batch(stream_ref stream, index_t max_sequences, Resource resource = {})
       : capacity_(max_sequences),
         words_(stream, static_cast<std::size_t>(2 * max_sequences + 1), std::move(resource)) {}
 
-  /// Puts in place, in stream order, that of each sequence the newest `tokens` are worked on, which have been appended
-  /// to `cache`. Throws errc::bad_argument for more sequences than there is room for, or negative tokens.
+  /// Sets, in stream order, the sequences and how many of their newest tokens the launch works on; these have been
+  /// appended to `cache`. Throws errc::bad_argument for more sequences than there is room for, or negative tokens.
   template <class Cache>
   void assign(const Cache& cache, std::span<const sequence_growth> newest) {
     const auto count = static_cast<index_t>(newest.size());
@@ -58,7 +58,7 @@ class sequence_batch {
     batch_ = made;
   }
 
-  /// Valid as long as this lives; follows `assign` calls that keep `sequences` and `max_rows`.
+  /// Valid while this object lives; follows `assign` calls that keep `sequences` and `max_rows`.
   const ragged_batch& batch() const noexcept { return batch_; }
 
  private:

@@ -40,15 +40,15 @@
 namespace kvsharer::inline v0::cuda {
 
 /// kvsharer::shared_cache in device memory: the keys and values of many sequences under a plan of sharing, stored for
-/// owner layers only. Layouts, sequences, pages, forks and refusals are those of the host's.
+/// owner layers only. Layouts, sequences, pages, forks and errors are those of the host's cache.
 ///
-/// The host decides which pages a sequence holds; block tables and lengths lie in device memory too, at addresses that
-/// hold for the cache's life, and are brought up to date in stream order by whatever changes them. So a captured graph
-/// that reads them stays valid while sequences come, grow and go. All device work is given to the one stream that the
-/// cache was made with, which is borrowed, as is the memory resource. Nothing waits for the device, and nothing is
+/// The host decides which pages a sequence holds. Block tables and lengths are also in device memory, at addresses that
+/// hold for the cache's life; each call that changes them updates them there in stream order, so a captured graph that
+/// reads them stays valid while sequences come, grow and go. All device work goes to the one stream that the
+/// constructor was given; stream and memory resource are borrowed. Nothing waits for the device, and nothing is
 /// allocated after construction.
 template <class E, class Layout = layout::paged<16>, class Resource = pool_resource>
-class shared_cache {  // types that do not fit come here, and are told why
+class shared_cache {  // reached only by unsupported types; says why
   static_assert(((void)require_cache_element<E>(), (void)require_cache_layout<Layout>(), true));
   static_assert(!CacheLayout<Layout> || layout::StridedLayout<Layout>,
                 "kvsharer E214: the device reads rows at equal distances; the index layout that `index` of this cache "
@@ -58,7 +58,7 @@ class shared_cache {  // types that do not fit come here, and are told why
                 "`deallocate(stream_ref, void*, std::size_t bytes)`, and must be copyable");
 
  public:
-  /// Never runs: the type is refused, with the reason, when it is compiled.
+  /// Never runs: an unsupported type fails to compile, with the reason.
   shared_cache(cache_plan, cache_shape, shared_cache_options, stream_ref, Layout = {}, Resource = {}) {}
 };
 
@@ -67,7 +67,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   using book = cache_book<>;
 
  public:
-  using element_type = E;                ///< what is stored
+  using element_type = E;                ///< the stored type
   using layout_type = Layout;            ///< the order inside a page
   using options = shared_cache_options;  ///< those of the host's cache
   using view_type = pool_view<const E>;  ///< one layer of one sequence
@@ -75,7 +75,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   static constexpr memory_space space = memory_space::device;
 
   /// Throws what kvsharer::shared_cache does, errc::bad_shape when head_dim is not a multiple of 16 bytes or block
-  /// tables pass 2^31 entries, and what the resource throws when there is no memory.
+  /// tables exceed 2^31 entries, and what the resource throws when there is no memory.
   shared_cache(cache_plan whole, cache_shape sizes, options chosen, stream_ref on, Layout layout = {},
                Resource resource = {})
       : book(checked(std::move(whole), sizes, layout.page_tokens(sizes), chosen), sizes, layout.page_tokens(sizes),
@@ -87,23 +87,23 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
         pool_(on, static_cast<std::size_t>(elements(geometry().pool_bytes)), resource),
         words_(on, static_cast<std::size_t>(first_table() + geometry().table_elements), resource) {}
 
-  shared_cache(shared_cache&&) = default;  ///< what was moved from knows no sequence and makes none
+  shared_cache(shared_cache&&) = default;  ///< a moved-from cache has no sequences and creates none
   shared_cache& operator=(shared_cache&&) = delete;
 
   /// The order inside a page.
   const Layout& cache_layout() const noexcept { return layout_; }
-  /// The stream in whose order the device's memory follows.
+  /// The stream in whose order device memory is updated.
   stream_ref stream() const noexcept { return stream_; }
 
-  // What the book knows; see cache_book. Members that take a sequence throw errc::unknown_sequence for one that does
-  // not live.
+  // Members of the book; see cache_book. Those that take a sequence id throw errc::unknown_sequence if that sequence is
+  // not alive.
   using book::alive, book::length, book::max_sequences, book::next_position, book::place, book::position;
   using book::block_table, book::check_store, book::counters, book::free_pages, book::page_tokens, book::pages;
   using book::even, book::list_of, book::lists;
   using book::owns, book::owns_keys, book::owns_values, book::plan, book::shape, book::tag, book::whole_plan;
   // For save and restore.
   using book::read_header, book::write_header;
-  /// The lengths and positions behind a stream's header, for a sequence that has been appended. Throws
+  /// Reads the lengths and positions after a stream's header, for a sequence that has been appended. Throws
   /// errc::bad_stream.
   void read_positions(kvsharer::detail::cache_stream_reader& in, const cache_stream_header& header, sequence_id id) {
     book::read_positions(in, header, id);
@@ -111,9 +111,9 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     words_.flush();
   }
 
-  // What changes sequences: as on the host, with device memory following in stream order.
+  // Members that change sequences, as on the host; device memory follows in stream order.
 
-  /// An empty sequence. Throws errc::sequences_exhausted.
+  /// Creates an empty sequence. Throws errc::sequences_exhausted.
   sequence_id create() {
     const sequence_id id = book::create();
     set_lengths(id);
@@ -121,7 +121,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     return id;
   }
 
-  /// Makes room for `tokens` more and returns the first of them; `store` then fills it, layer by layer.
+  /// Makes room for `tokens` more tokens and returns the number of the first; `store` then fills them, layer by layer.
   index_t append(sequence_id id, index_t tokens) {
     const index_t first = length(id);
     const sequence_growth growth{id, tokens};
@@ -129,8 +129,8 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     return first;
   }
 
-  /// The same for a ragged batch, all or nothing. At most one launch per 480 words that change: one for a decode step.
-  /// Where there are several lists, one more per 480 sequences.
+  /// The same for a ragged batch, all or nothing. At most one launch per 480 changed words, so one for a decode step;
+  /// with several lists, one more per 480 sequences.
   void append(std::span<const sequence_growth> batch) {
     detail::list_growths grown;
     book::append(batch, copy_pages(), [&](sequence_id id, index_t first) {
@@ -144,21 +144,21 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     grow_lists(grown);
   }
 
-  /// Takes the newest tokens away, down to `length`. Throws errc::unknown_sequence, errc::out_of_range.
+  /// Removes the newest tokens, down to `length`. Throws errc::unknown_sequence, errc::out_of_range.
   void truncate(sequence_id id, index_t length) {
     book::truncate(id, length);
     set_lengths(id);
     words_.flush();
   }
 
-  /// Keeps the tokens in these slots alone, as the host's cache does, in stream order: a launch for every 900 of them
-  /// that move. Throws what the host's does.
+  /// Keeps only the tokens in these slots, as the host's cache does, in stream order: one launch per 900 tokens that
+  /// move. Throws what the host's cache does.
   void keep(sequence_id id, std::span<const index_t> slots) {
     book::keep(id, slots, copy_pages(), move_tokens(id));
     set_lengths(id);
     words_.flush();
   }
-  /// The same in one list alone (see list_of); its surplus pages go back to the pool, and the others stay as they are.
+  /// The same in one list (see list_of); its surplus pages return to the pool, and the other lists stay as they are.
   void keep(sequence_id id, index_t list, std::span<const index_t> slots) {
     book::keep(id, list, slots, copy_pages(), move_tokens(id));
     set_list_length(id, list);
@@ -166,7 +166,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     words_.flush();
   }
 
-  /// A sequence with the same tokens, for the price of a block table.
+  /// Creates a sequence with the same tokens, at the cost of a block table.
   sequence_id fork(sequence_id id) {
     const sequence_id made = book::fork(id);
     const index_t tables = lists().tables();
@@ -177,7 +177,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     return made;
   }
 
-  /// Ends a sequence; pages that no other holds are free again. Throws errc::unknown_sequence.
+  /// Ends a sequence and frees the pages that no other sequence holds. Throws errc::unknown_sequence.
   void drop(sequence_id id) {
     const index_t at = place(id);
     book::drop(id);
@@ -192,19 +192,19 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     words_.flush();
   }
 
-  /// [max_sequences()]: tokens of the longest list of the sequence in each place, in device memory.
+  /// [max_sequences()]: for each place, the length of its sequence's longest list, in device memory.
   const std::int32_t* device_lengths() const noexcept { return words_.data(); }
-  /// [max_sequences()]: where the next token of the sequence in each place stands in the text, in device memory. The
-  /// lengths themselves where no positions are kept.
+  /// [max_sequences()]: for each place, the position of its sequence's next token, in device memory. The lengths
+  /// themselves if no positions are kept.
   const std::int32_t* device_positions() const noexcept { return words_.data() + first_position(); }
 
-  /// What all sequences' rows of the keys that layer l reads look like to kernels. Throws errc::out_of_range.
+  /// The keys that layer l reads, of all sequences, as kernels see them. Throws errc::out_of_range.
   pool_batch<const E> keys(layer_id l) const { return key_batch<const E>(pool_.data(), l); }
   pool_batch<const E> values(layer_id l) const { return value_batch<const E>(pool_.data(), l); }
 
   /// Fills the newest tokens of a batch in an owner layer; see cuda::store. `on.stream` is the cache's stream. Throws
-  /// errc::not_an_owner for a reader and for rows of what the layer reads from another, and what cuda::store does.
-  /// Lengths are the device's to know here, so nothing checks that no fork holds these pages too: store before forking.
+  /// errc::not_an_owner for a reader and for rows of a plane that the layer reads from another, and what cuda::store
+  /// does. Lengths are in device memory, so forks that hold these pages too go unnoticed: store before forking.
   template <CacheElement In>
   void store(const backend& on, layer_id owner, const ragged_batch& batch, const new_rows<In>& rows,
              const rope_angles& rope = {}) {
@@ -216,7 +216,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   class sequence_view {
    public:
     static constexpr memory_space space = shared_cache::space;
-    /// Borrows `cache`; `id` has to live whenever a member is called.
+    /// Borrows `cache`; `id` must be alive whenever a member is called.
     sequence_view(const shared_cache& cache, sequence_id id) noexcept : cache_(&cache), id_(id) {}
     cache_shape shape() const noexcept { return cache_->shape(); }
     index_t length() const { return cache_->length(id_); }
@@ -236,20 +236,20 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   /// Numbers that `copy_out` writes for a sequence of `tokens` tokens.
   std::size_t row_numbers(index_t tokens) const noexcept { return kv_bytes(plan(), shape(), 1, tokens); }
 
-  /// A sequence's numbers to memory that both host and device reach (cudaMallocHost, or the device's own), in stream
-  /// order: keys [owner][token][kv_head][channel], then values, as saved streams have them. At a multiple of 16 bytes.
-  /// Tokens are those of the longest list; nothing is written where another is shorter.
+  /// Copies a sequence's numbers to memory that both host and device reach (cudaMallocHost, or the device's own), in
+  /// stream order: keys [owner][token][kv_head][channel], then values, as in saved streams. At a multiple of 16 bytes.
+  /// Tokens are those of the longest list; entries past the end of a shorter list are not written.
   void copy_out(sequence_id id, E* rows) const { move_rows<false>(id, rows); }
 
-  /// Fills a sequence of as many tokens as were copied out, in stream order. Throws errc::out_of_range when some of
-  /// them are shared with a fork.
+  /// Fills a sequence of as many tokens as were copied out, in stream order. Throws errc::out_of_range if a fork shares
+  /// some of them.
   void copy_in(sequence_id id, const E* rows) {
     book::check_alone(id);
     move_rows<true>(id, const_cast<E*>(rows));
   }
 
-  /// Bytes by purpose: keys, values and block tables of the device (the last with lengths and positions), bookkeeping
-  /// of the host.
+  /// Bytes by purpose: keys, values and block tables (with lengths and positions) of the device, bookkeeping of the
+  /// host.
   cache_footprint footprint() const noexcept {
     cache_footprint all = book::footprint(pool_.bytes());
     all.bookkeeping += std::exchange(all.block_tables, words_.bytes());
@@ -258,7 +258,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
 
  private:
   static constexpr index_t elements(index_t bytes) noexcept { return bytes / static_cast<index_t>(sizeof(E)); }
-  /// The shape of what one page has: all KV heads or one.
+  /// The shape of one page: all KV heads or one.
   cache_shape page_shape(kv_part part) const noexcept {
     const page_format& page = part == kv_part::keys ? geometry().key_page : geometry().value_page;
     cache_shape s = shape();
@@ -267,7 +267,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     return s;
   }
 
-  /// The plan, if a device can hold such a cache: said before any memory is asked for.
+  /// Returns the plan if a device can hold such a cache; throws before any memory is allocated.
   static cache_plan checked(cache_plan whole, cache_shape sizes, index_t tokens_of_page, const options& chosen) {
     const cache_geometry g =
         book::geometry_of(whole, sizes, tokens_of_page, codec::native<E>(), codec::native<E>(), chosen);
@@ -284,8 +284,8 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   }
 
   index_t blocks_in_use(index_t tokens) const noexcept { return (tokens + page_tokens() - 1) / page_tokens(); }
-  // The words: lengths [place], then positions [place] where they are kept, then the lengths of lists [place][list]
-  // where there are several, then block tables [place][table][block].
+  // The words: lengths [place], then positions [place] if they are kept, then lengths of lists [place][list] if there
+  // are several, then block tables [place][table][block].
   index_t first_position() const noexcept { return keeps_positions() ? max_sequences() : 0; }
   index_t first_count() const noexcept { return first_position() + max_sequences(); }
   index_t counts_kept() const noexcept { return lists().lists() > 1 ? lists().lists() : 0; }
@@ -311,7 +311,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     for (index_t l = 0; l < counts_kept(); ++l) words_.set(first_count() + place * counts_kept() + l, 0);
   }
 
-  /// Has the device's block tables of a list follow the book, from the block of token `first` on.
+  /// Updates the device's block tables of a list from the book, from the block of token `first` on.
   void follow(sequence_id id, index_t list, index_t first) {
     for (const std::int32_t table : lists().tables_of(list)) {
       const std::span<const std::int32_t> pages = block_table(id, table);
@@ -319,7 +319,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
         words_.set(table_at(id, table) + block, pages[static_cast<std::size_t>(block)]);
     }
   }
-  /// The same for all lists and the length, once they have grown by `tokens`.
+  /// The same for all lists and the length, after growth by `tokens`.
   void follow_growth(sequence_id id, index_t tokens) {
     for (index_t l = 0; l < lists().lists(); ++l) follow(id, l, length(id, l) - tokens);
     set_length(id);
@@ -332,14 +332,14 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
                    static_cast<std::int32_t>(counts_kept()));
   }
 
-  /// Planes of one width that page numbers stand for, with the shape of their pages.
+  /// Planes of one width that a page number stands for, with the shape of their pages.
   struct plane_group {
     detail::pool_planes<E> planes;
     cache_shape page;
     kv_part part;
   };
 
-  /// f(group) for the planes whose pages a block table names: all of them at once where they have one width.
+  /// Calls f(group) for the planes whose pages a block table names: once for all of them if they have one width.
   template <class F>
   void for_each_group(index_t table, F&& f) const {
     E* const pool = const_cast<E*>(pool_.data());
@@ -362,7 +362,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     };
   }
 
-  /// Moves the tokens of a list to lower slots, in all its planes, once its tables are up to date.
+  /// Moves the tokens of a list to lower slots, in all its planes, after updating its tables.
   auto move_tokens(sequence_id id) {
     return [this, id](index_t list, std::span<const index_t> slots, index_t first) {
       follow(id, list, first);
@@ -439,14 +439,14 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   const layout::page_strides& strides_of(kv_part part) const noexcept {
     return strides_[part == kv_part::keys ? 0 : 1];
   }
-  /// Rows found by one block table, of which only kernels follow the entries.
+  /// The index of rows behind one block table; only kernels read the table's entries.
   layout::page_index index_at(kv_part part, const std::int32_t* table) const noexcept {
     return layout::index_of(strides_of(part), table,
                             elements(part == kv_part::keys ? geometry().key_step() : geometry().value_step()));
   }
 
   Layout layout_;
-  layout::page_strides strides_[2];  // what kernels know of it: of pages of keys and of values
+  layout::page_strides strides_[2];  // for kernels: strides of pages of keys and of values
   stream_ref stream_;
   device_buffer<E, Resource> pool_;     // [plane][page][page_elements], or [page][page_elements] of any plane
   detail::word_table<Resource> words_;  // see first_position and those that follow it

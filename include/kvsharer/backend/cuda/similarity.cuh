@@ -28,7 +28,7 @@ namespace detail {
 
 inline constexpr int similarity_threads = 256, similarity_warps = similarity_threads / 32;
 
-/// What a cosine is made of, of some of its numbers. In double, as on the host.
+/// The sums of a cosine, over some of its numbers. In double, as on the host.
 struct cosine_sums {
   double dot = 0, aa = 0, bb = 0;
 
@@ -42,7 +42,7 @@ struct cosine_sums {
     aa += other.aa;
     bb += other.bb;
   }
-  /// Those of all lanes of a warp, in the same order every time.
+  /// Adds up those of all lanes of a warp, in the same order every time.
   __device__ void add_lanes() {
     for (int step = 16; step > 0; step /= 2)
       add({__shfl_xor_sync(0xffffffffu, dot, step), __shfl_xor_sync(0xffffffffu, aa, step),
@@ -51,8 +51,8 @@ struct cosine_sums {
   __device__ double cosine() const { return is_zero(aa * bb) ? 0 : dot / std::sqrt(aa * bb); }
 };
 
-/// Two arrays [samples][length]. `groups` cosines are wanted, each cut into parts by blocks: one of each sample, or one
-/// of the samples' means.
+/// Two arrays [samples][length]. `groups` cosines are computed, one per sample or one of the samples' means; the blocks
+/// of a group share the work.
 template <class E>
 struct similarity_problem {
   const E* full;
@@ -64,7 +64,7 @@ struct similarity_problem {
   cosine_sums* parts;  // [group][block]
 };
 
-/// As many neighbours as are read at once: 16 bytes, or a single number.
+/// The neighbours that one access reads: 16 bytes, or a single number.
 template <class E, bool Wide>
 struct hidden_values {
   static constexpr int count = Wide ? numbers<E>::count : 1;
@@ -81,7 +81,7 @@ struct hidden_values {
   }
 };
 
-/// Values i and on of the samples' mean, rounded to float as on the host.
+/// The values of the samples' mean from i on, rounded to float as on the host.
 template <bool Wide, class E>
 __device__ void mean_of_samples(const similarity_problem<E>& p, const E* array, index_t i,
                                 float (&mean)[hidden_values<E, Wide>::count]) {
@@ -129,7 +129,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(similarity_threads)
   }
 }
 
-/// One block: a warp per group in turns, then the mean of their cosines.
+/// One block: its warps take groups in turn; then the mean of their cosines.
 [[maybe_unused]] static __global__ void __launch_bounds__(similarity_threads)
     mean_cosine_kernel(const cosine_sums* parts, index_t groups, index_t blocks, double* out) {
   auto* const of_warps = reinterpret_cast<double*>(ptx::dynamic_shared());
@@ -148,7 +148,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(similarity_threads)
   *out = sum / static_cast<double>(groups);
 }
 
-/// Blocks that work on one of so many cosines.
+/// Blocks that work on one cosine if there are `groups` of them.
 inline index_t blocks_of_cosine(const device_properties& device, index_t groups) {
   return std::max<index_t>(1, index_t{4} * device.multiprocessors / groups);
 }
@@ -166,7 +166,7 @@ void launch_cosine_parts(const backend& on, const similarity_problem<E>& p) {
 
 }  // namespace detail
 
-/// Scratch that `hidden_similarity` needs for so many samples, in bytes.
+/// Bytes of scratch that `hidden_similarity` needs for `samples` samples.
 inline std::size_t similarity_scratch_bytes(const device_properties& device, index_t samples) {
   const index_t parts = std::max<index_t>(4 * index_t{device.multiprocessors}, samples);
   return backend::counter_bytes + static_cast<std::size_t>(parts) * sizeof(detail::cosine_sums) + sizeof(double);
@@ -175,10 +175,10 @@ inline std::size_t similarity_scratch_bytes(const device_properties& device, ind
 /// kvsharer::hidden_similarity of arrays in device memory, [samples][tokens * hidden] of a stored type: the acceptance
 /// score of the greedy search. All sums are kept in double; equal inputs give equal bits on the same kind of device.
 ///
-/// Only the score comes back, and the call waits for it: it synchronises on.stream. Throws errc::bad_shape when sizes
-/// do not agree, errc::short_scratch (see similarity_scratch_bytes) and errc::cuda_call. Every number is read once: the
-/// floor is the bytes of both arrays over the bandwidth, 11 us for 30 samples of 64 tokens and 4096 channels in 16
-/// bits.
+/// Only the score is copied back, and the call waits for it: it synchronises on.stream. Throws errc::bad_shape when
+/// sizes do not agree, errc::short_scratch (see similarity_scratch_bytes) and errc::cuda_call. Every number is read
+/// once: the floor is the bytes of both arrays over the bandwidth, 11 us for 30 samples of 64 tokens and 4096 channels
+/// in 16 bits.
 template <CacheElement E>
 double hidden_similarity(const backend& on, std::span<const E> full, std::span<const E> shared, index_t samples,
                          similarity mode = similarity::mean_of_cosines) {

@@ -22,13 +22,13 @@ inline void check(cudaError_t outcome, const char* what) {
 /// Why a kernel refused part of its work.
 enum class refusal : std::int32_t { none = 0, page_out_of_range = 1, past_capacity = 2, bad_token = 3 };
 
-/// The first refusal since the word was cleared, in device memory. Kernels that refuse leave the numbers concerned
-/// out, write what and where here, and go on; who asks for it synchronises.
+/// The first refusal since the word was last cleared, in device memory. A kernel that refuses something leaves those
+/// numbers out, writes what and where to this word, and goes on; reading the word synchronises.
 struct status_word {
   std::int32_t why = 0;        ///< a refusal
-  std::int32_t layer = -1;     ///< whose rows were being written or read; -1 where it is none
+  std::int32_t layer = -1;     ///< layer of the rows being written or read; -1: none
   std::int32_t sequence = -1;  ///< in the batch
-  std::int32_t token = -1;     ///< in the sequence; -1 where it is none
+  std::int32_t token = -1;     ///< in the sequence; -1: none
 };
 
 /// Called by a kernel. A null word reports nothing.
@@ -40,7 +40,7 @@ __device__ inline void report(status_word* status, refusal why, int layer, index
   status->token = static_cast<std::int32_t>(token);
 }
 
-/// Throws errc::device_refusal for a word, brought to the host, that is not clear.
+/// Throws errc::device_refusal unless the word, copied to the host, is clear.
 inline void check(const status_word& status) {
   if (status.why == 0) return;
   const char* const why = status.why == static_cast<std::int32_t>(refusal::page_out_of_range)

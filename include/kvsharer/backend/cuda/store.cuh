@@ -19,18 +19,18 @@
 
 namespace kvsharer::inline v0::cuda {
 
-/// New keys and values of a batch, [rows][kv_heads * channels] each; null where there are none to store. Rows begin at
-/// multiples of 16 bytes.
+/// New keys and values of a batch, [rows][kv_heads * channels] each; null: none to store. Rows begin at multiples of 16
+/// bytes.
 template <CacheElement In>
 struct new_rows {
   const In* keys = nullptr;    ///< in device memory
   const In* values = nullptr;  ///< in device memory
-  index_t stride = 0;          ///< elements from row to row; 0: they lie one behind the other
+  index_t stride = 0;          ///< elements from row to row; 0: rows are contiguous
 };
 
 namespace detail {
 
-/// Numbers of both halves of a head to their places, `half` apart.
+/// Writes numbers of both halves of a head to their places, `half` apart.
 template <class In, class E>
 __device__ void put_halves(const numbers<In>& low, const numbers<In>& high, E* to, index_t half) {
 #pragma unroll
@@ -41,7 +41,7 @@ __device__ void put_halves(const numbers<In>& low, const numbers<In>& high, E* t
 }
 
 /// Stores the batch's rows at their tokens. Grid: (rows of a sequence, sequences, pieces of a row by the block); a
-/// thread takes numbers of one head that are half a head apart.
+/// thread takes numbers of one head that lie half a head apart.
 template <class In, class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
     store_kernel(const __grid_constant__ pool_batch<E> keys, const __grid_constant__ pool_batch<E> values,
@@ -68,7 +68,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
     }
     E* const key = key_view.find(head, token);
     E* const value = value_view.find(head, token);
-    if (key == nullptr || value == nullptr) {  // one block table leads to both
+    if (key == nullptr || value == nullptr) {  // one block table serves both
       report(status, refusal::page_out_of_range, layer, b, token);
       return;
     }
@@ -86,18 +86,18 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
 
 }  // namespace detail
 
-/// Stores new keys and values of a ragged batch into an owner's planes, rounded to E: of each sequence the newest
-/// rows_of(b) tokens. Rows that are null leave what is stored as it is. Keys are turned on the way where `rope` is
-/// given, by the batch's positions.
+/// Stores new keys and values of a ragged batch into an owner's planes, rounded to E: the newest rows_of(b) tokens of
+/// each sequence. Null rows leave what is stored as it is. If `rope` is given, keys are rotated first, by the batch's
+/// positions.
 ///
-/// Stream-ordered and capturable; refused rows (a block table that leads outside, a token past the capacity or the
+/// Stream-ordered and capturable. Refused rows (a block table that points outside, a token past the capacity or the
 /// angles) are left out and reported in the status word. Throws errc::bad_shape for heads that cannot be cut into 16
 /// bytes, errc::bad_argument for more than 65535 sequences, errc::cuda_call. O(rows x kv_heads x head_dim).
 template <CacheElement In, CacheElement E>
 void store(const backend& on, const pool_batch<E>& keys, const pool_batch<E>& values, const ragged_batch& batch,
            new_rows<In> rows, const rope_angles& rope = {}, layer_id layer = {-1}) {
   const cache_shape shape = keys.shape;
-  if (shape.head_dim != values.shape.head_dim) {  // a launch for each
+  if (shape.head_dim != values.shape.head_dim) {  // one launch for each
     if (rows.stride != 0)
       throw error(errc::bad_argument,
                   "keys of " + std::to_string(shape.head_dim) + " and values of " +

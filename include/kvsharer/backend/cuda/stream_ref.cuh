@@ -11,7 +11,7 @@
 namespace kvsharer::inline v0::cuda {
 
 /// A stream of the engine, borrowed. Made from a cudaStream_t or from anything with `get()` that returns one, such as
-/// cuda::stream_ref; never from 0 or nullptr, so that nobody takes the default stream by accident.
+/// cuda::stream_ref; never from 0 or nullptr, so that nobody uses the default stream by accident.
 class stream_ref {
  public:
   /// The stream stays the engine's.

@@ -18,7 +18,7 @@ void convert(const float* from, index_t count, E* to) noexcept {
     for (index_t i = 0; i < count; ++i) to[i] = E(from[i]);
 }
 
-/// Do the heads of a token lie one behind the other, so that its whole row is one piece?
+/// Do the heads of a token follow one another, so that its whole row is one piece?
 template <IndexLayout Index>
 bool heads_adjacent(cache_shape shape, const Index& index, index_t token) noexcept {
   const index_t base = index.offset(0, token, 0);
@@ -27,8 +27,8 @@ bool heads_adjacent(cache_shape shape, const Index& index, index_t token) noexce
   return true;
 }
 
-/// Rows [token][kv_head * head_dim] of floats into the tokens [first, first + tokens) that `index` finds in `plane`.
-/// Offsets are computed once per run of tokens; runs in which nothing lies between the rows go in one piece.
+/// Writes rows [token][kv_head * head_dim] of floats to the tokens [first, first + tokens) that `index` finds in
+/// `plane`. Offsets are computed once per run of tokens; a run without gaps between its rows is copied in one piece.
 template <CacheElement E, IndexLayout Index>
 void store_rows(const float* rows, cache_shape shape, const Index& index, index_t first, index_t tokens,
                 E* plane) noexcept {
@@ -55,7 +55,7 @@ void store_rows(const float* rows, cache_shape shape, const Index& index, index_
   }
 }
 
-/// The first `tokens` tokens of one page into another of the same plane, both seen as sequences of one page.
+/// Copies the first `tokens` tokens of a page to another page of the same plane, both seen as sequences of one page.
 template <CacheElement E, IndexLayout Index>
 void copy_tokens(cache_shape shape, const Index& from, const Index& to, index_t tokens, E* plane) noexcept {
   for (index_t h = 0; h < shape.kv_heads; ++h)
@@ -67,7 +67,7 @@ void copy_tokens(cache_shape shape, const Index& from, const Index& to, index_t 
     }
 }
 
-/// One token's rows to another slot of the same sequence and plane.
+/// Copies one token's rows to another slot of the same sequence and plane.
 template <CacheElement E, IndexLayout Index>
 void move_token(cache_shape shape, const Index& index, index_t from, index_t to, E* plane) noexcept {
   for (index_t h = 0; h < shape.kv_heads; ++h)

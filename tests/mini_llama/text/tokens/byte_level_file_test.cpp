@@ -49,7 +49,7 @@ std::vector<int> ids_with(const std::string& where, const json& value, const std
 
 TEST_CASE("what is not supported is refused by name") {
   const auto names = [](const std::string& said, const std::string& what) {
-    CHECK_MESSAGE(has(said, "asks for what is not supported: " + what), said);
+    CHECK_MESSAGE(has(said, "asks for something unsupported: " + what), said);
   };
   names(said_with("/model/type", "Unigram"), "model.type is \"Unigram\"");
   names(said_with("/model/type", "WordPiece"), "model.type is \"WordPiece\"");
@@ -86,7 +86,7 @@ TEST_CASE("a tokenizer.json that was made from a SentencePiece model is refused"
 }
 
 TEST_CASE("broken files are refused with the place") {
-  CHECK(has(said_of(""), "is no valid JSON"));
+  CHECK(has(said_of(""), "is not valid JSON"));
   CHECK(has(said_of("[]"), "the whole is [], not an object"));
   CHECK(has(said_of("{}"), "model is null, not an object"));
   CHECK(has(said_with("/model/vocab", 3), "model.vocab is 3, not an object"));
@@ -110,7 +110,7 @@ TEST_CASE("broken files are refused with the place") {
             "puts token 600 before a text"));
   CHECK(
       has(said_with("/pre_tokenizer/pretokenizers/0/pattern", json::object()), "pattern.Regex is null, not a string"));
-  CHECK(has(said_with("/pre_tokenizer/pretokenizers/0/pattern/Regex", "(a"), "is no regular expression"));
+  CHECK(has(said_with("/pre_tokenizer/pretokenizers/0/pattern/Regex", "(a"), "is not a regular expression"));
 }
 
 TEST_CASE("files may say the same in other ways") {

@@ -164,7 +164,7 @@ TEST_CASE("files beside the model that are broken, or ask for what is not suppor
   check_refused(decoder_of({{"7", {{"content", "a"}}}, {"8", {{"content", "a"}}}}), "gives 'a' a second id");
   for (const std::string flag : {"lstrip", "rstrip", "single_word"})
     check_refused(decoder_of({{"7", {{"content", "<a>"}, {flag, true}}}}),
-                  ("asks for what is not supported: added_tokens_decoder.7." + flag + " is true").c_str());
+                  ("asks for something unsupported: added_tokens_decoder.7." + flag + " is true").c_str());
   check_refused({{"tokenizer_config.json", {{"add_bos_token", "no"}}}}, "add_bos_token is \"no\", not true or false");
   CHECK(has(refused({{"tokenizer_config.json", {1}}}), "tokenizer_config.json: holds a JSON array, not an object"));
 }

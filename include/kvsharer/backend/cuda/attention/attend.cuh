@@ -26,7 +26,7 @@ namespace kvsharer::inline v0::cuda {
 /// The values of head_dim for which there are kernels.
 inline constexpr int attention_head_dims[] = {64, 96, 128, 256};
 
-/// Scratch that `attend` needs, in bytes; the same for every batch, so that one allocation serves all.
+/// Bytes of scratch that `attend` needs; the same for every batch, so that one allocation serves all.
 inline std::size_t attention_scratch_bytes(const device_properties& device, index_t head_dim) {
   const int blocks = detail::decode_tuning{}.blocks_of(device.multiprocessors);
   return backend::counter_bytes +
@@ -35,8 +35,8 @@ inline std::size_t attention_scratch_bytes(const device_properties& device, inde
 
 namespace detail {
 
-/// Above this many packed rows of one sequence, tiles of prefill do less work than decode, which reads the cache once
-/// per 16 of them.
+/// Above this many packed rows of one sequence, prefill tiles do less work than decode, which reads the cache once per
+/// 16 packed rows.
 inline constexpr index_t most_decode_rows = 2 * warp_rows;
 
 template <int HeadDim, class Problem>
@@ -45,7 +45,7 @@ void attend_decode(const backend& on, const Problem& p) {
   using tuned = tuned_decode<HeadDim, bytes>;
   constexpr decode_tuning tuning = tuned::value;
   const int stages = tuning.stages_on(on.device.capability, HeadDim, bytes);
-  // one row's weights of all parts must have room where parts are merged; no device of today is that large
+  // a merge needs room for one row's weights of all parts; no present device has so many blocks
   const int blocks = std::min(tuning.blocks_of(on.device.multiprocessors),
                               tuning.joined_floats(HeadDim) / decode_pieces::most_of_block);
   float* const sums = on.scratch_for(attention_scratch_bytes(on.device, HeadDim));
@@ -118,7 +118,7 @@ auto make_problem(const backend& on, const attention_shape& shape, const K& keys
                                  layer.value};
 }
 
-/// The kernel that suits the batch, and the attention mass where it is asked for.
+/// Launches the kernel that suits the batch, and the one for the attention mass where it is asked for.
 template <int HeadDim, class Problem>
 void attend_views(const backend& on, const attention_shape& shape, const Problem& p) {
   if (p.batch.max_rows * p.group > most_decode_rows)
@@ -131,7 +131,7 @@ void attend_views(const backend& on, const attention_shape& shape, const Problem
            p.lists, p.extras, static_cast<int>(shape.heads), p.group, p.window);
 }
 
-/// Memory whose order strides can say, an engine's own too, goes through the kernels of pools.
+/// Memory that strides can describe, an engine's own included, goes through the kernels of pools.
 template <class B>
 concept strided = requires(const B& b) {
   as_pool(b, nullptr);
@@ -141,22 +141,22 @@ inline constexpr bool is_pool = std::same_as<B, pool_batch<const stored_type<B>>
 
 }  // namespace detail
 
-/// Causal attention of a ragged batch over the views that a layer reads: of each sequence the newest rows_of(b) tokens
-/// ask, and a row sees the tokens up to its own, under a window of w only the last w of them: those before the first
-/// that a tile of rows sees are not read. Queries and out are [rows][heads * head_dim] in the stored type; sums are
-/// kept in float. With few rows in each sequence every key and value is read once per KV head, the context being spread
-/// over the whole device; with many, once per tile of rows. Views must hold rows of HeadDim numbers.
+/// Causal attention of a ragged batch over the views that a layer reads. The newest rows_of(b) tokens of each sequence
+/// are the queries. A row sees the tokens up to its own, under a window of w the last w of them; a tile of rows reads
+/// none before the first that it sees. Queries and out are [rows][heads * head_dim] in the stored type; sums are kept
+/// in float. With few rows per sequence, the context is spread over the whole device and every key and value is read
+/// once per KV head; with many, once per tile of rows. Views must hold rows of HeadDim numbers.
 ///
-/// One kernel serves a whole batch, chosen by `max_rows`: above 32 packed rows (max_rows * heads / kv_heads) that of
-/// prefill, whose blocks each walk a sequence from end to end. A sequence of one row in such a batch is then read by
-/// one block per KV head instead of the whole device, in a tile that is mostly empty. Where long sequences decode
-/// beside a prefill, call once for the sequences of few rows and once for the others.
+/// One kernel serves a whole batch, chosen by `max_rows`: above 32 packed rows (max_rows * heads / kv_heads) it is that
+/// of prefill, whose blocks each walk a sequence from end to end. A sequence of one row in such a batch is read by one
+/// block per KV head, not by the whole device, in a mostly empty tile. If long sequences decode beside a prefill, call
+/// once for the sequences of few rows and once for the others.
 ///
 /// Stream-ordered: neither allocates nor synchronises, and may be captured; the capture stays valid while lengths and
-/// block tables change, and `batch.sequences` and `max_rows` do not. Rows of a sequence of length 0 become 0. Tokens
-/// past the views' capacity are left out, those that a block table has outside the pool count as zeros; either is
-/// reported in the status word, where `layer` is named. Throws errc::bad_shape, errc::bad_argument, errc::short_scratch
-/// (see attention_scratch_bytes) and errc::cuda_call. O(rows x min(window, tokens) x heads x head_dim).
+/// block tables change and `batch.sequences` and `max_rows` do not. Rows of a sequence of length 0 become 0. Tokens
+/// past the views' capacity are left out, and tokens whose page lies outside the pool count as zeros; the status word
+/// reports both, with `layer`. Throws errc::bad_shape, errc::bad_argument, errc::short_scratch (see
+/// attention_scratch_bytes) and errc::cuda_call. O(rows x min(window, tokens) x heads x head_dim).
 template <int HeadDim, class K, class V>
 requires AttendedViews<K, V>
 void attend(const backend& on, const attention_shape& shape, const K& keys, const V& values, const ragged_batch& batch,
@@ -177,7 +177,7 @@ void attend(const backend& on, const attention_shape& shape, const K& keys, cons
 }
 
 /// The same for a head_dim that is known at run time: one of attention_head_dims, else errc::bad_shape. Compiles the
-/// kernels of all of them; engines that know theirs call the form above.
+/// kernels of all of them; engines with a fixed head_dim call the form above.
 template <class K, class V>
 requires AttendedViews<K, V>
 void attend(const backend& on, const attention_shape& shape, const K& keys, const V& values, const ragged_batch& batch,
@@ -198,7 +198,7 @@ void attend(const backend& on, const attention_shape& shape, const K& keys, cons
   }
 }
 
-/// Both, of views that cannot be attended to: says why.
+/// Both forms, for views that attention cannot read: fails to compile, with the reason.
 template <int... HeadDim, class K, class V>
 requires(!AttendedViews<K, V>) void attend(const backend&, const attention_shape&, const K&, const V&,
                                            const ragged_batch&, const void*, void*, const attention_extras& = {},

@@ -16,8 +16,8 @@
 
 namespace kvsharer::inline v0::cuda::detail {
 
-/// One block of decode attention. Its warps stream different tokens of the same item, each through tiles of its own, so
-/// that none waits for another until the item's part is done and their results are joined.
+/// One block of decode attention. Its warps stream different tokens of the same item, each through its own tiles, so
+/// that no warp waits for another until the item's part is done and their results are joined.
 template <class Tuning, int HeadDim, class Problem>
 class decode_agent {
   using element = typename Problem::element;
@@ -42,7 +42,7 @@ class decode_agent {
     static_assert(line::shared_words * static_cast<int>(sizeof(int)) == tuning.line_bytes());
   }
 
-  /// The block's pieces of the line of units, and zeros for sequences without a token.
+  /// Works on the block's pieces of the line of units, and writes zeros for sequences without a token.
   __device__ void run(int block) {
     line schedule(p_.batch, p_.lists, p_.of_sequence, p_.kv_heads, p_.group, tuning.unit_tokens(), p_.window, sums_);
     schedule.prepare();
@@ -86,11 +86,11 @@ class decode_agent {
     }
   }
 
-  /// The next small piece, or a number beyond the last. Every block asks once in vain; the last to do so leaves the
-  /// count as it was found.
+  /// The next small piece, or a number past the last. Every block gets one such number; the block that gets the last of
+  /// them resets the count.
   __device__ int take_piece(const decode_pieces& pieces) {
     auto* const mine = flag();
-    __syncthreads();  // what lies in its place is read no more
+    __syncthreads();  // nothing reads the memory under the flag any more
     if (threadIdx.x == 0) {
       *mine = atomicAdd(parts_.taken, 1u);
       if (*mine == static_cast<std::uint32_t>(pieces.count() - 1)) *parts_.taken = 0;
@@ -99,10 +99,10 @@ class decode_agent {
     return parts_.blocks + static_cast<int>(*mine);
   }
 
-  /// Units [first, last) of one item, which begin at the first token that a row of the sequence sees; leaves every
-  /// warp's result in shared memory.
+  /// Attends to the units [first, last) of one item, which begin at the first token that a row of the sequence sees.
+  /// Leaves every warp's result in shared memory.
   __device__ void attend(const sequence_rows& s, const row_tile& at, int first, int last) {
-    __syncthreads();  // what the item before left in the tiles is read no more
+    __syncthreads();  // nothing reads the previous item's tiles any more
     state mine;
     mine.init();
     const int seen = static_cast<int>(s.first_visible(0, p_.window));
@@ -113,13 +113,13 @@ class decode_agent {
     join(mine);
   }
 
-  /// The queries, by the block, and this warp's tokens of [begin, end): steps of warp_tokens, every tuning.warps-th of
-  /// them. The first tokens are on their way before the queries are waited for.
+  /// The block loads the queries; this warp streams its tokens of [begin, end): steps of warp_tokens, every
+  /// tuning.warps-th of them. The first tokens are in flight before the wait for the queries.
   __device__ void stream_tokens(const sequence_rows& s, const row_tile& at, int begin, int end, state& mine) {
     constexpr int pace = tuning.warps * warp_tokens;
     const auto keys = p_.keys.sequence(s.place);
     const auto values = p_.values.sequence(s.place);
-    const int ahead = parts_.stages - 1;  // steps that are on their way while one is worked on
+    const int ahead = parts_.stages - 1;  // steps in flight while one is worked on
     element* const own = tiles_ + warp() * parts_.stages * 2 * tile;
     const auto fetch = [&](int token, int stage) {
       if (token < end)
@@ -151,7 +151,7 @@ class decode_agent {
     ptx::copy_wait<0>();
   }
 
-  /// Until all but this thread's newest groups of copies have landed, 1 or 2 of them.
+  /// Waits until all but this thread's newest groups of copies, 1 or 2 of them, have landed.
   __device__ static void wait_but(int newest) {
     if (newest == 2)
       ptx::copy_wait<2>();
@@ -180,7 +180,7 @@ class decode_agent {
     __syncthreads();
   }
 
-  /// Adds the warps' results up: write(row, channel, number, log-sum-exp to base 2) for every number of the item.
+  /// Adds up the warps' results: write(row, channel, number, log-sum-exp to base 2) for every number of the item.
   template <class Write>
   __device__ void write_joined(const sequence_rows& s, const row_tile& at, Write&& write) {
     for (int i = static_cast<int>(threadIdx.x); i < rows_of(s, at) * HeadDim; i += static_cast<int>(blockDim.x)) {
@@ -207,8 +207,7 @@ class decode_agent {
     });
   }
 
-  /// Says that a part of an item is kept. True in the block that is the last to say so, and then all parts can be
-  /// read.
+  /// Reports a part of an item as stored. True in the block that reports last, which may then read all parts.
   __device__ bool is_last_part(const item_pieces& pieces) {
     __threadfence();
     __syncthreads();
@@ -223,23 +222,22 @@ class decode_agent {
     return *last != 0;
   }
 
-  /// Joins the parts of an item, always in the same order. Everything is asked for before it is needed: this is all
-  /// latency.
+  /// Joins the parts of an item, always in the same order. Latency takes all the time here, so loads are issued early.
   __device__ void merge_parts(const sequence_rows& s, const row_tile& at, const item_pieces& pieces) {
     const int count = pieces.last - pieces.first + 1, rows = rows_of(s, at);
-    constexpr decode_tuning local = tuning;  // device code has no address for the class's
+    constexpr decode_tuning local = tuning;  // device code has no address for the class's constant
     const int rows_at_once = local.merged_rows(count, HeadDim);
     for (int first = 0; first < rows; first += rows_at_once) {
-      if (first > 0) __syncthreads();  // the weights of the rows before are read no more
+      if (first > 0) __syncthreads();  // nothing reads the previous rows' weights any more
       merge_rows(s, at, pieces, count, first, rows - first < rows_at_once ? rows - first : rows_at_once);
     }
   }
 
-  /// Rows [first, first + rows) of it, as many as have room for the weights of their parts.
+  /// Joins the item's rows [first, first + rows), as many as have room for the weights of their parts.
   __device__ void merge_rows(const sequence_rows& s, const row_tile& at, const item_pieces& pieces, int count,
                              int first, int rows) {
     const auto place = [&](int part) { return decode_parts::place(pieces.first + part, part == 0) * warp_rows; };
-    float* const weights = joined_sums();  // [row][part], where the block's own results are read no more
+    float* const weights = joined_sums();  // [row][part], over the block's own results, which nothing reads any more
     for (int i = static_cast<int>(threadIdx.x); i < rows * count; i += static_cast<int>(blockDim.x))
       weights[i] = ptx::load_once(parts_.weights + place(i % count) + first + i / count);
     __syncthreads();
@@ -270,7 +268,7 @@ class decode_agent {
     write_result<HeadDim>(p_, packed_offset(p_, s, at.head, at.begin + row), channel, x, lse2);
   }
 
-  /// The rows of all heads that read from a list without tokens.
+  /// Writes zeros to the rows of all heads that read from a list without tokens.
   __device__ void write_zeros(const line& schedule, int list) {
     const int head = schedule.head(list), heads = p_.lists.head_step != 0 ? 1 : p_.kv_heads;
     const sequence_rows s(p_, schedule.sequence(list), head);
@@ -282,7 +280,7 @@ class decode_agent {
     }
   }
 
-  /// Rows of the tile that are somebody's.
+  /// Rows of the tile, padding rows not counted.
   __device__ int rows_of(const sequence_rows& s, const row_tile& at) const {
     const index_t left = s.rows * p_.group - at.begin;
     return left < warp_rows ? static_cast<int>(left) : warp_rows;

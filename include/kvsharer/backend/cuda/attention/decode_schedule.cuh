@@ -15,21 +15,21 @@ namespace kvsharer::inline v0::cuda::detail {
 
 __device__ inline int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
-/// How decode attention is spread over a fixed number of blocks, whatever the lengths are: all units of work (some
-/// of the tokens within the window, of one KV head and tile of rows) stand in one line, sequence after sequence, which
-/// is cut into pieces. A piece thus is the end of one item, whole items, and the beginning of another; all that a block
-/// needs to find them is the lengths, so a captured launch stays balanced while sequences grow. An item is a KV head
-/// and a tile of rows of one sequence; the parts of an item lie in neighbouring pieces. The items of one list of tokens
-/// have equal lengths, and lists stand in the line sequence after sequence, head after head.
+/// How decode attention is spread over a fixed number of blocks, whatever the lengths are. A unit of work is a number
+/// of tokens within the window, for one KV head and one tile of rows. All units stand in one line, sequence after
+/// sequence, head after head, and the line is cut into pieces. An item is one KV head and one tile of rows of one
+/// sequence; a piece is the end of one item, whole items, and the beginning of another, so the parts of an item lie in
+/// neighbouring pieces. A block finds its pieces from the lengths alone, so a captured launch stays balanced while
+/// sequences grow. All items of one list of tokens have the same length.
 ///
-/// All numbers have 32 bits, whose divisions are short: a line of 2^31 units is more than any device's memory.
+/// All numbers have 32 bits, whose divisions are fast: a line of 2^31 units is more than any device's memory.
 template <int Threads>
 class decode_schedule {
  public:
-  /// Numbers of shared memory that `prepare` fills.
+  /// Words of shared memory that `prepare` fills.
   static constexpr int shared_words = Threads;
 
-  /// `sums` is shared memory for shared_words numbers, which nobody else writes. All members are called by whole warps.
+  /// `sums` is shared memory for shared_words numbers that no other code writes. Whole warps call all members.
   __device__ decode_schedule(const ragged_batch& batch, const list_counts& counts, const divisor& lists, int kv_heads,
                              int group, int unit_tokens, int window, int* sums)
       : batch_(batch),
@@ -43,7 +43,7 @@ class decode_schedule {
         chunk_(all_ <= few_lists ? all_ : ceil_div(all_, Threads)),
         sums_(sums) {}
 
-  /// By the whole block, before `total` and `find`: where there are many lists, the units up to the end of each
+  /// The whole block calls this before `total` and `find`. With many lists, it sums the units up to the end of each
   /// thread's chunk of them.
   __device__ void prepare() {
     if (all_ <= few_lists) return;
@@ -72,14 +72,14 @@ class decode_schedule {
 
   __device__ int tiles(int list) const { return ceil_div(rows(list) * group_, warp_rows); }
   __device__ int items(int list) const { return heads_ * tiles(list); }
-  /// From the first token that a row of the sequence sees.
+  /// Counted from the first token that a row of the sequence sees.
   __device__ int units_per_item(int list) const {
     const int tokens = length(list), before = tokens - rows(list) + 1 - window_;
     return ceil_div(tokens - (before > 0 ? before : 0), unit_tokens_);
   }
   __device__ int units(int list) const { return items(list) * units_per_item(list); }
 
-  /// Units of all lists.
+  /// Units of all lists together.
   __device__ int total() const {
     if (all_ > few_lists) return sums_[Threads - 1];
     int sum = 0;
@@ -88,14 +88,14 @@ class decode_schedule {
     return sum;
   }
 
-  /// The list in which unit `u` < total() lies, and how far in.
+  /// The list that holds unit `u` < total(), and the unit's number in it.
   struct place {
     int list, unit;
   };
   __device__ place find(int u) const {
     int before = 0, first = 0;
     if (all_ > few_lists) {
-      int chunk = 0;  // the first that goes beyond u
+      int chunk = 0;  // the first chunk that ends after u
       for (int base = 0; base < Threads; base += 32)
         chunk += __popc(__ballot_sync(0xffffffffu, sums_[base + lane_id()] <= u));
       before = chunk > 0 ? sums_[chunk - 1] : 0;
@@ -117,12 +117,12 @@ class decode_schedule {
   }
 
  private:
-  /// As many lists every warp goes through itself, without waiting for the others.
+  /// Up to this many lists, every warp goes through them itself, without waiting for the others.
   static constexpr int few_lists = 64;
 
   __device__ static int min_of(int a, int b) { return a < b ? a : b; }
   __device__ int rows(int list) const { return static_cast<int>(batch_.rows_of(sequence(list))); }
-  /// x of this lane and of those below.
+  /// The sum of x over this lane and the lanes below it.
   __device__ static int sum_of_lanes_up_to(int x) {
     for (int step = 1; step < 32; step *= 2) {
       const int left = __shfl_up_sync(0xffffffffu, x, static_cast<unsigned>(step));
@@ -133,20 +133,20 @@ class decode_schedule {
 
   const ragged_batch& batch_;
   const list_counts& counts_;
-  const divisor& lists_;  // of a sequence
-  int heads_;             // KV heads of a list
+  const divisor& lists_;  // lists per sequence
+  int heads_;             // KV heads that read from one list
   int group_, unit_tokens_, window_;
-  int all_, chunk_;  // lists of the launch, and of each thread's part of them
+  int all_, chunk_;  // lists of the launch, and of each thread's chunk
   int* sums_;
 };
 
 /// Where the line of units is cut. Every block has one large piece of its own. Memory does not serve all
-/// multiprocessors alike, so equal pieces end at different times; the end of a long line is left in small pieces for
-/// whoever is done first. That gains 1 to 2.5 % of long lines and costs more than it gains in shorter ones, since each
-/// piece begins with nothing on its way (H100). Which block takes a piece changes nothing in the result.
+/// multiprocessors alike, so equal pieces end at different times; the end of a long line is cut into small pieces for
+/// the blocks that finish first. That gains 1 to 2.5 % on long lines and costs more than it gains on shorter ones,
+/// since each piece begins with nothing in flight (H100). The result does not depend on which block takes a piece.
 class decode_pieces {
  public:
-  static constexpr int most_of_block = 4;  ///< pieces for each block, its own included
+  static constexpr int most_of_block = 4;  ///< pieces per block, its own included
 
   __device__ decode_pieces(int total, int blocks) : total_(total), blocks_(blocks) {
     const int quota = ceil_div(total, blocks);
@@ -163,7 +163,7 @@ class decode_pieces {
 
   __device__ int count() const { return blocks_ + small_pieces_; }
   __device__ bool any_small() const { return small_pieces_ > 0; }
-  /// Pieces that nobody needs begin at the end of the line.
+  /// Unused pieces begin at the end of the line.
   __device__ int begin(int piece) const {
     const int at = piece < blocks_ ? piece * own_ : own_end() + (piece - blocks_) * small_;
     return at < total_ ? at : total_;
@@ -174,22 +174,22 @@ class decode_pieces {
   }
 
  private:
-  static constexpr int shared_share = 8;  ///< one part in so many of the line is cut small
-  static constexpr int least_small = 2;   ///< units of a small piece: less is all beginning and end
-  static constexpr int least_quota = 96;  ///< units of a block; shorter lines are not shared
+  static constexpr int shared_share = 8;  ///< 1 / shared_share of the line is cut into small pieces
+  static constexpr int least_small = 2;   ///< units of a small piece: a smaller one is all start-up and end
+  static constexpr int least_quota = 96;  ///< units per block; shorter lines have no small pieces
 
   __device__ int own_end() const { return blocks_ * own_; }
 
   int total_, blocks_, own_, small_ = 0, small_pieces_ = 0;
 };
 
-/// Results of parts of items, until they are joined: two places for each piece, since only the first and the last item
-/// of a piece can be in parts. Normalised sums, and the logarithm (to base 2) of their weight.
+/// Results of parts of items, until they are joined: two places per piece, since only the first and the last item of a
+/// piece can be split. Normalised sums, and the logarithm (to base 2) of their weight.
 struct decode_parts {
   float* sums;             // [2 * pieces][warp_rows][head_dim]
   float* weights;          // [2 * pieces][warp_rows]
-  std::uint32_t* arrived;  // [pieces]: parts done of the item that begins in a piece, all 0 between launches
-  std::uint32_t* taken;    // small pieces that have been asked for, 0 between launches
+  std::uint32_t* arrived;  // [pieces]: finished parts of the item that begins in a piece, 0 between launches
+  std::uint32_t* taken;    // small pieces that were taken, 0 between launches
   int blocks;
   int stages;  // of each warp's tiles
 
@@ -198,15 +198,15 @@ struct decode_parts {
     return index_t{2} * pieces(blocks) * warp_rows * (head_dim + 1);
   }
 
-  /// The first part of an item goes behind the part of another that the piece may begin with.
+  /// The first part of an item goes after the part of another item with which the piece may begin.
   __device__ static index_t place(int piece, bool first_of_item) { return 2 * piece + (first_of_item ? 1 : 0); }
 };
 
-/// The pieces that have a part of an item.
+/// The pieces that hold parts of one item.
 struct item_pieces {
   int first, last;
 
-  /// Of the item whose units begin at `begin`.
+  /// For the item whose units begin at `begin`.
   __device__ item_pieces(const decode_pieces& pieces, int begin, int units)
       : first(pieces.of(begin)), last(pieces.of(begin + units - 1)) {}
 };

@@ -12,7 +12,7 @@
 #include "kvsharer/backend/cuda/ptx.cuh"
 #include "kvsharer/config.hpp"
 
-/// Block number to agent, and nothing else. Hidden, so that two shared objects in one process keep their own.
+/// Each kernel passes its block number to an agent. Hidden, so that each shared object in a process keeps its own.
 namespace kvsharer::inline v0::cuda::detail {
 
 /// Grid: decode_parts::blocks.
@@ -34,7 +34,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.warps * 32)
 }
 
 /// Grid: (heads, rows). Turns the scores that attention left for chosen rows into their attention mass.
-template <int = 0>  // a template, so that every file that includes it may have it
+template <int = 0>  // a template, so that every file may include it
 KVSHARER_HIDDEN __global__ void __launch_bounds__(256)
     mass_kernel(ragged_batch batch, list_counts lists, attention_extras extras, int heads, int group, int window) {
   const index_t row = blockIdx.y, head = blockIdx.x, slot = extras.mass_row[row];

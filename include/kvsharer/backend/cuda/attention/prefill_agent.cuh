@@ -14,8 +14,8 @@
 
 namespace kvsharer::inline v0::cuda::detail {
 
-/// One block of prefill attention: a tile of packed rows, 16 for each warp, over the tokens from the first that any of
-/// them sees. Keys and values come in tiles that all warps use, the next on its way while one is worked on.
+/// One block of prefill attention: a tile of packed rows, 16 per warp, over the tokens from the first that one of these
+/// rows sees. All warps share the tiles of keys and values; the next tile is in flight while one is worked on.
 template <class Tuning, int HeadDim, class Problem>
 class prefill_agent {
   using element = typename Problem::element;
@@ -32,7 +32,7 @@ class prefill_agent {
         queries_(reinterpret_cast<element*>(ptx::dynamic_shared())),
         tiles_(queries_ + tuning.rows() * stride) {}
 
-  /// Rows past the sequence's last are none of this block's, and so may be all of them.
+  /// Padding rows past the sequence's last row are skipped; all rows of a block may be such.
   __device__ void run(const row_tile& block) {
     const sequence_rows s(p_, block.sequence, block.head);
     const index_t packed_rows = s.rows * p_.group;
@@ -46,7 +46,7 @@ class prefill_agent {
     const auto values = p_.values.sequence(s.place);
     if constexpr (RunPageView<decltype(keys)> && RunPageView<decltype(values)>)
       if (in_runs(keys, begin, end) && in_runs(values, begin, end)) {
-        std::int32_t key_page = 0, value_page = 0;  // of the tokens that are copied next, asked for a step ahead
+        std::int32_t key_page = 0, value_page = 0;  // of the next tokens to copy, loaded a step ahead
         const auto find = [&](int token) {
           key_page = page_of_run(keys, block.head, token, end);
           value_page = page_of_run(values, block.head, token, end);
@@ -64,7 +64,7 @@ class prefill_agent {
   }
 
  private:
-  /// All rows of the block over the tokens [begin, end), of which load(first, key tile, value tile) begins to copy 16.
+  /// Runs all rows of the block over the tokens [begin, end); load(first, key tile, value tile) starts the copy of 16.
   template <class Load>
   __device__ void stream(const sequence_rows& s, const row_tile& block, int begin, int end, Load&& load) {
     const int warp = static_cast<int>(threadIdx.x) / 32, of_warp = first_of_warp() * stride;

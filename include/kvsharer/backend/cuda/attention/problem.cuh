@@ -17,25 +17,24 @@
 
 namespace kvsharer::inline v0::cuda {
 
-/// What attention writes besides its result, for policies that choose tokens. All in device memory, null where
-/// unwanted.
+/// What attention writes besides its result, for policies that choose tokens. All in device memory; null: not written.
 struct attention_extras {
   float* lse = nullptr;  ///< [rows][heads]: natural logarithm of the softmax denominator; -inf for a row without tokens
 
-  /// For chosen rows the attention mass of every key: [chosen][heads][mass_tokens], a distribution over the tokens that
-  /// the row sees and 0 elsewhere. Written in the same pass over keys; needs `lse`.
+  /// For chosen rows, the attention mass of every key: [chosen][heads][mass_tokens], a distribution over the tokens
+  /// that the row sees, and 0 elsewhere. Written in the same pass over keys; needs `lse`.
   float* mass = nullptr;
-  const std::int32_t* mass_row = nullptr;  ///< [rows]: where in `mass` a row's go, -1 for a row that is not chosen
-  index_t mass_tokens = 0;                 ///< tokens that a row of `mass` has room for
+  const std::int32_t* mass_row = nullptr;  ///< [rows]: index of the row in `mass`, -1 for a row that is not chosen
+  index_t mass_tokens = 0;                 ///< room of a row of `mass`, in tokens
 };
 
 namespace detail {
 
-/// A window that holds every token, so that kernels need not ask whether there is one.
+/// A window that holds every token, so that kernels need no branch for "no window".
 inline constexpr int all_tokens = INT_MAX;
 
-/// The arguments of all attention kernels. Of a KV head's query group, the rows of a sequence are packed: packed row
-/// p is query row p / group, head p % group of the group, so that every key and value is read once for all of them.
+/// The arguments of all attention kernels. The rows of a KV head's query group in a sequence are packed: packed row p
+/// is query row p / group, head p % group of the group, so that every key and value is read once for all of them.
 template <BatchView K, BatchView V>
 struct attention_problem {
   using element = stored_type<K>;
@@ -43,13 +42,13 @@ struct attention_problem {
   K keys;
   V values;
   list_counts lists;
-  divisor of_sequence;  // lists of a sequence: 1, or its KV heads
+  divisor of_sequence;  // lists per sequence: 1, or one per KV head
   ragged_batch batch;
   const element* queries;  // [rows][heads * head_dim]
   element* out;            // the same
   int kv_heads;
   int group;
-  float scale;  // of scores, to units of log2
+  float scale;  // of scores, into units of log2
   int window;   // tokens that a row sees; all_tokens for no window
   attention_extras extras;
   status_word* status;
@@ -63,11 +62,11 @@ struct row_tile {
   index_t begin;     // first packed row
 };
 
-/// What a kernel must know of a sequence, read from device memory once.
+/// What a kernel must know about a sequence, read from device memory once.
 struct sequence_rows {
   index_t place, length, rows, first_row;
 
-  /// `length` is that of the list from which a KV head reads.
+  /// `length` is the length of the list that a KV head reads.
   template <class Problem>
   __device__ sequence_rows(const Problem& p, index_t b, int kv_head)
       : place(p.batch.place(b)),
@@ -75,24 +74,24 @@ struct sequence_rows {
         rows(p.batch.rows_of(b)),
         first_row(p.batch.first_row(b)) {}
 
-  /// Where the tokens end that a query row sees: behind itself.
+  /// The end of the tokens that a query row sees: one past its own.
   __device__ index_t visible(index_t row) const { return length - rows + row + 1; }
-  /// The first token that a query row sees. Rows behind it see none before.
+  /// The first token that a query row sees. Later rows see no earlier token.
   __device__ index_t first_visible(index_t row, int window) const {
     const index_t before = visible(row) - window;
     return before > 0 ? before : 0;
   }
 };
 
-/// Where a packed row's numbers lie in queries, out (times head_dim) and lse.
+/// The offset of a packed row in lse, and, times head_dim, in queries and out.
 template <class Problem>
 __device__ index_t packed_offset(const Problem& p, const sequence_rows& s, int kv_head, index_t packed) {
   const index_t row = packed / p.group, head = kv_head * p.group + packed % p.group;
   return (s.first_row + row) * (static_cast<index_t>(p.kv_heads) * p.group) + head;
 }
 
-/// Copies `rows` packed rows of queries from `begin` on into a tile, zeros behind the last; by all threads of the
-/// block.
+/// Copies `rows` packed rows of queries, from `begin` on, into a tile, with zeros for padding rows. All threads of the
+/// block call this.
 template <int HeadDim, class Problem, class E>
 __device__ void load_queries(const Problem& p, const sequence_rows& s, const row_tile& at, int rows, E* tile) {
   constexpr int stride = tile_stride(HeadDim, sizeof(E)), per_copy = 16 / sizeof(E), copies = HeadDim / per_copy;
@@ -105,7 +104,7 @@ __device__ void load_queries(const Problem& p, const sequence_rows& s, const row
   }
 }
 
-/// How many of a sequence's first `end` tokens the views have room for; that there are more is reported.
+/// How many of a sequence's first `end` tokens the views have room for; reports it if that is not all.
 template <class Problem>
 __device__ int readable_end(const Problem& p, index_t sequence, int end) {
   const index_t of_keys = capacity_of(p.keys, end), of_values = capacity_of(p.values, end);
@@ -115,9 +114,9 @@ __device__ int readable_end(const Problem& p, index_t sequence, int end) {
   return static_cast<int>(capacity);
 }
 
-/// Begins to copy the keys and values of 16 tokens into two tiles, zeros for those from `end` on and for rows that
-/// cannot be found, which are reported. `Reuse`: do other blocks read them too? By one warp: each lane asks for the row
-/// of one token, half of them for keys.
+/// Starts the copy of the keys and values of 16 tokens into two tiles, with zeros from token `end` on and for rows that
+/// are not found, which are reported. `Reuse`: do other blocks read them too? One warp calls this: each lane finds the
+/// row of one token, half of the lanes for keys.
 template <int HeadDim, ptx::reuse Reuse, class Problem, class K, class V, class E>
 __device__ void load_tokens(const Problem& p, const K& keys, const V& values, const row_tile& at, int first, int end,
                             E* key_tile, E* value_tile) {
@@ -141,11 +140,11 @@ __device__ void load_tokens(const Problem& p, const K& keys, const V& values, co
   }
 }
 
-/// Views whose rows come in runs and in pages, so that the rows of 16 tokens are found at once.
+/// Views with runs of rows and with pages, so that the rows of 16 tokens are found at once.
 template <class V>
 concept RunPageView = PagedRowView<V> && TokenRunView<V>;
 
-/// From `begin` on, do the rows of each 16 tokens up to `end` lie one behind the other?
+/// From `begin` on, are the rows of each 16 tokens up to `end` contiguous?
 template <class V>
 __device__ bool in_runs(const V& view, int begin, int end) {
   if constexpr (RunPageView<V>) {
@@ -156,15 +155,15 @@ __device__ bool in_runs(const V& view, int begin, int end) {
   }
 }
 
-/// The page of 16 tokens that lie so. It is loaded without a condition, so that nothing waits for it before it is
-/// needed; past the last token it is the last one's page.
+/// The page of 16 such tokens. The load has no condition, so that nothing waits for the page before it is needed; past
+/// the last token it is the last token's page.
 template <RunPageView V>
 __device__ std::int32_t page_of_run(const V& view, int head, int first, int end) {
   const int newest = end > 0 ? end - 1 : 0;
   return *view.entry(head, first < newest ? first : newest);
 }
 
-/// load_tokens for the rows of one view that lie so, whose page is known.
+/// load_tokens for such rows of one view, with a known page.
 template <int HeadDim, ptx::reuse Reuse, class Problem, RunPageView V, class E>
 __device__ void load_run(const Problem& p, const V& view, const row_tile& at, int first, int end, std::int32_t page,
                          E* tile) {
@@ -189,12 +188,12 @@ __device__ void load_run(const Problem& p, const V& view, const row_tile& at, in
   }
 }
 
-/// What the rows of a warp's tile may see, found out once: rows g and g + 8 of the tile are a lane's, g = lane / 4.
+/// What the rows of a warp's tile may see, computed once. A lane has the rows g and g + 8 of the tile, g = lane / 4.
 struct row_limits {
   float scale;
-  int all_see;     ///< where the tokens end that the tile's first row sees: no other row sees less far
+  int all_see;     ///< end of the tokens that the tile's first row sees: other rows see at least as far
   int window;      ///< how many tokens before its end a row sees
-  int visible[2];  ///< where they end for the lane's rows; behind all tokens for rows that are nobody's
+  int visible[2];  ///< end of the tokens that the lane's rows see; the end of the list for padding rows
   float* mass[2];  ///< where a chosen row's scores go, else null
   bool captures;   ///< is some row of the launch chosen?
   int mass_tokens;
@@ -218,14 +217,14 @@ struct row_limits {
   }
 };
 
-/// Scales a warp's scores of tokens from `first` on, hides what rows must not see, and writes those of chosen rows out.
+/// Scales a warp's scores of tokens from `first` on, hides what a row must not see, writes out chosen rows.
 template <int Fragments>
 __device__ void scale_and_hide(const row_limits& rows, int first, float (&scores)[Fragments][4]) {
 #pragma unroll
   for (int j = 0; j < Fragments; ++j)
 #pragma unroll
     for (int i = 0; i < 4; ++i) scores[j][i] *= rows.scale;
-  // The tile's last row stands at most 15 tokens behind its first, and so begins its window.
+  // The tile's last row is at most 15 tokens after its first, and so is the beginning of its window.
   if (first + 8 * Fragments <= rows.all_see && rows.all_see - first <= rows.window - (warp_rows - 1) && !rows.captures)
     return;
 #pragma unroll
@@ -240,7 +239,7 @@ __device__ void scale_and_hide(const row_limits& rows, int first, float (&scores
     }
 }
 
-/// Writes one number of the result, and by the first channel's thread the row's log-sum-exp (given in units of log2).
+/// Writes one number of the result; the first channel's thread also writes the log-sum-exp (given in units of log2).
 template <int HeadDim, class Problem>
 __device__ void write_result(const Problem& p, index_t offset, int channel, float x, float lse2) {
   constexpr float ln2 = 0.693147180559945309f;

@@ -12,13 +12,13 @@ namespace kvsharer::inline v0::cuda::detail {
 /// Minus infinity as kernels see it: no token seen yet.
 inline constexpr float nothing_seen = -INFINITY;
 
-/// Softmax-weighted sums of 16 rows while tokens come in, spread over a warp's lanes as warp_product's fragments are.
-/// Scores are in units of log2. Row 0 of a lane is row lane / 4, row 1 is 8 further down.
+/// Softmax-weighted sums of 16 rows while tokens arrive, spread over a warp's lanes like warp_product's fragments.
+/// Scores are in units of log2. Row 0 of a lane is row lane / 4 of the tile, row 1 the one 8 further down.
 template <int HeadDim>
 struct softmax_state {
-  float largest[2];            ///< score so far
-  float total[2];              ///< of the weights 2^(score - largest): this lane's part
-  float sums[HeadDim / 8][4];  ///< of weight times value
+  float largest[2];            ///< largest score so far
+  float total[2];              ///< sum of the weights 2^(score - largest): this lane's part
+  float sums[HeadDim / 8][4];  ///< sums of weight times value
 
   __device__ void init() {
 #pragma unroll
@@ -32,7 +32,7 @@ struct softmax_state {
       for (int i = 0; i < 4; ++i) sums[d][i] = 0;
   }
 
-  /// Takes the scores of more tokens in and turns them into weights, to which the caller adds the values. A row whose
+  /// Takes the scores of more tokens and turns them into weights; the caller adds the values by them. A row whose
   /// tokens are all hidden (minus infinity) gets weights of 0.
   template <int Fragments>
   __device__ void absorb(float (&s)[Fragments][4]) {
@@ -62,7 +62,7 @@ struct softmax_state {
     }
   }
 
-  /// Adds up the parts of `total` that the four lanes of a row hold. Last of all.
+  /// Adds up the parts of `total` in the four lanes of a row. Called last.
   __device__ void finish() {
 #pragma unroll
     for (int row = 0; row < 2; ++row) {

@@ -9,10 +9,10 @@
 #include "kvsharer/backend/cuda/ptx.cuh"
 #include "kvsharer/core/element.hpp"
 
-/// The two matrix products of attention, by one warp over tiles in shared memory whose rows are tile_stride apart.
+/// The two matrix products of attention, computed by one warp over tiles in shared memory with rows tile_stride apart.
 ///
-/// Results are spread over lanes as fragments: with g = lane / 4 and q = lane % 4, numbers 0 and 1 of fragment j are of
-/// row g, columns 8 j + 2 q and the next; numbers 2 and 3 are of row g + 8.
+/// Results are spread over lanes as fragments: with g = lane / 4 and q = lane % 4, numbers 0 and 1 of fragment j belong
+/// to row g, columns 8 j + 2 q and the next; numbers 2 and 3 belong to row g + 8.
 namespace kvsharer::inline v0::cuda::detail {
 
 __device__ inline int lane_id() { return static_cast<int>(threadIdx.x % 32); }
@@ -22,7 +22,7 @@ struct warp_product {
   static constexpr int stride = tile_stride(HeadDim, sizeof(E));
   static_assert(HeadDim % 16 == 0 && (stride * static_cast<int>(sizeof(E)) / 16) % 2 == 1, "rows would share banks");
 
-  /// A warp's 16 rows of queries, taken into registers where these suffice.
+  /// A warp's 16 rows of queries, held in registers if they fit.
   class queries {
    public:
     __device__ explicit queries(const E* tile) : row_(tile + lane_id() % 16 * stride + lane_id() / 16 * 8) {
@@ -87,7 +87,7 @@ struct warp_product {
   }
 };
 
-/// The same in float, without matrix instructions: exact where a 16-bit cache is not asked for.
+/// The same in float, without matrix instructions: exact for float caches.
 template <int HeadDim>
 struct warp_product<float, HeadDim> {
   static constexpr int stride = tile_stride(HeadDim, sizeof(float));
@@ -123,7 +123,7 @@ struct warp_product<float, HeadDim> {
     for (int j = 0; j < Tokens / 8; ++j)
 #pragma unroll
       for (int token = 0; token < 8; ++token) {
-        // The weight of a token lies in one lane of the four that share a row.
+        // Of the four lanes that share a row, one holds the weight of a token.
         const float upper = __shfl_sync(0xffffffffu, p[j][token % 2], token / 2, 4);
         const float lower = __shfl_sync(0xffffffffu, p[j][2 + token % 2], token / 2, 4);
         const float* const value = values + (8 * j + token) * stride + 2 * q;

@@ -13,7 +13,7 @@
 /// Copies of whole rows inside a cache's pools, and between them and memory that the host reads.
 namespace kvsharer::inline v0::cuda::detail {
 
-/// The planes that page numbers stand for, at equal distances: all owners' keys, then all owners' values, or one plane.
+/// The planes of a page number, at equal distances: all owners' keys, then all owners' values, or one plane.
 template <class E>
 struct pool_planes {
   E* first;
@@ -23,7 +23,7 @@ struct pool_planes {
   KVSHARER_HD E* plane(index_t i) const noexcept { return first + i * distance; }
 };
 
-/// head_dim numbers, 16 bytes at a time; both ends at multiples of 16 bytes.
+/// Copies head_dim numbers, 16 bytes at a time; both ends at multiples of 16 bytes.
 template <class E>
 __device__ void copy_row(const E* from, E* to, index_t head_dim, index_t piece) {
   constexpr index_t count = 16 / sizeof(E);
@@ -31,8 +31,8 @@ __device__ void copy_row(const E* from, E* to, index_t head_dim, index_t piece) 
     *reinterpret_cast<uint4*>(to + piece * count) = *reinterpret_cast<const uint4*>(from + piece * count);
 }
 
-/// The first `tokens` tokens of a page into another, in all planes. Grid: (tokens, planes); threads go over heads and
-/// pieces of rows.
+/// Copies the first `tokens` tokens of a page to another page, in all planes. Grid: (tokens, planes); threads go over
+/// heads and pieces of rows.
 template <class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
     copy_page_kernel(pool_planes<E> pools, cache_shape shape, layout::page_index index, std::int32_t from,
@@ -47,7 +47,7 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
   }
 }
 
-/// Slots whose tokens move, as an argument of a launch (at most 4 KB): from[i] goes to slot `first` + i.
+/// Slots whose tokens move, as a launch argument (at most 4 KB): the token in from[i] moves to slot `first` + i.
 struct slot_list {
   static constexpr int capacity = 900;
   std::int32_t first = 0;
@@ -55,8 +55,8 @@ struct slot_list {
   std::int32_t from[capacity];
 };
 
-/// Moves tokens of one sequence down to lower slots, in all planes. Sources ascend and none lies below its target, so a
-/// block that goes through them in order, reading as many as it holds before it writes them, is safe in place. Grid:
+/// Moves tokens of one sequence to lower slots, in all planes. Sources ascend and none lies below its target, so a
+/// block may work in place: it goes through them in order and reads as many as it holds before it writes them. Grid:
 /// (heads, planes).
 template <class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(256)
@@ -78,8 +78,8 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(256)
     }
 }
 
-/// One sequence's rows from the pools to `rows` [plane][token][kv_head][channel], or back; where a head's list is
-/// shorter, its places stay as they are. Grid: (tokens of the longest list, planes).
+/// Copies one sequence's rows from the pools to `rows` [plane][token][kv_head][channel], or back. Where a head's list
+/// is shorter, the entries of `rows` stay as they are. Grid: (tokens of the longest list, planes).
 template <bool ToPools, class E>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
     move_rows_kernel(pool_planes<E> pools, cache_shape shape, layout::page_index index, list_counts lists, E* rows) {

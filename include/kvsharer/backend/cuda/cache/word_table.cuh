@@ -16,8 +16,8 @@
 
 namespace kvsharer::inline v0::cuda::detail {
 
-/// Words to be changed, as an argument of a launch: at most 4 KB, copied when the launch is made, so that the host need
-/// not wait before it prepares the next.
+/// Words to change, as a launch argument: at most 4 KB, copied at the launch, so that the host need not wait before it
+/// prepares the next launch.
 struct word_changes {
   static constexpr int capacity = 480;
   struct change {
@@ -27,14 +27,14 @@ struct word_changes {
   change changes[capacity];
 };
 
-template <int = 0>  // a template, so that every file that includes it may have it
+template <int = 0>  // a template, so that every file may include it
 KVSHARER_HIDDEN __global__ void __launch_bounds__(word_changes::capacity)
     change_words(const __grid_constant__ word_changes list, std::int32_t* words) {
   const int i = static_cast<int>(threadIdx.x);
   if (i < list.count) words[list.changes[i].at] = list.changes[i].value;
 }
 
-/// Sequences that grow in all their lists, as an argument of a launch.
+/// Sequences that grow in all their lists, as a launch argument.
 struct list_growths {
   static constexpr int capacity = 480;
   struct growth {
@@ -45,7 +45,7 @@ struct list_growths {
 };
 
 /// Grid: (blocks of lists, sequences). counts [place][lists].
-template <int = 0>  // a template, so that every file that includes it may have it
+template <int = 0>  // a template, so that every file may include it
 KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
     grow_lists(const __grid_constant__ list_growths grown, std::int32_t* counts, std::int32_t lists) {
   const auto list = static_cast<std::int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
@@ -53,8 +53,8 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
   if (list < lists) atomicAdd(counts + static_cast<std::int64_t>(g.place) * lists + list, g.tokens);
 }
 
-/// 32-bit words in device memory that the host writes, in stream order: block tables and lengths. A word changed twice
-/// between two flushes has the later value.
+/// 32-bit words in device memory that the host writes, in stream order: block tables and lengths. If a word changes
+/// twice between two flushes, the later value counts.
 template <MemoryResource R>
 class word_table {
  public:
@@ -69,7 +69,7 @@ class word_table {
   std::size_t bytes() const noexcept { return words_.bytes(); }
 
   void set(index_t at, index_t value) {
-    // Two changes of one word in one launch would race. What is known of a word's change holds if it is that word's.
+    // Two changes of one word in one launch would race: overwrite a pending one. The noted index may be stale.
     const std::int32_t known = pending_at_[static_cast<std::size_t>(at)];
     if (known < pending_.count && pending_.changes[known].at == at) {
       pending_.changes[known].value = static_cast<std::int32_t>(value);
@@ -80,7 +80,7 @@ class word_table {
     pending_.changes[pending_.count++] = {static_cast<std::int32_t>(at), static_cast<std::int32_t>(value)};
   }
 
-  /// Hands what was set to the stream.
+  /// Launches the pending changes on the stream.
   void flush() {
     if (pending_.count == 0) return;
     launch("the update of block tables", words_.stream(), {dim3(1), word_changes::capacity}, change_words<>, pending_,
@@ -88,7 +88,7 @@ class word_table {
     pending_.count = 0;
   }
 
-  /// words[to, to + count) = words[from, from + count), after what was set before.
+  /// words[to, to + count) = words[from, from + count), after all earlier changes.
   void copy(index_t from, index_t to, index_t count) {
     flush();
     if (count > 0)
@@ -100,7 +100,7 @@ class word_table {
  private:
   device_buffer<std::int32_t, R> words_;
   word_changes pending_;
-  std::vector<std::int32_t> pending_at_;  // [word]: where in pending_ its last change was put
+  std::vector<std::int32_t> pending_at_;  // [word]: index in pending_ of its last change
 };
 
 }  // namespace kvsharer::inline v0::cuda::detail

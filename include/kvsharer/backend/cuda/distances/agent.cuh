@@ -13,10 +13,10 @@
 
 namespace kvsharer::inline v0::cuda::detail {
 
-/// One block of a fold over all pairs of layers. It takes a run of batches of rows; a batch passes through shared
+/// One block of a fold over all pairs of layers. It takes a run of batches of rows. A batch passes through shared
 /// memory in chunks of channels, all layers together, so that every number is read once from device memory. Each thread
-/// folds a tile of pairs of one row of the batch, from the first channel to the last, and keeps the totals of its rows.
-/// Neighbouring threads have the same tile of different rows, so that whole warps do one kind of tile.
+/// folds a tile of pairs for one row of the batch, from the first channel to the last, and keeps the totals of its
+/// rows. Neighbouring threads have the same tile and different rows, so that whole warps do one kind of tile.
 template <class View, class M>
 class fold_agent {
   using problem = fold_problem<View, M>;
@@ -46,7 +46,7 @@ class fold_agent {
         shared_(reinterpret_cast<float*>(ptx::dynamic_shared())),
         places_(reinterpret_cast<place*>(shared_ + stages * chunk_floats_)) {}
 
-  /// The block's part of all batches; writes the part's values of all pairs to out[pair].
+  /// Folds the block's part of all batches; writes its values of all pairs to out[pair].
   __device__ void run(index_t block, index_t blocks, value* out) {
     const index_t batches = (p_.rows + p_.rows_at_once - 1) / p_.rows_at_once;
     const index_t end = batches * (block + 1) / blocks;
@@ -72,7 +72,7 @@ class fold_agent {
       ptx::copy_wait<stages - 2>();
       __syncthreads();
       fetch(stage == 0 ? stages - 1 : stage - 1);
-      if (!work_.any) continue;  // threads that have no tile only bring numbers
+      if (!work_.any) continue;  // threads without a tile only load numbers
       if (now.chunk == 0) clear(sums);
       const float* const row = shared_ + stage * chunk_floats_ + work_.row * row_stride(groups_);
       const float* const reader = row + tile_.reader * group_stride;
@@ -97,12 +97,12 @@ class fold_agent {
     const int left = p_.channels - chunk * chunk_channels;
     return left < chunk_channels ? left : chunk_channels;
   }
-  /// [row][place of a layer]: of two batches in turns, since one is found while the other is still fetched.
+  /// [row][place of a layer]: two buffers, since one batch's rows are found while the other batch is still fetched.
   __device__ place* places(index_t batch) const {
     return places_ + batch % 2 * (p_.rows_at_once * groups_ * group_layers);
   }
 
-  /// Notes where the rows of a batch are. To be seen by all threads after the next barrier.
+  /// Notes where the rows of a batch are, for all threads to see after the next barrier.
   __device__ void find_rows(index_t batch) const {
     const int layers = groups_ * group_layers;
     place* const found = places(batch);
@@ -120,8 +120,8 @@ class fold_agent {
     }
   }
 
-  /// Begins to bring a chunk of all layers to shared memory, [row][group][group_layers][chunk_channels]. A thread has
-  /// the same channels each time, since blocks are of whole warps.
+  /// Starts the copy of a chunk of all layers to shared memory, [row][group][group_layers][chunk_channels]. A thread
+  /// always has the same channels, since blocks are whole warps.
   __device__ void fetch_chunk(const step& s, float* to) const {
     const int channel = static_cast<int>(threadIdx.x) % pieces * 4, left = channels_of(s.chunk) - channel;
     if (left <= 0) return;
@@ -145,7 +145,7 @@ class fold_agent {
       for (int j = 0; j < group_layers; ++j) sums[i][j] = partial{};
   }
 
-  /// Four channels of a pair.
+  /// Folds four channels of a pair.
   __device__ partial fold_four(partial sum, const float4& x, const float4& y) const {
     sum = p_.metric.step(sum, x.x, y.x);
     sum = p_.metric.step(sum, x.y, y.y);
@@ -212,7 +212,7 @@ class fold_agent {
     }
   }
 
-  /// The pair that sums[i][j] of the thread's tile stands for; of a layer with itself where it is nobody's.
+  /// The pair of layers that sums[i][j] of the thread's tile belongs to; for unused sums, a layer with itself.
   __device__ layer_pair pair_of(int i, int j) const {
     const auto layer = [&](int group, int of_group) {
       return layer_id{p_.range.group(group) * group_layers + of_group};
@@ -232,7 +232,7 @@ class fold_agent {
         totals[i][j] = join(p_.metric, totals[i][j], row_value(p_.metric, sums[i][j], p_.channels));
   }
 
-  /// Joins the totals of the threads that had the same tile, in the order of their rows, and writes them.
+  /// Joins the totals of the threads with the same tile, in the order of their rows, and writes them.
   __device__ void write(const value (&totals)[group_layers][group_layers], value* out) const {
     value* const line = reinterpret_cast<value*>(shared_);
     const int thread = static_cast<int>(threadIdx.x);
@@ -263,8 +263,8 @@ class fold_agent {
   place* places_;  // [2][row][group][group_layers]
 };
 
-/// The distance of one pair in one plane from all blocks' parts, given to out by one thread. By one block of whole
-/// warps whose shared memory holds a value for each thread.
+/// The distance of one pair in one plane, from all blocks' parts; one thread passes it to `out`. Called by one block of
+/// whole warps, with shared memory for one value per thread.
 template <class M>
 __device__ double plane_distance(const M& metric, const fold_value<M>* parts, index_t blocks, index_t pairs,
                                  index_t rows, index_t channels) {

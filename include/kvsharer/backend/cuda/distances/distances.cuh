@@ -27,7 +27,7 @@
 namespace kvsharer::inline v0::cuda {
 namespace detail {
 
-/// How the pairs of so many layers are folded, and where in the scratch memory what is kept.
+/// How the pairs of this many layers are folded, and the layout of the scratch memory.
 template <class K, class V, class M>
 struct distances_layout {
   using part = fold_value<M>;
@@ -35,7 +35,7 @@ struct distances_layout {
 
   layer_cut cut;
   int capability;
-  index_t pairs, blocks;  ///< blocks: that work on one plane
+  index_t pairs, blocks;  ///< blocks: blocks that work on one plane
   std::size_t key_views, value_views, parts, distances, end;
 
   distances_layout(const device_properties& device, int layers)
@@ -53,7 +53,7 @@ struct distances_layout {
     end = after(distances, static_cast<std::size_t>(pairs) * sizeof(double));
   }
 
-  /// Of scratch memory, the backend's counters included.
+  /// Bytes of scratch memory, the backend's counters included.
   std::size_t bytes() const { return backend::counter_bytes + end; }
 
   fold_plan plan(int launch) const {
@@ -83,7 +83,7 @@ class distances_run {
         keys_(std::move(keys)),
         values_(std::move(values)) {}
 
-  /// By reader and then by owner. Synchronises.
+  /// Sorted by reader and then by owner. Synchronises.
   std::vector<double> distances() {
     upload_views();
     const auto* keys = at<K>(layout_.key_views);
@@ -116,7 +116,7 @@ class distances_run {
     return reinterpret_cast<T*>(scratch_ + offset);
   }
 
-  /// In one copy, since each costs some microseconds however small it is.
+  /// Uploads all views in one copy, since each copy costs some microseconds however small it is.
   void upload_views() {
     views_.resize(layout_.parts);
     std::uninitialized_copy(keys_.begin(), keys_.end(), reinterpret_cast<K*>(views_.data() + layout_.key_views));
@@ -154,7 +154,7 @@ class distances_run {
   std::byte* scratch_;
   std::vector<K> keys_;
   std::vector<V> values_;
-  std::vector<std::byte> views_;  // both, as they go to the scratch memory
+  std::vector<std::byte> views_;  // both kinds, as in the scratch memory
 };
 
 template <class K, class V, class M>
@@ -186,7 +186,7 @@ distance_matrix all_distances(const backend& on, const C& averages, const M& met
 
 }  // namespace detail
 
-/// Scratch that `layer_distances` needs, in bytes. It does not depend on the number of tokens.
+/// Bytes of scratch that `layer_distances` needs, whatever the number of tokens.
 template <KVCache C, DistanceMetric M>
 std::size_t distances_scratch_bytes(const device_properties& device, const C& averages, const M& metric) {
   const auto layers = static_cast<int>(averages.shape().layers);
@@ -195,21 +195,21 @@ std::size_t distances_scratch_bytes(const device_properties& device, const C& av
                           .bytes();
 }
 
-/// The distance of every two layers of `averages`, which lie in device memory: half that of their keys plus half that
-/// of their values. A NaN in a layer makes that layer's distances NaN. Up to 84 layers every number is read once,
-/// however many pairs there are; beyond, once for every so many layers. Rows of floats at multiples of 16 bytes are
-/// read as fast as the memory gives them, other views more slowly. Equal inputs give equal bits on the same kind of
-/// device.
+/// The distance of every two layers of `averages`, in device memory: half that of their keys plus half that of their
+/// values. A NaN in a layer makes that layer's distances NaN. With up to 84 layers, every number is read once, however
+/// many pairs there are; with more, once per range into which the layers are cut. Rows of floats at multiples of 16
+/// bytes are read at the full speed of the memory, other views more slowly. Equal inputs give equal bits on the same
+/// kind of device.
 ///
-/// Only the distances come back, and the call waits for them: it synchronises on.stream. The members of `metric` and of
-/// views must be callable on the device (KVSHARER_HD). A row that a view's find() cannot find counts as zeros; then
-/// errc::device_refusal is thrown where the backend has a status word. Throws errc::bad_shape when the cache has no
-/// heads, channels or tokens, errc::short_scratch (see distances_scratch_bytes), errc::cuda_call.
+/// Only the distances are copied back, and the call waits for them: it synchronises on.stream. The members of `metric`
+/// and of views must be callable on the device (KVSHARER_HD). A row that a view's find() does not find counts as zeros;
+/// the call then throws errc::device_refusal if the backend has a status word. Throws errc::bad_shape when the cache
+/// has no heads, channels or tokens, errc::short_scratch (see distances_scratch_bytes), errc::cuda_call.
 ///
 /// O(layers^2 x heads x tokens x channels), with two floors. For 32 layers of 32 heads x 2048 tokens x 128 floats on an
 /// H100: 2.15 GB at 2.9 TB/s take 0.74 ms, and 496 pairs x 8.4e6 numbers of a layer at two instructions each, keys and
-/// values, are 16.6e9 lanes' instructions: 0.5 to 0.6 ms at 30e12 a second. Shared memory is
-/// as busy as the arithmetic units are: 8 numbers are read for 16 pairs, or for the 12 of two tiles on the diagonal.
+/// values, are 16.6e9 lanes' instructions: 0.5 to 0.6 ms at 30e12 a second. Shared memory is as busy as the arithmetic
+/// units: 8 numbers are read for 16 pairs, or for the 12 of two tiles on the diagonal.
 template <class C, class M>
 distance_matrix layer_distances(const backend& on, const C& averages, const M& metric) {
   if constexpr (!(require_kv_cache<C>() && require_distance_metric<M>())) {

@@ -8,7 +8,7 @@
 #include "kvsharer/backend/cuda/distances/tuning.hpp"
 #include "kvsharer/config.hpp"
 
-/// Block number to agent, and nothing else. Hidden, so that two shared objects in one process keep their own.
+/// Each kernel passes its block number to an agent. Hidden, so that each shared object in a process keeps its own.
 namespace kvsharer::inline v0::cuda::detail {
 
 /// Grid: (blocks, planes).

@@ -20,11 +20,11 @@
 
 namespace kvsharer::inline v0::cuda::detail {
 
-/// What some rows of a pair come to: the sum of their distances, or their part of the fold.
+/// The result of some rows of a pair: the sum of their distances, or their part of the fold.
 template <DistanceMetric M>
 using fold_value = std::conditional_t<M::scope == fold_scope::row, double, typename M::partial>;
 
-/// Two such values as one.
+/// Joins two such values.
 template <DistanceMetric M>
 __device__ fold_value<M> join(const M& metric, const fold_value<M>& a, const fold_value<M>& b) {
   if constexpr (M::scope == fold_scope::row)
@@ -33,7 +33,7 @@ __device__ fold_value<M> join(const M& metric, const fold_value<M>& a, const fol
     return metric.merge(a, b);
 }
 
-/// The value of one row that has been folded.
+/// The value of one folded row.
 template <DistanceMetric M>
 __device__ fold_value<M> row_value(const M& metric, const typename M::partial& folded, int channels) {
   if constexpr (M::scope == fold_scope::row)
@@ -41,12 +41,12 @@ __device__ fold_value<M> row_value(const M& metric, const typename M::partial& f
   else
     return folded;
 }
-/// The root is rounded to float, as the sum under it was already, and as the host does it: a fifth of the instructions.
+/// The root is rounded to float, as the sum under it is and as on the host: this takes a fifth of the instructions.
 __device__ inline double row_value(const metric::mean_row_norm&, float sum, int) {
   return static_cast<double>(std::sqrt(sum));
 }
 
-/// The arguments of a fold of all pairs of a range of groups. A row is a (head, token); they are numbered token by
+/// The arguments of a fold of all pairs of a range of groups. A row is a (head, token); rows are numbered token by
 /// token and head by head.
 template <LayerView View, DistanceMetric M>
 struct fold_problem {
@@ -64,14 +64,14 @@ struct fold_problem {
   status_word* status;
 };
 
-/// Can four numbers at this place be read as one?
+/// Can four numbers at this place be read in one access?
 template <class Place>
 __device__ bool reads_whole(const Place& place, int channel) {
   return reinterpret_cast<std::uintptr_t>(place.row + channel) % (4 * sizeof(typename Place::element)) == 0;
 }
 
-/// Brings `count` <= 4 channels of a row to shared memory as floats, zeros for a row that is nowhere: whole floats in
-/// the way of a copy that is waited for later, all else at once.
+/// Copies `count` <= 4 channels of a row to shared memory as floats, or zeros if the row does not exist. Four floats go
+/// by an asynchronous copy, which the caller waits for; everything else is written at once.
 template <LayerView View>
 __device__ void bring(const row_place<View>& place, int channel, int count, float* to) {
   if (!place.exists()) {

@@ -4,36 +4,36 @@
 #include "kvsharer/backend/cuda/attention/tuning.hpp"
 #include "kvsharer/config.hpp"
 
-/// Numbers that the distance kernels are made with, and how layers and rows are cut for them. Arithmetic only, readable
-/// by any compiler.
+/// Constants of the distance kernels, and how layers and rows are cut for them. Arithmetic only, readable by any
+/// compiler.
 namespace kvsharer::inline v0::cuda::detail {
 
-/// Layers on either side of the tile of pairs that a thread folds: 16 sums for 8 numbers read from shared memory.
-/// Layers go to shared memory in groups of as many.
+/// Layers on each side of the tile of pairs that a thread folds: 16 sums for 8 numbers read from shared memory. Layers
+/// go to shared memory in groups of this size.
 inline constexpr int group_layers = 4;
 
-/// Channels that are in shared memory at a time: a row's piece of 128 bytes.
+/// Channels in shared memory at a time: a row's piece of 128 bytes.
 inline constexpr int chunk_channels = 32;
 
 /// Floats from one group to the next in shared memory: [group_layers][chunk_channels] and 16 bytes more, so that
-/// threads which read the same layer of eight neighbouring groups meet in no bank.
+/// threads that read the same layer of eight neighbouring groups never meet in one bank.
 inline constexpr int group_stride = group_layers * chunk_channels + 4;
 
-/// Floats from one row to the next: so many times 16 bytes more that eight neighbouring rows of a group do not meet
-/// either.
+/// Floats from one row to the next: padded by a multiple of 16 bytes, so that eight neighbouring rows of a group do not
+/// meet in one bank either.
 KVSHARER_HD constexpr int row_stride(int groups) { return groups * group_stride + (9 - groups % 8) % 8 * 4; }
 
-/// What the kernels are made with. 256 threads are two warps for each of a multiprocessor's four schedulers, and two
-/// such blocks leave a thread 128 registers, which 16 partials and 16 totals need.
+/// The shape of the kernels. 256 threads are two warps for each of a multiprocessor's four schedulers; with two such
+/// blocks, a thread has 128 registers, which 16 partials and 16 totals need.
 struct distances_tuning {
   int max_threads = 256;
-  int stages = 3;                     ///< chunks in shared memory: one that is folded, the others on their way
-  int blocks_per_multiprocessor = 2;  ///< for which registers must do
+  int stages = 3;                     ///< chunks in shared memory: one being folded, the others in flight
+  int blocks_per_multiprocessor = 2;  ///< for which registers must suffice
 };
 inline constexpr distances_tuning fold_tuning{};
 
-/// The groups of layers whose pairs one launch folds: `readers` groups against the groups before them among the same
-/// (`owners` is 0), or against `owners` others, all of earlier layers.
+/// The groups of layers whose pairs one launch folds: `readers` groups, against the groups before them in the same
+/// range (`owners` is 0), or against `owners` other groups, all of earlier layers.
 struct group_range {
   int first_reader = 0, readers = 0;
   int first_owner = 0, owners = 0;
@@ -44,13 +44,13 @@ struct group_range {
   KVSHARER_HD constexpr int crossings() const { return triangle() ? readers * (readers - 1) / 2 : readers * owners; }
   KVSHARER_HD constexpr int tiles() const { return crossings() + (triangle() ? (readers + 1) / 2 : 0); }
 
-  /// Threads for so many rows: the two kinds of tile are folded by different warps.
+  /// Threads for `rows` rows: different warps fold the two kinds of tile.
   KVSHARER_HD constexpr int crossing_threads(int rows) const { return (crossings() * rows + 31) / 32 * 32; }
   KVSHARER_HD constexpr int threads(int rows) const {
     return crossing_threads(rows) + ((tiles() - crossings()) * rows + 31) / 32 * 32;
   }
 
-  /// What a thread folds: a tile of one of the rows, or nothing. Neighbours have the same tile of different rows.
+  /// What a thread folds: a tile for one row, or nothing. Neighbouring threads have the same tile and different rows.
   struct thread_work {
     int tile = 0, row = 0;
     bool any = false;
@@ -67,10 +67,10 @@ struct group_range {
   KVSHARER_HD constexpr int group(int place) const {
     return place < readers ? first_reader + place : first_owner + place - readers;
   }
-  /// The places of a tile's two groups. A crossing has all pairs of a reader's layers with an owner's; `within` are two
-  /// tiles on the diagonal in one, the pairs inside of either group (of one group, where both are the same): six each,
-  /// for as many numbers read as a crossing needs for sixteen. Crossings that follow each other share the reader's
-  /// group mostly, and have neighbouring groups of owners.
+  /// The places of a tile's two groups. A crossing has all pairs of a reader's layer with an owner's. A `within` tile
+  /// is two tiles on the diagonal in one: the pairs inside each of its two groups (or of one group, if both are the
+  /// same), six per group, for as many numbers read as the sixteen pairs of a crossing. Consecutive crossings mostly
+  /// share the reader's group and have neighbouring owners' groups.
   struct tile_places {
     int reader, owner;
     bool within = false;
@@ -87,9 +87,9 @@ struct group_range {
   }
 };
 
-/// How layers are cut: one launch folds all pairs where a tile for each thread suffices (84 layers with 256 threads).
-/// With more, groups are cut into `parts` ranges and every two ranges are one launch, so that numbers are read `parts`
-/// times.
+/// How layers are cut: if every tile can have a thread, one launch folds all pairs (84 layers with 256 threads). With
+/// more layers, the groups are cut into `parts` ranges, and every two ranges are one launch, so that numbers are read
+/// `parts` times.
 struct layer_cut {
   int groups;
   int parts = 1;
@@ -115,7 +115,7 @@ constexpr layer_cut cut_layers(int layers, int max_threads) {
   return cut;
 }
 
-/// How a launch runs: rows that a block works on at once, each with a thread for every tile.
+/// How a launch runs: `rows` rows per block at once, each with a thread for every tile.
 struct fold_plan {
   int rows = 1;
   int threads = 0;       ///< of a block: whole warps
@@ -123,8 +123,8 @@ struct fold_plan {
   int resident = 1;      ///< blocks that a multiprocessor holds
 };
 
-/// `place_bytes`: for every row and layer of a batch, twice, to note where the row is. `value_bytes`: of a thread's
-/// total, once.
+/// `place_bytes`: needed twice for every row and layer of a batch, to note where the row is. `value_bytes`: needed once
+/// for each thread's total.
 constexpr fold_plan plan_fold(int capability, const distances_tuning& t, const group_range& range, int place_bytes,
                               int value_bytes) {
   const int available = shared_limit(capability) + 1024;  // of a multiprocessor; each block takes 1 KB besides its own
