@@ -41,7 +41,8 @@ TEST_CASE("the bytes are those of the documented form") {
   const float k[] = {1.0f, -2.0f}, v[] = {0.5f, 0.0f};
   cache.store({0}, id, 0, 1, k, v);
   const std::string s = saved(cache, id);
-  const std::string header("KVSHARER\x03\0\0\0\x03\0\0\0\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0", 48);
+  const std::string header(
+      "KVSHARER\x03\0\0\0\x03\0\0\0\x02\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0", 48);
   CHECK(s.substr(0, 48) == header);
   const std::string lengths("\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\x02\0\0\0\0\0\0\0ab", 30);
   CHECK(s.substr(56, 30) == lengths);

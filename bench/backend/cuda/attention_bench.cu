@@ -102,8 +102,8 @@ void decode(benchmark::State& state) {
   });
 }
 
-/// Every KV head has a list of its own: of 23 tokens more than `context`, so that none fills its last page, or of half to
-/// one and a half times as many, which are as many bytes.
+/// Every KV head has a list of its own: of 23 tokens more than `context`, so that none fills its last page, or of half
+/// to one and a half times as many, which are as many bytes.
 void decode_lists(benchmark::State& state, bool uneven) {
   const index_t kv_heads = state.range(0), batch = state.range(1), context = state.range(2);
   constexpr index_t page_tokens = 16;

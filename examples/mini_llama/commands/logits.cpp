@@ -36,8 +36,7 @@ std::vector<std::vector<float>> logits_on_host(const session& s, const kvsharer:
   workspace scratch;
   for (const std::vector<int>& ids : batch) {
     const auto tokens = static_cast<kvsharer::index_t>(ids.size());
-    kvsharer::shared_cache<> cache(plan,
-                                   {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, tokens});
+    kvsharer::shared_cache<> cache(plan, {s.identity.layers, s.identity.kv_heads, s.identity.head_dim, tokens});
     const sequence_slice slice{cache.create(), 0, tokens};
     cache.append(slice.id, tokens);
     const std::span<const float> logits = forward(s.model_for(plan), cache, {&slice, 1}, ids, {}, scratch);

@@ -34,13 +34,13 @@ enum class errc : int {
   plan_syntax = 601,          ///< a plan file, or a plan's line of integers, that is not what it should be
   plan_version = 602,         ///< a plan of another schema version
   plan_model = 603,           ///< a plan made for another model
-  file_access = 604,     ///< a file that cannot be read or written
-  alignment_file = 605,  ///< an alignment file that is missing or not the one that the plan names
-  no_device = 701,       ///< no CUDA device, or one that is too old
-  cuda_call = 702,       ///< a call of the CUDA runtime that failed
-  device_memory = 703,   ///< device memory that could not be allocated
-  short_scratch = 704,   ///< less scratch memory on the device than a call needs
-  device_refusal = 705,  ///< a kernel that skipped part of its work
+  file_access = 604,          ///< a file that cannot be read or written
+  alignment_file = 605,       ///< an alignment file that is missing or not the one that the plan names
+  no_device = 701,            ///< no CUDA device, or one that is too old
+  cuda_call = 702,            ///< a call of the CUDA runtime that failed
+  device_memory = 703,        ///< device memory that could not be allocated
+  short_scratch = 704,        ///< less scratch memory on the device than a call needs
+  device_refusal = 705,       ///< a kernel that skipped part of its work
 };
 
 /// An error: its number, and a text that says what is wrong and what to do. `what()` begins with "kvsharer E<number>:".

@@ -73,8 +73,7 @@ class calibration_average {
     for_each_row(cache, s, [&](const auto& view, index_t head, index_t token) {
       for (index_t d = 0; d < s.head_dim; ++d) finite &= is_finite(static_cast<float>(view.at(head, token, d)));
     });
-    if (!finite)
-      throw error(errc::not_finite, "a calibration sample's keys or values contain NaN or infinity");
+    if (!finite) throw error(errc::not_finite, "a calibration sample's keys or values contain NaN or infinity");
   }
 
   /// f(view, head, token), in the order [keys|values][layer][kv_head][token] of s.capacity tokens.
