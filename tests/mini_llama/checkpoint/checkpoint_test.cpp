@@ -479,7 +479,7 @@ TEST_CASE("index files that are broken") {
     d.write("model.safetensors.index.json", text);
     const std::string said = d.refused();
     CHECK_MESSAGE(has(said, "model.safetensors.index.json: "), said);
-    CHECK_MESSAGE((has(said, "Fetch it again") || has(said, "no plain file name")), said);
+    CHECK_MESSAGE((has(said, "Fetch it again") || has(said, "not a plain file name")), said);
     return said;
   };
   check(refused_index(""), {"is not valid JSON"});

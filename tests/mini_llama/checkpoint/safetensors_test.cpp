@@ -137,16 +137,16 @@ TEST_CASE("the length of the header is not believed") {
   }
   CHECK(has(refused(little_endian(3, 8) + "{}"), "says that its header has 3 bytes, but only 2 follow"));
   CHECK(has(refused(little_endian(0, 8) + "{}"), "does not begin with '{'"));
-  CHECK(has(refused(little_endian(1, 8) + "{}"), "no valid JSON"));
+  CHECK(has(refused(little_endian(1, 8) + "{}"), "not valid JSON"));
   CHECK(has(refused("PK\x03\x04 a zip archive, such as PyTorch writes"), "no safetensors file"));
 }
 
 TEST_CASE("headers that are broken JSON") {
   check_refused(" {}", 0, "does not begin with '{'", fetch);
   check_refused("[]", 0, "does not begin with '{'", fetch);
-  check_refused("{\"a\":", 0, "no valid JSON", fetch);
-  check_refused("{} {}", 0, "no valid JSON", fetch);
-  check_refused("{\"a\xff\":1}", 0, "no valid JSON", fetch);
+  check_refused("{\"a\":", 0, "not valid JSON", fetch);
+  check_refused("{} {}", 0, "not valid JSON", fetch);
+  check_refused("{\"a\xff\":1}", 0, "not valid JSON", fetch);
   check_refused(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},
                    "a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
                 4, "has a header that names 'a' twice", fetch);

@@ -438,7 +438,7 @@ TEST_CASE("folders that are no sweep, and damaged ones, are refused by name") {
   CHECK(has(refused([](sweep& s) { s.lines[2].erase("perplexity"); }), "line 3 is not what a sweep writes"));
   CHECK(has(refused([](sweep& s) { s.lines[0]["kind"] = "shared"; }), "line 1 is of the wrong kind"));
   CHECK(has(refused([](sweep& s) { s.lines[1]["layer_map"] = {0, 1, 2, 3, 5, 4}; }), "line 2 has a \"layer_map\""));
-  CHECK(has(refused([](sweep& s) { s.lines[1]["layer_map"] = {0, 1}; }), "no map of 6 layers"));
+  CHECK(has(refused([](sweep& s) { s.lines[1]["layer_map"] = {0, 1}; }), "not a map of 6 layers"));
   CHECK(has(refused([](sweep& s) { s.origin.erase("model"); }), "model.json: is not what a sweep writes"));
   CHECK(has(refused([](sweep& s) { s.origin.erase("text"); }), "model.json: is not what a sweep writes"));
   CHECK(has(refused([](sweep& s) { s.origin["model"]["name"] = 1; }), "model.json: is not what a sweep writes"));
@@ -458,7 +458,7 @@ TEST_CASE("folders that are no sweep, and damaged ones, are refused by name") {
               s.folder.write("distances-flat-4.json",
                              "{\"metric\": \"flat\", \"samples\": 4, \"distance_matrix\": [[1]]}");
             }),
-            "no matrix of 6 layers"));
+            "not a matrix of 6 layers"));
 }
 
 TEST_CASE("the program writes the page, beside the sweep or where it is told to") {

@@ -129,7 +129,7 @@ TEST_CASE("files that are no token ids say which sequence and token is at fault"
   check_refused_ids("[[1, 2], [3", "is not valid JSON");
   check_refused_ids("{\"ids\": [[1]]}", "holds a JSON object; write a JSON array of arrays of token ids");
   check_refused_ids("[]", "holds no sequence");
-  check_refused_ids("[1, 2]", "sequence 0 is a JSON number; a JSON array of arrays");
+  check_refused_ids("[1, 2]", "sequence 0 is a JSON number; write a JSON array of arrays");
   check_refused_ids("[[1], []]", "sequence 1 is empty; give it at least one token");
   check_refused_ids("[[1], [2, 100]]", "sequence 1, token 1 is 100; this model's token ids go from 0 to 99");
   check_refused_ids("[[1], [2, 100]]", "another tokenizer?");

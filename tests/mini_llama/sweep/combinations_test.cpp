@@ -76,7 +76,7 @@ TEST_CASE("impossible plans are refused, saying what is possible") {
   CHECK(has(refused({.share = {"0"}}), "full model"));
   CHECK(has(refused({.share = {"24"}}), "0 to 23"));
   CHECK(has(refused({.order = {"backwards"}}), "choose from dissimilar, similar, suffix, random, best, best-suffix"));
-  CHECK(has(refused({.order = {"explicit"}}), "no rule"));
+  CHECK(has(refused({.order = {"explicit"}}), "needs a search rule"));
   for (const std::string order : {"random:", "random:0", "random:x", "random:2x", "random:-1", "random:1001"})
     CHECK(has(refused({.order = {order}}), "as in random:5"));
   for (const std::string order : {"similar:2", "best:2", "best:"})

@@ -355,7 +355,7 @@ TEST_CASE("a folder of another model, text or plan is refused, and left as it is
   folder.write("sweep/model.json", origin.dump());
   CHECK(has(refused_with(r), "model/fingerprint \"0123456789abcdef\" (now: "));
   folder.write("sweep/model.json", "{");
-  CHECK(has(refused_with(r), "no valid JSON"));
+  CHECK(has(refused_with(r), "not valid JSON"));
   std::filesystem::remove(r.out / "model.json");
   CHECK(has(refused_with(r), "is missing"));
 }
