@@ -71,6 +71,7 @@
 #include "kvsharer/runtime/cache_stream.hpp"
 #include "kvsharer/runtime/check_owner.hpp"
 #include "kvsharer/runtime/footprint.hpp"
+#include "kvsharer/runtime/list_pages.hpp"
 #include "kvsharer/runtime/page_format.hpp"
 #include "kvsharer/runtime/page_pool.hpp"
 #include "kvsharer/runtime/prefix_index.hpp"

@@ -43,6 +43,14 @@ inline std::vector<float> turned(const std::vector<float>& row, index_t position
   return out;
 }
 
+/// Numbers as a cache of E stores them.
+template <class E>
+std::vector<E> rounded(const std::vector<float>& x) {
+  std::vector<E> out;
+  for (const float f : x) out.push_back(E(f));
+  return out;
+}
+
 /// A text, token by token: what a layer projects of each, before rotation, and which KV heads' lists still have it.
 struct text {
   struct token {

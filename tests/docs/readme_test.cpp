@@ -112,11 +112,11 @@ TEST_CASE("the example computes what an engine with its own shared cache compute
   const prompts calibration = example::make_samples(4, 10);
   const std::vector<int> text{3, 14, 15, 9, 26, 5};
   const kvsharer::shared_cache<> cache = share_and_run(e, calibration, text);
-  CHECK(cache.plan().keys().reader_count() == 2);
+  CHECK(cache.sharing().keys().reader_count() == 2);
   CHECK(cache.footprint().keys * 8 ==
         kvsharer::shared_cache<>(kvsharer::share_map::identity(8), e.shape()).footprint().keys * 6);
 
-  flat_engine other(e.model(), cache.plan().keys(), 64);
+  flat_engine other(e.model(), cache.sharing().keys(), 64);
   const numbers states = other.run(text), hidden = e.hidden();
   for (std::size_t i = 0; i < hidden.size(); ++i)
     CHECK(hidden[i] == doctest::Approx(states[states.size() - hidden.size() + i]).epsilon(1e-4));

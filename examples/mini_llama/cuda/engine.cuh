@@ -57,7 +57,7 @@ class engine {
   /// Times cuBLASLt's algorithms for runs of `rows` rows in `sequences` sequences, instead of relying on cuBLASLt's
   /// choice. Takes some tenths of a second; synchronises.
   void tune(index_t rows, index_t sequences) {
-    for (const gemm_shape& shape : model_.products(cache_.plan(), rows, sequences)) context_.products().tune(shape);
+    for (const gemm_shape& shape : model_.products(cache_.sharing(), rows, sequences)) context_.products().tune(shape);
   }
 
   /// Appends `growth` and runs its tokens' `ids`, sequence after sequence; `logits` and `chosen` hold the results.

@@ -78,7 +78,7 @@ class decoder {
   template <class Cache>
   void last_logits(Cache& cache, const kvsharer::cuda::ragged_batch& batch, const std::int32_t* ids) {
     const model_config& c = weights_.config();
-    const kvsharer::share_plan& plan = cache.plan();
+    const kvsharer::share_plan& plan = cache.sharing();
     E* x = buffers_.x.data();
     embed(on_, weights_.embedding(), c.vocab, c.hidden, ids, batch, x);
     if (batch.max_rows == 1) {
@@ -104,7 +104,7 @@ class decoder {
     const model_config& c = weights_.config();
     E* const x = buffers_.x.data();
     embed(on_, weights_.embedding(), c.vocab, c.hidden, ids, batch, x);
-    run_layers(cache, cache.plan(), batch, 0, c.layers, x);
+    run_layers(cache, cache.sharing(), batch, 0, c.layers, x);
     rms_norm(on_, x, weights_.final_norm(), c.norm_eps, batch.rows, c.hidden, states);
   }
 

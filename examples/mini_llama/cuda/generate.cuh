@@ -35,7 +35,7 @@ class generator {
     out.token_ids.resize(request_.prompts.size());
     out.footprint = engine_.cache().footprint();
     out.kv_bytes_unshared = (out.footprint.keys + out.footprint.values) /
-                            static_cast<std::size_t>(engine_.cache().plan().planes()) * 2 *
+                            static_cast<std::size_t>(engine_.cache().sharing().planes()) * 2 *
                             static_cast<std::size_t>(config_.layers);
     auto start = clock::now();
     std::vector<int> tokens = prefill();

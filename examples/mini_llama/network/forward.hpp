@@ -61,7 +61,7 @@ template <KVStore Store>
 std::span<const float> forward(const model& m, Store& store, std::span<const sequence_slice> slices,
                                std::span<const int> ids, const forward_options& options, workspace& w) {
   stored_in<Store> rows(store);
-  return forward(m, rows, store.plan(), slices, ids, options, w);
+  return forward(m, rows, store.sharing(), slices, ids, options, w);
 }
 
 }  // namespace mini_llama

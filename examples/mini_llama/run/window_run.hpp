@@ -26,7 +26,7 @@ class window_run {
     const sequence_slice slice{cache_.create(), 0, rows};
     cache_.append(slice.id, rows);
     embed(model_, ids, hidden_.data());
-    run_layers(model_, cache_, cache_.plan(), {&slice, 1}, 0, model_.config().layers, hidden_.data(), workspace_);
+    run_layers(model_, cache_, cache_.sharing(), {&slice, 1}, 0, model_.config().layers, hidden_.data(), workspace_);
     final_norm(model_, hidden_.data(), rows, hidden_.data());
     return hidden_.data();
   }

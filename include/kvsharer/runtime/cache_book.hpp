@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -71,27 +72,27 @@ class cache_book {
   cache_book(cache_book&&) = default;  ///< a moved-from book has no sequences and creates none
   cache_book& operator=(cache_book&&) = delete;
 
+  /// The plan: sharing and rules.
+  const cache_plan& plan() const noexcept { return plan_; }
   /// The owners of the keys and of the values that each layer reads.
-  const share_plan& plan() const noexcept { return plan_.sharing(); }
-  /// The whole plan, rules included.
-  const cache_plan& whole_plan() const noexcept { return plan_; }
+  const share_plan& sharing() const noexcept { return plan_.sharing(); }
   /// The sizes given to the constructor.
   cache_shape shape() const noexcept { return shape_; }
   /// The sizes from which storage is laid out.
   const cache_geometry& geometry() const noexcept { return geometry_; }
-  /// The tag that streams and strategies of this cache must match.
+  /// The tag that streams of this cache must match.
   std::string_view tag() const noexcept { return {tag_.data(), tag_.size()}; }
 
   /// Does layer l store anything? Throws errc::out_of_range.
-  bool owns(layer_id l) const { return plan().owns(checked(l)); }
+  bool owns(layer_id l) const { return sharing().owns(checked(l)); }
   /// Does layer l store keys? Throws errc::out_of_range.
-  bool owns_keys(layer_id l) const { return plan().owns_keys(checked(l)); }
+  bool owns_keys(layer_id l) const { return sharing().owns_keys(checked(l)); }
   /// Does layer l store values? Throws errc::out_of_range.
-  bool owns_values(layer_id l) const { return plan().owns_values(checked(l)); }
+  bool owns_values(layer_id l) const { return sharing().owns_values(checked(l)); }
   /// The stored plane of keys that layer l reads, numbered from 0. Throws errc::out_of_range.
-  index_t key_slot(layer_id l) const { return plan().keys().slot(checked(l)); }
+  index_t key_slot(layer_id l) const { return sharing().keys().slot(checked(l)); }
   /// The same for values.
-  index_t value_slot(layer_id l) const { return plan().values().slot(checked(l)); }
+  index_t value_slot(layer_id l) const { return sharing().values().slot(checked(l)); }
 
   /// How many sequences may live at once.
   index_t max_sequences() const noexcept { return sequences_.max_sequences(); }
@@ -119,7 +120,7 @@ class cache_book {
   /// The position of the token in a slot of a list. Throws errc::out_of_range.
   index_t position(sequence_id id, index_t slot, index_t list = 0) const { return sequences_.position(id, slot, list); }
   /// How lists of tokens and block tables are numbered.
-  const token_lists& lists() const noexcept { return sequences_.lists(); }
+  const token_lists& lists() const noexcept { return sequences_.pages().lists(); }
   /// The list of the tokens that layer l reads in a KV head. Throws errc::out_of_range.
   index_t list_of(layer_id l, index_t kv_head = 0) const {
     if (kv_head < 0 || kv_head >= shape_.kv_heads)
@@ -187,19 +188,19 @@ class cache_book {
   }
   /// Checks that a layer stores what is about to be written. Throws errc::out_of_range, errc::not_an_owner.
   void check_owner(layer_id l, bool keys, bool values) const {
-    kvsharer::check_owner(plan(), checked(l), keys, values);
+    kvsharer::check_owner(sharing(), checked(l), keys, values);
   }
 
   /// Tokens per page.
   index_t page_tokens() const noexcept { return geometry_.page_tokens; }
   /// Pages in the pool, used and free.
-  index_t pages() const noexcept { return sequences_.pool().pages(); }
+  index_t pages() const noexcept { return sequences_.pages().pool().pages(); }
   /// Pages that no sequence holds.
-  index_t free_pages() const noexcept { return sequences_.pool().free_pages(); }
+  index_t free_pages() const noexcept { return sequences_.pages().pool().free_pages(); }
   /// One block table of a sequence: ceil(capacity / page_tokens) entries; those past its length are 0. Most caches have
   /// one table per sequence; see token_lists.
   std::span<const std::int32_t> block_table(sequence_id id, index_t table = 0) const {
-    return sequences_.table(id, table);
+    return sequences_.pages().table(sequences_.place(id), table);
   }
 
   /// How the pages are used now, and were used at the peak. Allocates nothing. O(max_sequences * lists) unless many
@@ -214,7 +215,7 @@ class cache_book {
 
   /// The footprint of the pages, of a pool of `pool_bytes` and of this book's own memory.
   cache_footprint footprint(std::size_t pool_bytes) const noexcept {
-    cache_footprint f{.block_tables = sequences_.table_bytes(),
+    cache_footprint f{.block_tables = sequences_.pages().table_bytes(),
                       .bookkeeping = sequences_.record_bytes() + tag_.capacity(),
                       .held = page_bytes(pages() - free_pages()),
                       .logical = logical_bytes()};
@@ -257,21 +258,24 @@ class cache_book {
                   "to restore it");
     return header;
   }
-  /// Reads the lengths and positions after the header, for a sequence that has been appended. Throws errc::bad_stream.
-  void read_positions(detail::cache_stream_reader& in, const cache_stream_header& header, sequence_id id) {
+  /// Fills an empty sequence with the lengths and positions that follow such a header. Throws errc::bad_stream,
+  /// errc::capacity_exceeded, errc::pages_exhausted.
+  void read_lists(detail::cache_stream_reader& in, const cache_stream_header& header, sequence_id id) {
+    std::vector<index_t> counts(static_cast<std::size_t>(lists().lists()), header.length);
     if (header.lists > 1) {
-      sequences_.set_counts(id, [&](index_t) { return index_t{in.number<std::uint32_t>()}; });
-      if (length(id) != header.length) throw error(errc::bad_stream, "the saved sequence names impossible lengths");
+      for (index_t& count : counts) count = in.number<std::uint32_t>();
+      if (*std::max_element(counts.begin(), counts.end()) != header.length)
+        throw error(errc::bad_stream, "the saved sequence names impossible lengths");
     }
+    sequences_.fill(id, counts);
     if (!header.has_holes()) return;
-    if (header.lists > 1) {
-      for (index_t l = 0; l < header.lists; ++l)
-        sequences_.set_positions(id, l, header.next_position, [&] { return index_t{in.number<std::uint32_t>()}; });
-      return;
-    }
-    std::vector<index_t> positions;  // the same in all lists
-    for (index_t slot = 0; slot < header.length; ++slot) positions.push_back(in.number<std::uint32_t>());
+    std::vector<index_t> positions;  // of one list, or of the list that stands for all
     for (index_t l = 0; l < lists().lists(); ++l) {
+      if (l < header.lists) {
+        positions.clear();
+        for (index_t slot = 0; slot < counts[static_cast<std::size_t>(l)]; ++slot)
+          positions.push_back(in.number<std::uint32_t>());
+      }
       std::size_t next = 0;
       sequences_.set_positions(id, l, header.next_position, [&] { return positions[next++]; });
     }
@@ -305,9 +309,9 @@ class cache_book {
   std::size_t logical_bytes() const noexcept {
     const index_t key_bytes = geometry_.key_page.token_bytes(), value_bytes = geometry_.value_page.token_bytes();
     if (lists().one_page_for_all())
-      return sequences_.bytes(
+      return sequences_.pages().bytes(
           [&](index_t) { return geometry_.key_planes * key_bytes + geometry_.value_planes * value_bytes; });
-    return sequences_.bytes([&](index_t list) {
+    return sequences_.pages().bytes([&](index_t list) {
       index_t sum = 0;
       for (const std::int32_t t : lists().tables_of(list)) sum += part_of(t) == kv_part::keys ? key_bytes : value_bytes;
       return sum;

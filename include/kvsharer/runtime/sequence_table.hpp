@@ -16,6 +16,7 @@
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/runtime/cache_counters.hpp"
 #include "kvsharer/runtime/cache_geometry.hpp"
+#include "kvsharer/runtime/list_pages.hpp"
 #include "kvsharer/runtime/page_pool.hpp"
 #include "kvsharer/runtime/sequence_id.hpp"
 #include "kvsharer/runtime/token_lists.hpp"
@@ -25,12 +26,10 @@ namespace kvsharer::inline v0 {
 /// Positions are counted with 31 bits, as the device's words are.
 inline constexpr index_t last_position = std::numeric_limits<std::int32_t>::max() - 1;
 
-/// The live sequences, the tokens in each of their lists, the pages that each list holds, and the positions of tokens.
+/// The live sequences, what each may do, and the positions of their tokens. list_pages has the pages.
 ///
 /// A sequence has one list of tokens, or several if token_lists says so; all lists grow together, and each loses tokens
-/// on its own. A list of n tokens holds ceil(n / page_tokens) pages in each of its block tables; the other entries are
-/// 0, so that an address made from them is still inside the pool. Every sequence whose tables name a page holds it. Ids
-/// are place + generation * max_sequences; the generation counts how often the place was given back.
+/// on its own. Ids are place + generation * max_sequences; the generation counts how often the place was given back.
 ///
 /// A slot is a token's number in its list, a position its number in the text. They are equal until `keep` removes
 /// tokens, which requires a table that keeps the position of every slot.
@@ -41,22 +40,15 @@ class sequence_table {
   sequence_table(index_t max_sequences, index_t capacity, const cache_geometry& geometry, token_lists lists,
                  bool positions, const Allocator& allocator)
       : capacity_(capacity),
-        page_tokens_(geometry.page_tokens),
-        blocks_(geometry.blocks),
-        lists_(std::move(lists)),
-        pool_(geometry.pages, allocator),
+        pages_(max_sequences, geometry, std::move(lists), allocator),
         records_(static_cast<std::size_t>(max_sequences), allocator),
-        counts_(static_cast<std::size_t>(max_sequences * lists_.lists()), allocator),
-        tables_(static_cast<std::size_t>(geometry.table_elements), allocator),
-        positions_(static_cast<std::size_t>(positions ? max_sequences * lists_.lists() * capacity : 0), allocator) {
+        positions_(static_cast<std::size_t>(positions ? max_sequences * list_count() * capacity : 0), allocator) {
     for (std::size_t i = 0; i < records_.size(); ++i)
       records_[i].next_free = i + 1 < records_.size() ? static_cast<std::int32_t>(i + 1) : none;
   }
 
-  /// The pages and their holders.
-  const page_pool<Allocator>& pool() const noexcept { return pool_; }
-  /// How lists and block tables are numbered.
-  const token_lists& lists() const noexcept { return lists_; }
+  /// The tokens and pages of lists, by place.
+  const list_pages<Allocator>& pages() const noexcept { return pages_; }
   /// How many sequences may live at once.
   index_t max_sequences() const noexcept { return static_cast<index_t>(records_.size()); }
   /// Does this id name a sequence that was made and not dropped?
@@ -64,12 +56,12 @@ class sequence_table {
   /// Tokens of the longest list. Throws errc::unknown_sequence.
   index_t length(sequence_id id) const { return records_[place(id)].length; }
   /// Tokens of one list. Throws errc::unknown_sequence, errc::out_of_range.
-  index_t length(sequence_id id, index_t list) const { return list_of(place(id), checked(list)).count; }
+  index_t length(sequence_id id, index_t list) const { return pages_.count(place(id), checked(list)); }
   /// Do all lists have the same length? Throws errc::unknown_sequence. O(lists).
   bool even(sequence_id id) const {
     const std::size_t at = place(id);
-    for (index_t l = 0; l < lists_.lists(); ++l)
-      if (list_of(at, l).count != records_[at].length) return false;
+    for (index_t l = 0; l < list_count(); ++l)
+      if (pages_.count(at, l) != records_[at].length) return false;
     return true;
   }
   /// The position of the next token. Throws errc::unknown_sequence.
@@ -79,7 +71,7 @@ class sequence_table {
   /// The position of the token in a slot of a list. Throws errc::unknown_sequence, errc::out_of_range.
   index_t position(sequence_id id, index_t slot, index_t list = 0) const {
     const std::size_t at = place(id);
-    if (const index_t count = list_of(at, checked(list)).count; slot < 0 || slot >= count)
+    if (const index_t count = pages_.count(at, checked(list)); slot < 0 || slot >= count)
       throw error(errc::out_of_range, "sequence " + std::to_string(id.value) + of_list(list) + " of " +
                                           std::to_string(count) + " tokens has no slot " + std::to_string(slot));
     return position_in(at, list, slot);
@@ -94,11 +86,6 @@ class sequence_table {
     return static_cast<std::size_t>(at);
   }
 
-  /// The page numbers of one block table of a sequence, [blocks]; its other tables lie before and after it.
-  std::span<const std::int32_t> table(sequence_id id, index_t table = 0) const {
-    return std::span(tables_).subspan(first_entry(place(id), table), static_cast<std::size_t>(blocks_));
-  }
-
   /// Checks that `tokens` tokens may be written, from token `first` of the longest list on. In a list that is shorter
   /// by n they stand n slots lower. Checks the lists [list, list + count). Throws errc::unknown_sequence, and
   /// errc::out_of_range for tokens outside a list or in pages that a fork holds too.
@@ -110,11 +97,11 @@ class sequence_table {
                                           " on do not lie in sequence " + std::to_string(id.value) + " of " +
                                           std::to_string(length) + "; append first");
     for (index_t l = list; l < list + count; ++l) {
-      const index_t begin = first - (length - list_of(at, l).count);
+      const index_t begin = first - (length - pages_.count(at, l));
       if (begin < 0)
         throw error(errc::out_of_range, "token " + std::to_string(first) + " of sequence " + std::to_string(id.value) +
                                             " was taken out of list " + std::to_string(l) + "; store what is newer");
-      if (tokens > 0 && any_shared(at, l, begin, tokens))
+      if (tokens > 0 && pages_.any_shared(at, l, begin, tokens))
         throw error(errc::out_of_range, "some of the " + std::to_string(tokens) + " tokens from " +
                                             std::to_string(first) + " on of sequence " + std::to_string(id.value) +
                                             " are shared with a fork; store them before forking");
@@ -125,8 +112,8 @@ class sequence_table {
   /// fork holds some.
   void check_alone(sequence_id id) const {
     const std::size_t at = place(id);
-    for (index_t l = 0; l < lists_.lists(); ++l)
-      if (any_shared(at, l, 0, list_of(at, l).count))
+    for (index_t l = 0; l < list_count(); ++l)
+      if (pages_.any_shared(at, l, 0, pages_.count(at, l)))
         throw error(errc::out_of_range, "some of the tokens of sequence " + std::to_string(id.value) +
                                             " are shared with a fork; store them before forking");
   }
@@ -150,12 +137,10 @@ class sequence_table {
     const std::size_t to = place(made);
     records_[to].length = records_[from].length;
     records_[to].position = records_[from].position;
-    for (index_t l = 0; l < lists_.lists(); ++l) {
-      const index_t count = list_of(to, l).count = list_of(from, l).count;
-      for (const std::int32_t t : lists_.tables_of(l))
-        for (index_t b = 0; b < blocks_of(count); ++b) pool_.share(entry(to, t, b) = entry(from, t, b));
-      if (keeps_positions()) std::copy_n(positions_of(from, l), count, positions_of(to, l));
-    }
+    pages_.share(from, to);
+    if (keeps_positions())
+      for (index_t l = 0; l < list_count(); ++l)
+        std::copy_n(positions_of(from, l), pages_.count(from, l), positions_of(to, l));
     return made;
   }
 
@@ -193,33 +178,29 @@ class sequence_table {
       throw error(errc::bad_argument,
                   "this cache does not keep the positions of its tokens, so none can be taken out of the middle; "
                   "construct it with options.positions = true");
-    for (index_t l = list; l < list + count; ++l) check_ascending(id, slots, checked(l), list_of(at, l).count);
+    for (index_t l = list; l < list + count; ++l) check_ascending(id, slots, checked(l), pages_.count(at, l));
     const auto kept = static_cast<index_t>(slots.size());
     index_t first = 0;
     while (first < kept && slots[static_cast<std::size_t>(first)] == first) ++first;
-    const index_t begin = first / page_tokens_, end = first < kept ? blocks_of(kept) : begin;
     index_t wanted = 0;
-    for (index_t l = list; l < list + count; ++l)
-      for (const std::int32_t t : lists_.tables_of(l))
-        for (index_t b = begin; b < end; ++b) wanted += pool_.shared(entry(at, t, b));
-    if (wanted > pool_.free_pages())
-      throw error(errc::pages_exhausted,
-                  "keeping " + std::to_string(kept) + " tokens of a sequence needs " + std::to_string(wanted) +
-                      " pages in place of those that a fork holds too, and " + std::to_string(pool_.free_pages()) +
-                      " are free; drop or truncate a sequence or construct with more");
+    if (first < kept)
+      for (index_t l = list; l < list + count; ++l) wanted += pages_.shared_pages(at, l, first, kept);
+    if (wanted > pages_.pool().free_pages())
+      throw error(errc::pages_exhausted, "keeping " + std::to_string(kept) + " tokens of a sequence needs " +
+                                             std::to_string(wanted) +
+                                             " pages in place of those that a fork holds too, and " +
+                                             std::to_string(pages_.pool().free_pages()) +
+                                             " are free; drop or truncate a sequence or construct with more");
     for (index_t l = list; l < list + count; ++l) {
-      list_record& own = list_of(at, l);
-      for (const std::int32_t t : lists_.tables_of(l))
-        for (index_t b = begin; b < end; ++b)
-          if (pool_.shared(entry(at, t, b)))
-            copy_page(at, t, b, std::min(page_tokens_, own.count - b * page_tokens_), copy);
-      if (first < kept) move(l, slots, first);
+      if (first < kept) {
+        pages_.own(at, l, first, kept, copy);
+        move(l, slots, first);
+      }
       for (index_t i = first; i < kept; ++i)
         positions_of(at, l)[i] = positions_of(at, l)[slots[static_cast<std::size_t>(i)]];
-      release_blocks(at, l, blocks_of(kept));
-      own.count = static_cast<std::int32_t>(kept);
+      pages_.cut(at, l, kept);
     }
-    measure(at);
+    records_[at].length = pages_.longest(at);
   }
 
   /// Throws if the batch cannot grow, having changed nothing: errc::unknown_sequence, errc::bad_argument (negative
@@ -239,39 +220,19 @@ class sequence_table {
       }
       r.planned += g.tokens;
     }
-    // Shared last pages are released while counting, so that the last of several forks keeps its page, as it will in
-    // `grow`. They are shared again before anything is thrown.
     index_t pages = 0;
     for (const auto& g : batch) {
       const std::size_t at = place(g.id);
-      record& r = records_[at];
-      if (r.planned == 0) continue;
-      for (index_t l = 0; l < lists_.lists(); ++l) {
-        list_record& own = list_of(at, l);
-        const auto tables = lists_.tables_of(l);
-        pages += (blocks_of(own.count + r.planned) - blocks_of(own.count)) * static_cast<index_t>(tables.size());
-        if (!must_copy(at, l)) continue;
-        for (const std::int32_t t : tables) pool_.release(last_page(at, l, t));
-        own.let_go = true;
-        pages += static_cast<index_t>(tables.size());
-      }
-      r.planned = 0;
+      if (const index_t tokens = std::exchange(records_[at].planned, 0); tokens > 0)
+        pages += pages_.plan_growth(at, tokens);
     }
-    for (const auto& g : batch)
-      for (index_t l = 0; l < lists_.lists(); ++l) {
-        const std::size_t at = place(g.id);
-        if (!std::exchange(list_of(at, l).let_go, false)) continue;
-        for (const std::int32_t t : lists_.tables_of(l)) pool_.share(last_page(at, l, t));
-      }
+    for (const auto& g : batch) pages_.end_plan(place(g.id));
     if (too_long)
       throw error(errc::capacity_exceeded,
                   "sequence " + std::to_string(too_long->id.value) + " of " + std::to_string(length(too_long->id)) +
                       " tokens cannot grow by " + std::to_string(too_long->tokens) + " in a capacity of " +
                       std::to_string(capacity_) + " and " + std::to_string(last_position) + " positions");
-    if (pages > pool_.free_pages())
-      throw error(errc::pages_exhausted, "growing needs " + std::to_string(pages) + " pages and " +
-                                             std::to_string(pool_.free_pages()) +
-                                             " are free; drop or truncate a sequence or construct with more");
+    check_free(pages);
   }
 
   /// Grows one sequence in all its lists, after `check`. Calls copy(table, from page, to page, tokens) if others hold
@@ -283,37 +244,37 @@ class sequence_table {
     record& r = records_[at];
     const index_t first = r.length;
     if (g.tokens == 0) return first;
-    for (index_t l = 0; l < lists_.lists(); ++l) {
-      list_record& own = list_of(at, l);
-      const bool copies = must_copy(at, l);
-      for (const std::int32_t t : lists_.tables_of(l)) {
-        if (copies) copy_page(at, t, own.count / page_tokens_, own.count % page_tokens_, copy);
-        for (index_t b = blocks_of(own.count); b < blocks_of(own.count + g.tokens); ++b)
-          entry(at, t, b) = pool_.acquire();
-      }
+    for (index_t l = 0; l < list_count(); ++l) {
       if (keeps_positions()) {
-        std::int32_t* const next = positions_of(at, l) + own.count;
+        std::int32_t* const next = positions_of(at, l) + pages_.count(at, l);
         std::iota(next, next + g.tokens, static_cast<std::int32_t>(r.position));
       }
-      own.count += static_cast<std::int32_t>(g.tokens);
+      pages_.grow(at, l, g.tokens, copy);
     }
     r.length += g.tokens;
     r.position += g.tokens;
     return first;
   }
 
-  /// Sets the number of tokens in each list of a restored sequence to count(list), at most those that were appended.
-  template <class Count>
-  void set_counts(sequence_id id, Count&& count) {
+  /// Gives the lists of an empty sequence so many tokens each, with positions from 0 on, as a saved sequence had them.
+  /// Throws, having changed nothing, errc::capacity_exceeded, errc::pages_exhausted.
+  void fill(sequence_id id, std::span<const index_t> counts) {
     const std::size_t at = place(id);
-    for (index_t l = 0; l < lists_.lists(); ++l) {
-      const index_t tokens = count(l);
-      if (tokens < 0 || tokens > list_of(at, l).count)
-        throw error(errc::bad_stream, "the saved sequence names impossible lengths");
-      release_blocks(at, l, blocks_of(tokens));
-      list_of(at, l).count = static_cast<std::int32_t>(tokens);
+    index_t pages = 0;
+    for (index_t l = 0; l < list_count(); ++l) {
+      const index_t tokens = counts[static_cast<std::size_t>(l)];
+      if (tokens > capacity_)
+        throw error(errc::capacity_exceeded, "a saved sequence of " + std::to_string(tokens) +
+                                                 " tokens does not fit a capacity of " + std::to_string(capacity_));
+      pages += pages_.pages_of(l, tokens);
     }
-    measure(at);
+    check_free(pages);
+    for (index_t l = 0; l < list_count(); ++l) {
+      const index_t tokens = counts[static_cast<std::size_t>(l)];
+      pages_.grow(at, l, tokens, [](auto&&...) {});
+      if (keeps_positions()) std::iota(positions_of(at, l), positions_of(at, l) + tokens, 0);
+    }
+    records_[at].length = records_[at].position = pages_.longest(at);
   }
 
   /// Sets the positions of the tokens in a list of a restored sequence: read() returns them slot by slot. Precondition:
@@ -322,7 +283,7 @@ class sequence_table {
   void set_positions(sequence_id id, index_t list, index_t next_position, Read&& read) {
     const std::size_t at = place(id);
     index_t before = -1;
-    for (index_t slot = 0; slot < list_of(at, list).count; ++slot) {
+    for (index_t slot = 0; slot < pages_.count(at, list); ++slot) {
       const index_t position = read();
       if (position <= before || position >= next_position)
         throw error(errc::bad_stream, "the saved sequence names impossible positions");
@@ -331,39 +292,26 @@ class sequence_table {
     records_[at].position = next_position;
   }
 
-  /// sum over all sequences and lists of list_bytes(list) * tokens of the list. O(max_sequences * lists).
-  template <class Bytes>
-  std::size_t bytes(Bytes&& list_bytes) const noexcept {
-    std::size_t sum = 0;
-    for (std::size_t at = 0; at < records_.size(); ++at)
-      for (index_t l = 0; l < lists_.lists(); ++l)
-        sum += static_cast<std::size_t>(list_of(at, l).count) * static_cast<std::size_t>(list_bytes(l));
-    return sum;
-  }
-
   /// How the pages are used; bytes are left 0. Allocates nothing. O(max_sequences * lists), and as much again for each
   /// sequence that has a partly filled page in common with another.
   cache_counters counters() const noexcept {
-    cache_counters c{.pages = pool_.pages(),
-                     .pages_in_use = pool_.pages() - pool_.free_pages(),
-                     .pages_shared = pool_.shared_pages(),
-                     .pages_at_peak = pool_.peak_pages()};
+    const page_pool<Allocator>& pool = pages_.pool();
+    cache_counters c{.pages = pool.pages(),
+                     .pages_in_use = pool.pages() - pool.free_pages(),
+                     .pages_shared = pool.shared_pages(),
+                     .pages_at_peak = pool.peak_pages()};
     for (std::size_t at = 0; at < records_.size(); ++at) {
       c.sequences += records_[at].alive;
       c.tokens += records_[at].length;
-      for (index_t l = 0; l < lists_.lists(); ++l)
-        c.slots_empty += empty_slots(at, l) * static_cast<index_t>(lists_.tables_of(l).size());
+      c.slots_empty += pages_.empty_slots(at);
     }
-    c.slots_in_use = c.pages_in_use * page_tokens_;
+    c.slots_in_use = c.pages_in_use * pages_.page_tokens();
     return c;
   }
 
-  /// Bytes of all block tables.
-  std::size_t table_bytes() const noexcept { return tables_.capacity() * sizeof(std::int32_t); }
-  /// Bytes of all other records of sequences and pages.
+  /// Bytes of all records but block tables.
   std::size_t record_bytes() const noexcept {
-    return records_.capacity() * sizeof(record) + counts_.capacity() * sizeof(list_record) +
-           positions_.capacity() * sizeof(std::int32_t) + pool_.allocated_bytes();
+    return records_.capacity() * sizeof(record) + positions_.capacity() * sizeof(std::int32_t) + pages_.record_bytes();
   }
 
  private:
@@ -377,21 +325,18 @@ class sequence_table {
     std::int32_t next_free = none;
     bool alive = false;
   };
-  struct list_record {
-    std::int32_t count = 0;  // tokens
-    bool let_go = false;     // only inside `check`
-  };
   template <class T>
   using array = std::vector<T, typename std::allocator_traits<Allocator>::template rebind_alloc<T>>;
 
+  index_t list_count() const noexcept { return pages_.lists().lists(); }
   index_t checked(index_t list) const {
-    if (list < 0 || list >= lists_.lists())
+    if (list < 0 || list >= list_count())
       throw error(errc::out_of_range, "there is no list " + std::to_string(list) + " in a cache whose sequences have " +
-                                          std::to_string(lists_.lists()));
+                                          std::to_string(list_count()));
     return list;
   }
   /// For error texts: empty if a sequence has only one list.
-  std::string of_list(index_t list) const { return lists_.lists() > 1 ? ", list " + std::to_string(list) + "," : ""; }
+  std::string of_list(index_t list) const { return list_count() > 1 ? ", list " + std::to_string(list) + "," : ""; }
 
   void check_ascending(sequence_id id, std::span<const index_t> slots, index_t list, index_t count) const {
     index_t before = -1;
@@ -404,74 +349,19 @@ class sequence_table {
     }
   }
 
-  list_record& list_of(std::size_t at, index_t list) noexcept {
-    return counts_[at * static_cast<std::size_t>(lists_.lists()) + static_cast<std::size_t>(list)];
-  }
-  const list_record& list_of(std::size_t at, index_t list) const noexcept {
-    return counts_[at * static_cast<std::size_t>(lists_.lists()) + static_cast<std::size_t>(list)];
-  }
   std::int32_t* positions_of(std::size_t at, index_t list) noexcept {
-    return positions_.data() + (at * static_cast<std::size_t>(lists_.lists()) + static_cast<std::size_t>(list)) *
+    return positions_.data() + (at * static_cast<std::size_t>(list_count()) + static_cast<std::size_t>(list)) *
                                    static_cast<std::size_t>(capacity_);
   }
   index_t position_in(std::size_t at, index_t list, index_t slot) const noexcept {
     return keeps_positions() ? const_cast<sequence_table*>(this)->positions_of(at, list)[slot] : slot;
   }
 
-  index_t blocks_of(index_t tokens) const noexcept { return tokens > 0 ? (tokens - 1) / page_tokens_ + 1 : 0; }
-  std::size_t first_entry(std::size_t at, index_t table) const noexcept {
-    return (at * static_cast<std::size_t>(lists_.tables()) + static_cast<std::size_t>(table)) *
-           static_cast<std::size_t>(blocks_);
-  }
-  std::int32_t& entry(std::size_t at, index_t table, index_t block) noexcept {
-    return tables_[first_entry(at, table) + static_cast<std::size_t>(block)];
-  }
-  std::int32_t entry(std::size_t at, index_t table, index_t block) const noexcept {
-    return tables_[first_entry(at, table) + static_cast<std::size_t>(block)];
-  }
-
-  /// The page of a list's last token in one table. Precondition: the list is not empty.
-  std::int32_t last_page(std::size_t at, index_t list, index_t table) const noexcept {
-    return entry(at, table, blocks_of(list_of(at, list).count) - 1);
-  }
-
-  /// Would the next token of a list go into a page that another sequence holds too? The answer is the same for all its
-  /// tables, since forks share whole lists.
-  bool must_copy(std::size_t at, index_t list) const noexcept {
-    return list_of(at, list).count % page_tokens_ != 0 && pool_.shared(last_page(at, list, lists_.tables_of(list)[0]));
-  }
-
-  /// Replaces a page that others hold too by one of the sequence's own.
-  template <class Copy>
-  void copy_page(std::size_t at, index_t table, index_t block, index_t tokens, Copy&& copy) {
-    const std::int32_t from = entry(at, table, block), to = pool_.acquire();
-    copy(table, from, to, tokens);
-    pool_.release(from);
-    entry(at, table, block) = to;
-  }
-
-  bool any_shared(std::size_t at, index_t list, index_t first, index_t tokens) const noexcept {
-    for (const std::int32_t t : lists_.tables_of(list))
-      for (index_t b = first / page_tokens_; b < blocks_of(first + tokens); ++b)
-        if (pool_.shared(entry(at, t, b))) return true;
-    return false;
-  }
-
-  /// Slots of a list's last page that no sequence fills. A page with several holders is counted for the holder that
-  /// fills most of it, the first if there are several. Holders have the page in the same block, since forks and
-  /// `truncate` leave blocks where they are.
-  index_t empty_slots(std::size_t at, index_t list) const noexcept {
-    const index_t count = list_of(at, list).count;
-    if (count % page_tokens_ == 0) return 0;
-    const index_t block = blocks_of(count) - 1, table = lists_.tables_of(list)[0];
-    const std::int32_t page = entry(at, table, block);
-    if (pool_.shared(page))
-      for (std::size_t i = 0; i < records_.size(); ++i) {
-        const index_t other = list_of(i, list).count;
-        if (blocks_of(other) > block && entry(i, table, block) == page && (other > count || (other == count && i < at)))
-          return 0;
-      }
-    return page_tokens_ - count % page_tokens_;
+  void check_free(index_t pages) const {
+    if (pages > pages_.pool().free_pages())
+      throw error(errc::pages_exhausted, "growing needs " + std::to_string(pages) + " pages and " +
+                                             std::to_string(pages_.pool().free_pages()) +
+                                             " are free; drop or truncate a sequence or construct with more");
   }
 
   std::int32_t find(sequence_id id) const noexcept {
@@ -481,39 +371,22 @@ class sequence_table {
     return r.alive && r.generation == id.value / places ? id.value % places : none;
   }
 
-  /// Releases the pages of a list after the first `blocks`.
-  void release_blocks(std::size_t at, index_t list, index_t blocks) noexcept {
-    for (const std::int32_t t : lists_.tables_of(list))
-      for (index_t b = blocks_of(list_of(at, list).count); b-- > blocks;) {
-        pool_.release(entry(at, t, b));
-        entry(at, t, b) = 0;
-      }
-  }
-
-  void measure(std::size_t at) noexcept {
-    index_t longest = 0;
-    for (index_t l = 0; l < lists_.lists(); ++l) longest = std::max<index_t>(longest, list_of(at, l).count);
-    records_[at].length = longest;
-  }
-
   void shrink(std::size_t at, index_t length) noexcept {
     record& r = records_[at];
     if (length == r.length) return;
     index_t longest = 0;
-    while (list_of(at, longest).count != r.length) ++longest;
+    while (pages_.count(at, longest) != r.length) ++longest;
     const index_t end = position_in(at, longest, length);
-    for (index_t l = 0; l < lists_.lists(); ++l) {
-      index_t left = std::min<index_t>(length, list_of(at, l).count);
+    for (index_t l = 0; l < list_count(); ++l) {
+      index_t left = std::min(length, pages_.count(at, l));
       if (keeps_positions() && l != longest && length > 0) {
         const std::int32_t* const positions = positions_of(at, l);
-        left =
-            std::lower_bound(positions, positions + list_of(at, l).count, static_cast<std::int32_t>(end)) - positions;
+        left = std::lower_bound(positions, positions + pages_.count(at, l), static_cast<std::int32_t>(end)) - positions;
       }
-      release_blocks(at, l, blocks_of(left));
-      list_of(at, l).count = static_cast<std::int32_t>(left);
+      pages_.cut(at, l, left);
     }
     r.position = end;
-    measure(at);  // another list may be the longest now
+    r.length = pages_.longest(at);  // another list may be the longest now
   }
 
   void drop_place(std::size_t at) noexcept {
@@ -528,13 +401,8 @@ class sequence_table {
   }
 
   index_t capacity_;
-  index_t page_tokens_;
-  index_t blocks_;
-  token_lists lists_;
-  page_pool<Allocator> pool_;
+  list_pages<Allocator> pages_;
   array<record> records_;          // [max_sequences]
-  array<list_record> counts_;      // [max_sequences][lists]
-  array<std::int32_t> tables_;     // [max_sequences][tables][blocks]
   array<std::int32_t> positions_;  // [max_sequences][lists][capacity], or nothing
   std::int32_t first_free_ = 0;
 };

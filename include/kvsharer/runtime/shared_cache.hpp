@@ -100,7 +100,7 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
   using book::block_table, book::counters, book::free_pages, book::page_tokens, book::pages;
   using book::clear, book::create, book::drop, book::fork, book::truncate;
   using book::even, book::list_of, book::lists;
-  using book::owns, book::owns_keys, book::owns_values, book::plan, book::shape, book::tag, book::whole_plan;
+  using book::owns, book::owns_keys, book::owns_values, book::plan, book::shape, book::sharing, book::tag;
 
   /// Elements of a page in one plane of keys: kv_heads * page_tokens * head_dim, or those of one head if every head has
   /// a list of its own.
@@ -199,8 +199,7 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
     const cache_stream_header header = book::read_header(reader, cache_stream_code<E>);
     const sequence_id id = create();
     try {
-      append(id, header.length);
-      book::read_positions(reader, header, id);
+      book::read_lists(reader, header, id);
       for_each_row(id, [&](index_t begin, const index_type& index, index_t width, index_t head, index_t token) {
         E* const plane = pool_.data() + begin;
         reader.row<E>(width, [&](index_t channel, E x) { plane[index.offset(head, token, channel)] = x; });
@@ -294,10 +293,8 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
     const index_t behind = length(id) - first;
     for (index_t h = 0; h < shape().kv_heads; ++h) {
       const index_t begin = length(id, list_of(owner, h)) - behind;
-      for (index_t t = 0; t < tokens; ++t) {
-        const float* const row = rows + (t * shape().kv_heads + h) * width;
-        for (index_t c = 0; c < width; ++c) to[at.index.offset(h, begin + t, c)] = E(row[c]);
-      }
+      for (index_t t = 0; t < tokens; ++t)  // several lists have rows
+        detail::convert(rows + (t * shape().kv_heads + h) * width, width, to + at.index.offset(h, begin + t, 0));
     }
   }
 
@@ -341,9 +338,9 @@ class shared_cache<E, Layout, Allocator> : private cache_book<Allocator> {
         for (index_t head = 0; head < shape().kv_heads; ++head)
           if (token < length(id, list_of(l, head))) row(at.begin, at.index, width, head, token);
     };
-    for (int l = 0; l < plan().layers(); ++l)
+    for (int l = 0; l < sharing().layers(); ++l)
       if (owns_keys({l})) of_plane({l}, key_plane({l}, id), shape().widths().keys);
-    for (int l = 0; l < plan().layers(); ++l)
+    for (int l = 0; l < sharing().layers(); ++l)
       if (owns_values({l})) of_plane({l}, value_plane({l}, id), shape().widths().values);
   }
 

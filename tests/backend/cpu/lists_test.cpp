@@ -235,3 +235,33 @@ TEST_CASE("a list that keeps older tokens than the longest is emptied, too, and 
   CHECK(e.pages_in_use() == 0);
   CHECK(e.cache.length(e.id) == 0);
 }
+
+TEST_CASE("a sequence is restored wherever its own pages fit") {
+  const share_plan one = share_map::identity(1);
+  const cache_shape size{1, 2, 4, 40};
+  const auto cache_of = [&](index_t pages) {
+    return shared_cache<float, layout::paged<4>>(
+        one, size, {.max_sequences = 1, .pages = pages, .positions = true, .lists = list_scope::head});
+  };
+  auto cache = cache_of(40);
+  const auto id = cache.create();
+  cache.append(id, 32);
+  const std::vector<float> rows(32 * 2 * 4, 2.5f);
+  cache.store({0}, id, 0, 32, rows.data(), rows.data());
+  cache.keep(id, 1, std::vector<index_t>{3, 30, 31});
+  std::stringstream bytes;
+  cache.save(id, bytes);
+  auto full = cache_of(2 * 8 + 2 * 1);  // as many as it holds: 8 pages for one head's keys, and 1 for the other's
+  const auto back = full.restore(bytes);
+  CHECK(full.free_pages() == 0);
+  CHECK(full.length(back, 0) == 32);
+  CHECK(full.length(back, 1) == 3);
+  CHECK(full.position(back, 1, 1) == 30);
+  CHECK(full.next_position(back) == 32);
+  CHECK(full.values({0}, back).at(1, 2, 3) == 2.5f);
+  auto small = cache_of(2 * 8 + 1);
+  std::stringstream again;
+  cache.save(id, again);
+  CHECK_THROWS_WITH_AS(small.restore(again), doctest::Contains("needs 18 pages and 17 are free"), error);
+  CHECK(small.free_pages() == 17);
+}

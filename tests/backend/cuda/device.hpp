@@ -65,6 +65,29 @@ std::vector<T> on_host(const cuda::device_buffer<T>& device) {
   return on_host(device.stream(), device.data(), device.size());
 }
 
+/// The work that a callable gives to a stream, captured once and replayed.
+class captured {
+ public:
+  template <class Work>
+  captured(cuda::stream_ref stream, Work&& work) : stream_(stream) {
+    cuda::check(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal), "capture");
+    work();
+    cuda::check(cudaStreamEndCapture(stream.get(), &graph_), "capture");
+    cuda::check(cudaGraphInstantiate(&replay_, graph_, 0), "instantiate");
+  }
+  captured(const captured&) = delete;
+  ~captured() {
+    cudaGraphExecDestroy(replay_);
+    cudaGraphDestroy(graph_);
+  }
+  void replay() const { cuda::check(cudaGraphLaunch(replay_, stream_.get()), "replay"); }
+
+ private:
+  cuda::stream_ref stream_;
+  cudaGraph_t graph_ = nullptr;
+  cudaGraphExec_t replay_ = nullptr;
+};
+
 /// A stream with a backend on it, scratch and status word included.
 struct device {
   owned_stream owned;

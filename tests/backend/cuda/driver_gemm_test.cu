@@ -99,21 +99,14 @@ TEST_CASE("a captured product follows its operands") {
   const auto on_weight = on_device(own.ref(), weight);
   auto in = poisoned<float16>(own.ref(), static_cast<std::size_t>(o.rows * o.k));
   auto out = poisoned<float16>(own.ref(), static_cast<std::size_t>(o.rows * o.n));
-  cudaGraph_t graph;
-  cudaGraphExec_t run;
-  cuda::check(cudaStreamBeginCapture(own.ref().get(), cudaStreamCaptureModeThreadLocal), "capture");
-  multiply(in.data(), on_weight.data(), out.data(), o.rows, o.n, o.k);
-  cuda::check(cudaStreamEndCapture(own.ref().get(), &graph), "capture");
-  cuda::check(cudaGraphInstantiate(&run, graph, 0), "instantiate");
+  const captured graph(own.ref(), [&] { multiply(in.data(), on_weight.data(), out.data(), o.rows, o.n, o.k); });
   for (unsigned seed = 5; seed < 7; ++seed) {
     const auto numbers = random_numbers<float16>(o.rows * o.k, seed);
     cuda::check(cudaMemcpyAsync(in.data(), numbers.data(), in.bytes(), cudaMemcpyHostToDevice, own.ref().get()),
                 "copy");
-    cuda::check(cudaGraphLaunch(run, own.ref().get()), "launch");
+    graph.replay();
     CHECK(worst_error<float16, float16>(o, numbers, weight, {}, on_host(out)) < 1);
   }
-  cudaGraphExecDestroy(run);
-  cudaGraphDestroy(graph);
 }
 
 TEST_CASE("operands need to lie at multiples of 16 bytes only") {

@@ -422,21 +422,18 @@ TEST_CASE("a captured step follows ids and lengths") {
   auto x = poisoned<float>(on.stream, static_cast<std::size_t>(2 * hidden)),
        normed = poisoned<float>(on.stream, static_cast<std::size_t>(2 * hidden));
   const cuda::ragged_batch batch{.sequences = 2, .rows = 2, .lengths = lengths.data()};
-  cudaGraph_t graph;
-  cudaGraphExec_t run;
-  cuda::check(cudaStreamBeginCapture(on.stream.get(), cudaStreamCaptureModeThreadLocal), "capture");
-  driver::embed(on.backend, on_table.data(), vocab, hidden, ids.data(), batch, x.data());
-  driver::rms_norm(on.backend, x.data(), gain.data(), 0.0f, 2, hidden, normed.data());
-  driver::rotate(on.backend, rope.angles(), batch, 1, hidden, normed.data());
-  driver::argmax(on.backend, normed.data(), 2, hidden, best.data());
-  cuda::check(cudaStreamEndCapture(on.stream.get(), &graph), "capture");
-  cuda::check(cudaGraphInstantiate(&run, graph, 0), "instantiate");
+  const captured graph(on.stream, [&] {
+    driver::embed(on.backend, on_table.data(), vocab, hidden, ids.data(), batch, x.data());
+    driver::rms_norm(on.backend, x.data(), gain.data(), 0.0f, 2, hidden, normed.data());
+    driver::rotate(on.backend, rope.angles(), batch, 1, hidden, normed.data());
+    driver::argmax(on.backend, normed.data(), 2, hidden, best.data());
+  });
   const std::vector<double> frequencies = kvsharer::rope_frequencies({}, hidden);
   for (std::int32_t step = 0; step < 3; ++step) {
     const std::vector<std::int32_t> now{step, 20 - step}, long_now{step + 1, 30 + 4 * step};
     cuda::check(cudaMemcpyAsync(ids.data(), now.data(), 8, cudaMemcpyHostToDevice, on.stream.get()), "copy");
     cuda::check(cudaMemcpyAsync(lengths.data(), long_now.data(), 8, cudaMemcpyHostToDevice, on.stream.get()), "copy");
-    cuda::check(cudaGraphLaunch(run, on.stream.get()), "launch");
+    graph.replay();
     const auto got = on_host(best);
     for (std::size_t b = 0; b < 2; ++b) {
       const float* row = table.data() + now[b] * hidden;
@@ -449,8 +446,6 @@ TEST_CASE("a captured step follows ids and lengths") {
       CHECK(got[b] == std::max_element(turned.begin(), turned.end()) - turned.begin());
     }
   }
-  cudaGraphExecDestroy(run);
-  cudaGraphDestroy(graph);
 }
 
 }  // namespace

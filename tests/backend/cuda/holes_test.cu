@@ -20,13 +20,6 @@ namespace {
 constexpr index_t head_dim = 64, capacity = 160, positions = 400;
 constexpr attention_shape shape{.heads = 4, .kv_heads = 2, .head_dim = head_dim};
 
-template <class E>
-std::vector<E> rounded(const std::vector<float>& x) {
-  std::vector<E> out;
-  for (const float f : x) out.push_back(E(f));
-  return out;
-}
-
 /// Three texts in a cache of one owner and a reader; the device turns the keys by the batch's positions.
 template <class E, class Layout>
 struct engine {
@@ -64,8 +57,8 @@ struct engine {
     }
     cache.append(growth);
     batch.assign(cache, growth);
-    const auto k = on_device(on.stream, rounded<E>(keys)), v = on_device(on.stream, rounded<E>(values));
-    const auto q = on_device(on.stream, rounded<E>(queries));
+    const auto k = on_device(on.stream, holes::rounded<E>(keys)), v = on_device(on.stream, holes::rounded<E>(values));
+    const auto q = on_device(on.stream, holes::rounded<E>(queries));
     auto out = device_test::poisoned<E>(on.stream, queries.size());
     cache.store(on.backend, {0}, batch.batch(), cuda::new_rows<E>{k.data(), v.data()},
                 cuda::rope_angles{angles.data(), positions});

@@ -91,9 +91,9 @@ class hosted_cache {
     on_->backend.check_status();
   }
 
-  view keys(layer_id l, sequence_id id) const { return shown(id, cache_.plan().keys().slot(l)); }
+  view keys(layer_id l, sequence_id id) const { return shown(id, cache_.sharing().keys().slot(l)); }
   view values(layer_id l, sequence_id id) const {
-    return shown(id, cache_.plan().keys().owner_count() + cache_.plan().values().slot(l));
+    return shown(id, cache_.sharing().keys().owner_count() + cache_.sharing().values().slot(l));
   }
   sequence_view sequence(sequence_id id) const { return {this, id}; }
 

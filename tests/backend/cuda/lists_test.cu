@@ -28,13 +28,6 @@ constexpr attention_shape shape{.heads = 4, .kv_heads = 2, .head_dim = head_dim}
 constexpr int owners[] = {0, 2};
 constexpr std::size_t sequences = 3;
 
-template <class E>
-std::vector<E> rounded(const std::vector<float>& x) {
-  std::vector<E> out;
-  for (const float f : x) out.push_back(E(f));
-  return out;
-}
-
 /// Three sequences in a cache of two owners, each with a reader; the device turns keys by the batch's positions.
 template <class E, class Layout>
 struct engine {
@@ -77,8 +70,8 @@ struct engine {
         put(keys, false, [](const auto& t) { return t.key; });
         put(values, false, [](const auto& t) { return t.value; });
       }
-      const auto k = on_device(on.stream, rounded<E>(keys)), v = on_device(on.stream, rounded<E>(values));
-      const auto q = on_device(on.stream, rounded<E>(queries));
+      const auto k = on_device(on.stream, holes::rounded<E>(keys)), v = on_device(on.stream, holes::rounded<E>(values));
+      const auto q = on_device(on.stream, holes::rounded<E>(queries));
       auto out = device_test::poisoned<E>(on.stream, queries.size());
       const layer_id reader{owners[o] + 1};
       cache.store(on.backend, {owners[o]}, batch.batch(), cuda::new_rows<E>{k.data(), v.data()},
@@ -309,16 +302,11 @@ TEST_CASE("one captured step is replayed while lengths of single heads change") 
   };
 
   feed();
-  cudaGraph_t graph = nullptr;
-  cudaGraphExec_t replay = nullptr;
-  cuda::check(cudaStreamBeginCapture(on.stream.get(), cudaStreamCaptureModeThreadLocal), "capture");
-  step();
-  cuda::check(cudaStreamEndCapture(on.stream.get(), &graph), "capture");
-  cuda::check(cudaGraphInstantiate(&replay, graph, 0), "instantiate");
+  const device_test::captured graph(on.stream, step);
   double worst = 0;
   for (int i = 0; i < replays; ++i) {
     if (i > 0) feed();
-    cuda::check(cudaGraphLaunch(replay, on.stream.get()), "replay");
+    graph.replay();
     if (i % 23 == 0) {
       const double apart = error_of_step();
       worst = apart <= worst ? worst : apart;
@@ -347,6 +335,4 @@ TEST_CASE("one captured step is replayed while lengths of single heads change") 
   for (const kept_rows& list : lists) asked += 2 * ((static_cast<index_t>(list.keys.size()) + 15) / 16);
   CHECK(cache.pages() - cache.free_pages() == asked);
   CHECK(cache.next_position(growth[0].id) == replays);
-  cudaGraphExecDestroy(replay);
-  cudaGraphDestroy(graph);
 }

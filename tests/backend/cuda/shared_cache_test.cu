@@ -134,15 +134,10 @@ TEST_CASE("a reader's attention sees its owner's rows, and a captured step follo
   step();
   check_step("a step that is launched");
 
-  cudaGraph_t graph = nullptr;
-  cudaGraphExec_t replay = nullptr;
-  cuda::check(cudaStreamBeginCapture(on.stream.get(), cudaStreamCaptureModeThreadLocal), "capture");
-  step();
-  cuda::check(cudaStreamEndCapture(on.stream.get(), &graph), "capture");
-  cuda::check(cudaGraphInstantiate(&replay, graph, 0), "instantiate");
+  const captured graph(on.stream, step);
   for (int i = 0; i < 19; ++i) {  // a reaches 34 tokens, b 21: both pass page borders
     feed();
-    cuda::check(cudaGraphLaunch(replay, on.stream.get()), "replay");
+    graph.replay();
     check_step("a replay");
     if (i == 5) cache.truncate(spare, 0);
     if (i == 7) {  // a fork keeps the old page; the sequence goes on in a copy
@@ -152,8 +147,6 @@ TEST_CASE("a reader's attention sees its owner's rows, and a captured step follo
       cache.drop(f);
     }
   }
-  cudaGraphExecDestroy(replay);
-  cudaGraphDestroy(graph);
 }
 
 TEST_CASE("a fork's copy of a page leaves the other sequence alone") {

@@ -157,7 +157,7 @@ struct unshared_store {
   std::vector<std::vector<float>> all_keys{6}, all_values{6};
   index_t length = 0;
 
-  const kvsharer::share_plan& plan() const { return identity; }
+  const kvsharer::share_plan& sharing() const { return identity; }
   index_t append(sequence_id, index_t tokens) { return std::exchange(length, length + tokens); }
   void store(kvsharer::layer_id l, sequence_id, index_t, index_t tokens, const float* keys, const float* values) {
     const auto layer = static_cast<std::size_t>(l.value);

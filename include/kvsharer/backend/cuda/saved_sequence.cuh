@@ -74,8 +74,7 @@ sequence_id restore(shared_cache<E, Layout, Resource>& cache, std::istream& in) 
   const cache_stream_header header = cache.read_header(reader, cache_stream_code<E>);
   const sequence_id id = cache.create();
   try {
-    cache.append(id, header.length);
-    cache.read_positions(reader, header, id);
+    cache.read_lists(reader, header, id);
     const std::size_t numbers = cache.row_numbers(header.length);
     const detail::pinned_rows<E> rows(numbers);
     detail::for_each_saved_row(cache, id, [&](index_t at, index_t width) {

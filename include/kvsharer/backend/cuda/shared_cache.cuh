@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "kvsharer/backend/cuda/batch.cuh"
+#include "kvsharer/backend/cuda/cache/list_growth.cuh"
 #include "kvsharer/backend/cuda/cache/row_kernels.cuh"
 #include "kvsharer/backend/cuda/cache/word_table.cuh"
 #include "kvsharer/backend/cuda/launch.cuh"
@@ -100,13 +101,13 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   using book::alive, book::length, book::max_sequences, book::next_position, book::place, book::position;
   using book::block_table, book::check_store, book::counters, book::free_pages, book::page_tokens, book::pages;
   using book::even, book::list_of, book::lists;
-  using book::owns, book::owns_keys, book::owns_values, book::plan, book::shape, book::tag, book::whole_plan;
+  using book::owns, book::owns_keys, book::owns_values, book::plan, book::shape, book::sharing, book::tag;
   // For save and restore.
   using book::read_header, book::write_header;
-  /// Reads the lengths and positions after a stream's header, for a sequence that has been appended. Throws
-  /// errc::bad_stream.
-  void read_positions(kvsharer::detail::cache_stream_reader& in, const cache_stream_header& header, sequence_id id) {
-    book::read_positions(in, header, id);
+  /// Fills an empty sequence with the lengths and positions after a stream's header. Throws what cache_book's does.
+  void read_lists(kvsharer::detail::cache_stream_reader& in, const cache_stream_header& header, sequence_id id) {
+    book::read_lists(in, header, id);
+    for (index_t l = 0; l < lists().lists(); ++l) follow(id, l, 0);
     set_lengths(id);
     words_.flush();
   }
@@ -132,16 +133,13 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   /// The same for a ragged batch, all or nothing. At most one launch per 480 changed words, so one for a decode step;
   /// with several lists, one more per 480 sequences.
   void append(std::span<const sequence_growth> batch) {
-    detail::list_growths grown;
+    detail::list_growth counts(stream_, words_.data() + first_count(), counts_kept());
     book::append(batch, copy_pages(), [&](sequence_id id, index_t first) {
       follow_growth(id, length(id) - first);
-      if (lists().lists() == 1) return;
-      if (grown.count == detail::list_growths::capacity) grow_lists(std::exchange(grown, {}));
-      grown.growths[grown.count++] = {static_cast<std::int32_t>(place(id)),
-                                      static_cast<std::int32_t>(length(id) - first)};
+      if (counts_kept() > 0) counts.add(place(id), length(id) - first);
     });
     words_.flush();
-    grow_lists(grown);
+    counts.flush();
   }
 
   /// Removes the newest tokens, down to `length`. Throws errc::unknown_sequence, errc::out_of_range.
@@ -234,7 +232,7 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
   }
 
   /// Numbers that `copy_out` writes for a sequence of `tokens` tokens.
-  std::size_t row_numbers(index_t tokens) const noexcept { return kv_bytes(plan(), shape(), 1, tokens); }
+  std::size_t row_numbers(index_t tokens) const noexcept { return kv_bytes(sharing(), shape(), 1, tokens); }
 
   /// Copies a sequence's numbers to memory that both host and device reach (cudaMallocHost, or the device's own), in
   /// stream order: keys [owner][token][kv_head][channel], then values, as in saved streams. At a multiple of 16 bytes.
@@ -324,13 +322,6 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     for (index_t l = 0; l < lists().lists(); ++l) follow(id, l, length(id, l) - tokens);
     set_length(id);
   }
-  void grow_lists(const detail::list_growths& grown) {
-    if (grown.count == 0) return;
-    const auto blocks = static_cast<unsigned>((counts_kept() + 127) / 128);
-    detail::launch("the growth of lists", stream_, {dim3(blocks, static_cast<unsigned>(grown.count)), 128},
-                   detail::grow_lists<>, grown, words_.data() + first_count(),
-                   static_cast<std::int32_t>(counts_kept()));
-  }
 
   /// Planes of one width that a page number stands for, with the shape of their pages.
   struct plane_group {
@@ -346,7 +337,8 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
     const cache_geometry& g = geometry();
     if (!g.plane_by_plane) return f(plane_group{{pool, 1, 0}, page_shape(book::part_of(table)), book::part_of(table)});
     const index_t keys = elements(g.key_plane_bytes()), values = elements(g.value_plane_bytes());
-    if (keys == values) return f(plane_group{{pool, plan().planes(), keys}, page_shape(kv_part::keys), kv_part::keys});
+    if (keys == values)
+      return f(plane_group{{pool, sharing().planes(), keys}, page_shape(kv_part::keys), kv_part::keys});
     f(plane_group{{pool, g.key_planes, keys}, page_shape(kv_part::keys), kv_part::keys});
     f(plane_group{{pool + g.key_planes * keys, g.value_planes, values}, page_shape(kv_part::values), kv_part::values});
   }
@@ -406,9 +398,9 @@ class shared_cache<E, Layout, Resource> : private cache_book<> {
                                static_cast<std::int32_t>(lists().head_step())};
       for_each_group(table, [&](const plane_group& group) { launch(group, batch.sequence(place(id)).layout, counts); });
     };
-    for (int l = 0; l < plan().layers(); ++l)
+    for (int l = 0; l < sharing().layers(); ++l)
       if (owns_keys({l})) one({l}, lists().key_table({l}), keys({l}));
-    for (int l = 0; l < plan().layers(); ++l)
+    for (int l = 0; l < sharing().layers(); ++l)
       if (owns_values({l})) one({l}, lists().value_table({l}), values({l}));
   }
 

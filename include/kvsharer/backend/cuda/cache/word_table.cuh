@@ -34,25 +34,6 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(word_changes::capacity)
   if (i < list.count) words[list.changes[i].at] = list.changes[i].value;
 }
 
-/// Sequences that grow in all their lists, as a launch argument.
-struct list_growths {
-  static constexpr int capacity = 480;
-  struct growth {
-    std::int32_t place, tokens;
-  };
-  std::int32_t count = 0;
-  growth growths[capacity];
-};
-
-/// Grid: (blocks of lists, sequences). counts [place][lists].
-template <int = 0>  // a template, so that every file may include it
-KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
-    grow_lists(const __grid_constant__ list_growths grown, std::int32_t* counts, std::int32_t lists) {
-  const auto list = static_cast<std::int32_t>(blockIdx.x * blockDim.x + threadIdx.x);
-  const list_growths::growth g = grown.growths[blockIdx.y];
-  if (list < lists) atomicAdd(counts + static_cast<std::int64_t>(g.place) * lists + list, g.tokens);
-}
-
 /// 32-bit words in device memory that the host writes, in stream order: block tables and lengths. If a word changes
 /// twice between two flushes, the later value counts.
 template <MemoryResource R>
