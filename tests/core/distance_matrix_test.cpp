@@ -38,3 +38,9 @@ TEST_CASE("there is nothing to measure without heads, channels and tokens") {
                        "kvsharer E302: this needs at least one head, one channel and 2 token(s); got 3, 4 and 1",
                        error);
 }
+
+TEST_CASE("layers whose values are wider or narrower than keys are not measured") {
+  CHECK_NOTHROW(check_measurable({2, 1, 4, 8}, 3));
+  CHECK_NOTHROW(check_measurable({2, 1, 4, 8, 4}, 3));
+  CHECK_THROWS_WITH_AS(check_measurable({2, 1, 4, 8, 6}, 3), doctest::Contains("4 and 6 channels"), error);
+}

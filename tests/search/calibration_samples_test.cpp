@@ -40,6 +40,8 @@ TEST_CASE("the first sample taken fixes shape and length") {
 TEST_CASE("samples that say nothing are refused before all else") {
   calibration_samples s;
   CHECK(refusal(s, model, 1) == errc::short_samples);
+  CHECK(refusal(s, {2, 3, 4, 7, 5}, 7) == errc::bad_shape);  // values of another width
+  CHECK(refusal(s, {2, 3, 4, 7, 4}, 7) == errc{});
   for (const cache_shape none : {cache_shape{0, 1, 1, 2}, cache_shape{1, 0, 1, 2}, cache_shape{1, 1, 0, 2}})
     CHECK(refusal(s, none, 2) == errc::bad_shape);
 }

@@ -56,6 +56,9 @@ inline void check_measurable(cache_shape s, index_t tokens, const std::string& w
     throw error(errc::bad_shape, what + " needs at least one head, one channel and " + std::to_string(least_tokens) +
                                      " token(s); got " + std::to_string(s.kv_heads) + ", " +
                                      std::to_string(s.head_dim) + " and " + std::to_string(tokens));
+  if (!s.one_width())
+    throw error(errc::bad_shape, what + " needs keys and values of one width, not " + std::to_string(s.head_dim) +
+                                     " and " + std::to_string(s.value_dim) + " channels");
 }
 
 /// All (reader, owner) pairs of `layers` layers with owner < reader, by reader and then by owner ascending.

@@ -51,6 +51,8 @@ struct cache_shape {
 
   /// Channels of rows of keys and of values.
   constexpr kv_widths widths() const noexcept { return {head_dim, value_dim != 0 ? value_dim : head_dim}; }
+  /// Are they equal?
+  constexpr bool one_width() const noexcept { return value_dim == 0 || value_dim == head_dim; }
   friend constexpr bool operator==(cache_shape, cache_shape) = default;
 };
 

@@ -32,6 +32,10 @@ class calibration_samples {
                                            " token(s) is too short; use at least 2, normally 64");
     if (shape.layers <= 0 || shape.kv_heads <= 0 || shape.head_dim <= 0)
       throw error(errc::bad_shape, "a calibration cache has no layers, heads or channels");
+    if (!shape.one_width())
+      throw error(errc::bad_shape, "a calibration cache has keys of " + std::to_string(shape.head_dim) +
+                                       " and values of " + std::to_string(shape.value_dim) +
+                                       " channels; layers are compared where the widths are equal");
     if (used_ == 0) return true;
     if (shape.layers != shape_.layers || shape.kv_heads != shape_.kv_heads || shape.head_dim != shape_.head_dim)
       throw error(errc::bad_shape, "this sample's cache has other layers, KV heads or head_dim than the first one's");

@@ -87,11 +87,15 @@ class stored_rows {
     plane& p = planes_.emplace_back(plane{l, part, {}});
     for (index_t t = 0; t < length_; ++t)
       for (index_t h = 0; h < shape_.kv_heads; ++h)
-        for (index_t c = 0; c < shape_.head_dim; ++c) p.numbers.push_back(static_cast<float>(view.at(h, t, c)));
+        for (index_t c = 0; c < width(part); ++c) p.numbers.push_back(static_cast<float>(view.at(h, t, c)));
+  }
+
+  index_t width(kv_part part) const noexcept {
+    return part == kv_part::keys ? shape_.widths().keys : shape_.widths().values;
   }
 
   std::string difference(const plane& before, const plane& after, std::span<const index_t> kept) const {
-    const auto row = static_cast<std::size_t>(shape_.kv_heads * shape_.head_dim);
+    const auto row = static_cast<std::size_t>(shape_.kv_heads * width(before.part));
     for (std::size_t t = 0; t < kept.size(); ++t) {
       const auto from = static_cast<std::size_t>(kept[t]) * row;
       if (from + row > before.numbers.size()) return "token " + std::to_string(kept[t]) + " was never stored";

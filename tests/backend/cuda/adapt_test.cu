@@ -163,6 +163,17 @@ TEST_CASE("attention over a batch of [kv_head][token][channel]") {
   check_attention(on, keys, values, lengths, [](index_t, index_t t) { return t; });
 }
 
+TEST_CASE("distances that kernels cannot keep are refused in words") {
+  const float number = 0;
+  const auto batch = [&](index_t head, index_t token) {
+    return adapt::side_by_side{layer_view{&number, layout::strided_index{.head = head, .token = token}}, 0};
+  };
+  CHECK(cuda::as_pool(batch(index_t{0xffffffff}, 64), nullptr).pages.head == 0xffffffffu);
+  CHECK_THROWS_WITH_AS(cuda::as_pool(batch(index_t{1} << 32, 64), nullptr), doctest::Contains("4294967296 elements"),
+                       error);
+  CHECK_THROWS_WITH_AS(cuda::as_pool(batch(64, -64), nullptr), doctest::Contains("-64 elements"), error);
+}
+
 TEST_CASE("attention over pages that hold keys and values, [page][keys, values][token][kv_head][channel]") {
   const std::vector<std::int32_t> lengths{7, 22, 2}, tables{9, 1, -1, 4, 0, 8, 2, -1, -1};  // [place][3]
   const index_t page_tokens = 8, pages = 10;

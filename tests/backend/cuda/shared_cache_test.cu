@@ -488,5 +488,8 @@ TEST_CASE("values of another width than keys are stored, copied for a fork, move
         cuda::attend<64>(on.backend, {.heads = 2, .kv_heads = 2, .head_dim = 64, .value_dim = value_dim},
                          cache.keys({1}), cache.values({1}), batch.batch(), k.data(), out.data()),
         doctest::Contains("values as wide as keys"), error);
+    CHECK_THROWS_WITH_AS(cuda::attend<64>(on.backend, {.heads = 2, .kv_heads = 2, .head_dim = 64}, cache.keys({1}),
+                                          cache.values({1}), batch.batch(), k.data(), out.data()),
+                         doctest::Contains("cannot read rows of 32"), error);
   }
 }

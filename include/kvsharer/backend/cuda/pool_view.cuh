@@ -4,12 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <type_traits>
 
 #include "kvsharer/adapt/batches.hpp"
 #include "kvsharer/backend/cuda/batch.cuh"
 #include "kvsharer/concepts/layouts.hpp"
 #include "kvsharer/config.hpp"
+#include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
 #include "kvsharer/layout/page_strides.hpp"
 #include "kvsharer/layout/strided_index.hpp"
@@ -104,30 +106,41 @@ pool_batch<T> pool_of(T* plane, index_t elements, const std::int32_t* tables, in
 namespace detail {
 /// The capacity of memory whose size only the engine knows, and the size of a page for as many tokens.
 inline constexpr index_t any_tokens = std::numeric_limits<std::int32_t>::max();
+
+/// Strides of an engine's memory, which kernels keep with 32 bits. Throws errc::bad_shape for others.
+inline layout::page_index foreign_index(const layout::page_strides& s, const std::int32_t* pages) {
+  for (const index_t stride : {s.page, s.head, s.token})
+    if (stride < 0 || stride > index_t{std::numeric_limits<std::uint32_t>::max()})
+      throw error(errc::bad_shape, "a distance of " + std::to_string(stride) +
+                                       " elements between pages, heads or tokens; attention on the device takes 0 to "
+                                       "2^32 - 1");
+  return layout::index_of(s, pages, s.page);
+}
 }  // namespace detail
 
 /// Foreign sequences side by side, as a pool that refuses no row. `word` is any word of device memory: it takes the
-/// place of a block table, and its value does not matter, since all tokens are in one page.
+/// place of a block table, and its value does not matter, since all tokens are in one page. Throws errc::bad_shape for
+/// distances of more than 32 bits.
 template <class E>
-pool_batch<const E> as_pool(const adapt::side_by_side<E, layout::strided_index>& batch,
-                            const std::int32_t* word) noexcept {
+pool_batch<const E> as_pool(const adapt::side_by_side<E, layout::strided_index>& batch, const std::int32_t* word) {
   const layout::strided_index& index = batch.first.layout;
-  return {
-      .plane = batch.first.data + index.base,
-      .last_row = std::numeric_limits<index_t>::max(),
-      .distance = batch.distance,
-      .pages = layout::index_of({.page_tokens = detail::any_tokens, .head = index.head, .token = index.token}, word, 0),
-      .shape = {.capacity = detail::any_tokens}};
+  return {.plane = batch.first.data + index.base,
+          .last_row = std::numeric_limits<index_t>::max(),
+          .distance = batch.distance,
+          .pages = detail::foreign_index({.page_tokens = detail::any_tokens, .head = index.head, .token = index.token},
+                                         word),
+          .shape = {.capacity = detail::any_tokens}};
 }
 /// Foreign pages with block tables, likewise.
 template <class E>
-pool_batch<const E> as_pool(const adapt::table_by_table<E>& batch, const std::int32_t*) noexcept {
+pool_batch<const E> as_pool(const adapt::table_by_table<E>& batch, const std::int32_t*) {
   const layout::paged_index& index = batch.first.layout;
   return {.plane = batch.first.data + index.base,
           .last_row = std::numeric_limits<index_t>::max(),
           .blocks = batch.blocks,
-          .pages = layout::index_of({.page_tokens = index.page_tokens, .head = index.head, .token = index.token},
-                                    index.pages, index.page),
+          .pages = detail::foreign_index(
+              {.page_tokens = index.page_tokens, .page = index.page, .head = index.head, .token = index.token},
+              index.pages),
           .shape = {.capacity = detail::any_tokens}};
 }
 /// A pool as it is.

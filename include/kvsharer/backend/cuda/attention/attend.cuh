@@ -89,6 +89,20 @@ inline int window_of(const attention_shape& s) {
   return s.window > 0 && s.window < all_tokens ? static_cast<int>(s.window) : all_tokens;
 }
 
+template <class B>
+inline constexpr bool is_pool = std::same_as<B, pool_batch<const stored_type<B>>>;
+
+/// Throws errc::bad_shape for a pool whose rows have another width than attention was asked for; that of an engine's
+/// memory is not known.
+template <BatchView B>
+void check_width(const B& views, const attention_shape& shape) {
+  if constexpr (is_pool<B>)
+    if (const index_t width = views.shape.head_dim; width != 0 && width != shape.head_dim)
+      throw error(errc::bad_shape, "attention over " + std::to_string(shape.head_dim) +
+                                       " channels cannot read rows of " + std::to_string(width) +
+                                       "; on the device, keys and values must have the head_dim of the attention");
+}
+
 template <BatchView K, BatchView V>
 auto make_problem(const backend& on, const attention_shape& shape, const K& keys, const V& values,
                   const ragged_batch& batch, const stored_type<K>* queries, stored_type<K>* out,
@@ -98,6 +112,8 @@ auto make_problem(const backend& on, const attention_shape& shape, const K& keys
     throw error(errc::bad_shape, "attention on the device takes values as wide as keys, not " +
                                      std::to_string(shape.value_width()) + " channels beside " +
                                      std::to_string(shape.head_dim) + "; attend on the CPU");
+  check_width(keys, shape);
+  check_width(values, shape);
   const list_counts lists = counts_of(keys, batch);
   if (lists != counts_of(values, batch))
     throw error(errc::bad_argument,
@@ -136,8 +152,6 @@ template <class B>
 concept strided = requires(const B& b) {
   as_pool(b, nullptr);
 };
-template <class B>
-inline constexpr bool is_pool = std::same_as<B, pool_batch<const stored_type<B>>>;
 
 }  // namespace detail
 
