@@ -15,6 +15,16 @@ if(KVSHARER_CCACHE AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
 endif()
 option(KVSHARER_NATIVE "Compile the project's own programs for this machine's instruction set" ON)
 
+# How files are compiled whose code runs for moments, where the optimiser would take most of the time. A sanitizer's build is
+# slower again by half, and gains nothing from it.
+string(REGEX MATCH "-fsanitize" kvsharer_sanitized "${CMAKE_CXX_FLAGS}")
+if(kvsharer_sanitized)
+  set(kvsharer_light -O0)
+  set(kvsharer_test_choice --test-suite-exclude=long)
+elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
+  set(kvsharer_light -O1)
+endif()
+
 add_library(kvsharer_development INTERFACE)
 target_compile_options(kvsharer_development INTERFACE -Wall -Wextra -Wpedantic -Wconversion
                        $<$<BOOL:${KVSHARER_NATIVE}>:-march=native>)

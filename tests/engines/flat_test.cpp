@@ -147,7 +147,8 @@ TEST_CASE("the engine moves the rows of owners alone, and the first tokens stay 
   flat_shared::engine_free(e);
 }
 
-TEST_CASE("its search finds what the driver's finds, and another map computes other states") {
+TEST_CASE("its search finds what the driver's finds, and another map computes other states" *
+          doctest::test_suite("long")) {
   const mini_llama::token_batch batch = samples(2, 12);
   const kvsharer::search_report found = flat_shared::find_sharing(adapted().hparams(), adapted().weights(), batch, 3);
   const mini_llama::search_outcome driver = mini_llama::find_sharing(shipped(), batch, {.share = 3});

@@ -217,7 +217,8 @@ TEST_CASE("how far best first is from the best of all maps") {
   }
 }
 
-TEST_CASE("every rule returns valid maps under random matrices, with every count, and with scores that fail") {
+TEST_CASE("every rule returns valid maps under random matrices, with every count, and with scores that fail" *
+          doctest::test_suite("long")) {
   for (unsigned seed = 0; seed < 12; ++seed) {
     std::mt19937 bits(seed);
     distance_matrix d(layers);

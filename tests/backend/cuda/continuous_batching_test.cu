@@ -282,4 +282,6 @@ TEST_CASE("on the device, requests of a running batch attend to what each would 
   CHECK(serve<float>(tight, 3).preemptions > static_cast<int>(tight.requests) / 200);
 }
 
-TEST_CASE("in bfloat16, too") { CHECK(serve<bfloat16>(tight, 3).preemptions > static_cast<int>(tight.requests) / 200); }
+TEST_CASE("in bfloat16, too" * doctest::test_suite("long")) {
+  CHECK(serve<bfloat16>(tight, 3).preemptions > static_cast<int>(tight.requests) / 200);
+}

@@ -256,7 +256,7 @@ TEST_CASE("keys and values of different types") {
   check_against_definitions(on, mixed_cache{&floats, &halves}, p);
 }
 
-TEST_CASE("more layers than threads have tiles for: several launches") {
+TEST_CASE("more layers than threads have tiles for: several launches" * doctest::test_suite("long")) {
   check_strided({98, 1, 8, 3}, 24);
   check_strided({140, 1, 4, 1}, 25);
 }

@@ -70,7 +70,8 @@ TEST_CASE("bench measures a shape under several maps") {
   CHECK(has(run_program(with(tiny, {"--map", "0,1"})).err, "this shape has 4 layers"));
 }
 
-TEST_CASE("bench begins with the map that a shape has of its own, and pairs layers of one window") {
+TEST_CASE("bench begins with the map that a shape has of its own, and pairs layers of one window" *
+          doctest::test_suite("long")) {
   const std::string families = std::string(KVSHARER_SOURCE_DIR) + "/tests/golden/families/";
   const auto bench = [&](const std::string& family, const arguments& more) {
     return run_program(with({"bench", "--shape", families + family + "/config.json", "--backend", "cpu", "--context",
@@ -154,7 +155,7 @@ TEST_CASE("search writes a plan that generate, eval and logits follow") {
   CHECK(rows != moved);
 }
 
-TEST_CASE("best-first searches keep their settings and their evidence") {
+TEST_CASE("best-first searches keep their settings and their evidence" * doctest::test_suite("long")) {
   const scratch_directory folder;
   const std::string out = (folder.path() / "plan.json").string();
   const arguments search{"search", "--model", model, "--calibration", calibration, "--samples", "2", "--sample-tokens",
@@ -519,7 +520,7 @@ TEST_CASE("a plan file that exists is replaced whole or kept") {
   CHECK(json::parse(slurp(kept)).contains("key_map"));
 }
 
-TEST_CASE("the demo tells its whole story") {
+TEST_CASE("the demo tells its whole story" * doctest::test_suite("long")) {
   const scratch_directory folder;
   const std::string out = (folder.path() / "demo").string();
   std::istringstream shipped(slurp(calibration));

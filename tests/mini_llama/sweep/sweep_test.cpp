@@ -285,7 +285,8 @@ TEST_CASE("two sweeps do not write one file") {
   CHECK(has(refusal([&] { results_file other(folder.path() / "results.jsonl"); }), "another sweep"));
 }
 
-TEST_CASE("from any number of lines, and a piece of the next one, a sweep ends with the same lines") {
+TEST_CASE("from any number of lines, and a piece of the next one, a sweep ends with the same lines" *
+          doctest::test_suite("long")) {
   const scratch_directory folder;
   run_sweep(tiny(), request(folder.path()));
   const std::string whole = slurp(folder.path() / "results.jsonl");
