@@ -59,7 +59,7 @@ struct baklava {
     floor            ///< a floor for all, and the rest in proportion to importance
   };
 
-  rule by = rule::two_thresholds;
+  rule by = rule::two_thresholds;  ///< which of them
   double low = 0.5;    ///< two_thresholds: this part of the heads gives,
   double high = 0.25;  ///< this part receives, in equal parts, and
   double kept = 0.5;   ///< who gives keeps this part of the average
