@@ -60,11 +60,11 @@ struct baklava {
   };
 
   rule by = rule::two_thresholds;  ///< which of them
-  double low = 0.5;    ///< two_thresholds: this part of the heads gives,
-  double high = 0.25;  ///< this part receives, in equal parts, and
-  double kept = 0.5;   ///< who gives keeps this part of the average
-  double alpha = 0.5;  ///< tempered: 1 is proportional, 0 uniform
-  double floor = 0.2;  ///< floor: of the average, for every head
+  double low = 0.5;                ///< two_thresholds: this part of the heads gives,
+  double high = 0.25;              ///< this part receives, in equal parts, and
+  double kept = 0.5;               ///< who gives keeps this part of the average
+  double alpha = 0.5;              ///< tempered: 1 is proportional, 0 uniform
+  double floor = 0.2;              ///< floor: of the average, for every head
 
   /// Returns errc::bad_argument for options outside their range, what refuse_numbers does for `importance`, and what
   /// refuse_request does. Of equally important heads the first counts as more important; if all are equal, all get the
