@@ -48,9 +48,8 @@ inline std::vector<index_t> share_by_score(std::span<const float> scores, index_
 /// heads.
 template <BudgetPolicy Inner = uniform>
 struct adakv {
-  Inner inner = {};  ///< tokens of the sets
-  double safeguard =
-      0.2;  ///< every head is certain of this part of what `inner` gives the set's smallest, beside `least`
+  Inner inner = {};        ///< tokens of the sets
+  double safeguard = 0.2;  ///< each head is certain of this part of the set's smallest in `inner`, beside `least`
 
   /// Returns errc::bad_argument for a safeguard outside [0, 1], errc::bad_shape and errc::not_finite for scores of
   /// another number or that are NaN, and what `inner` does. O(n log n) for all n scores.

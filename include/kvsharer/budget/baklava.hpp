@@ -24,7 +24,8 @@ namespace kvsharer::inline v0::budget {
 /// How much attention changes the values of one query head: 1 - the mean, over tokens from the second on, of the cosine
 /// of a token's value and of the head's output at it. `values` and `outputs` are [tokens][channels], of a profiling
 /// run; the first token is left out, since its output is its value. A cosine with a row of zeros is 0. Returns a number
-/// in [0, 2]. Throws errc::bad_shape for other sizes or fewer than two tokens. In double; O(tokens x channels).
+/// in [0, 2]; it is high, too, for heads that attend to the first token alone, which need few. Throws errc::bad_shape
+/// for other sizes or fewer than two tokens. In double; O(tokens x channels).
 inline double value_change(std::span<const float> values, std::span<const float> outputs, index_t tokens,
                            index_t channels) {
   if (tokens < 2 || channels < 1 || static_cast<index_t>(values.size()) != tokens * channels ||
