@@ -198,6 +198,26 @@ TEST_CASE("adakv keeps each set's total of whatever divides the sets, and at lea
   CHECK(before == kept_score(inner));
 }
 
+namespace {
+
+/// All that the concept asks for. Its heads are not even.
+struct by_hand {
+  result<token_budget> spread(const budget_evidence&, const budget_request& r) const {
+    return token_budget{.kv_heads = r.kv_heads, .tokens = {5, 9, 3, 7}};
+  }
+};
+static_assert(BudgetPolicy<by_hand> && !BudgetPolicy<int>);
+
+}  // namespace
+
+TEST_CASE("adakv takes any budget, and makes its heads compete within each set") {
+  const floats scores{5, 5, 5, 5, 5, 5, 5, 5, 1, 1, 1, 1, 1, 1, 1, 1,   // set 0: all that its head 0 has are better
+                      1, 1, 1, 1, 1, 1, 1, 1, 5, 5, 5, 5, 5, 5, 5, 5};  // set 1: the other way round
+  const budget_request r{.sets = 2, .kv_heads = 2, .tokens = 10, .average = 6, .least = 2};
+  CHECK(budget::adakv<by_hand>{.safeguard = 0}.spread({.scores = scores}, r).value().tokens == tokens{10, 4, 2, 8});
+  CHECK(budget::adakv<by_hand>{.safeguard = 1}.spread({.scores = scores}, r).value().tokens == tokens{9, 5, 3, 7});
+}
+
 TEST_CASE("threshold: as many tokens as reach a score") {
   const floats scores{.6f, .2f, .1f, .05f, .05f, .3f, .25f, .2f, .15f, .1f};
   const budget_request r{.sets = 1, .kv_heads = 2, .tokens = 8, .average = 8, .least = 3};
