@@ -5,6 +5,9 @@
 // MHA, groups of 4, MQA). Floor: the bytes of the keys and values, once, over the read bandwidth, which `of_reading` is
 // the share of. Each call takes the next layer of a cache of at least 256 MiB, so that no cache helps.
 //
+// decode_one: one query row of one sequence, as a server for one user decodes. Axes: element, tokens, KV heads. Fewer
+// KV heads than threads split the context. Floor: as for decode.
+//
 // prefill: causal, all rows of one sequence at once. Axes: rows, head_dim, KV heads. Floor: 4 head_dim operations for
 // every query head and every token it sees, over the rate of Eigen's large product, which `of_product_rate` is the
 // share of.
@@ -82,6 +85,27 @@ void decode(benchmark::State& state) {
 }
 
 template <class E, class Layout>
+void decode_one(benchmark::State& state) {
+  static const double reading = peak_rates::read_bytes_per_second();
+  constexpr index_t head_dim = 128;
+  const index_t tokens = state.range(0), kv_heads = state.range(1);
+  const index_t bytes = 2 * kv_heads * tokens * head_dim * static_cast<index_t>(sizeof(E));
+  const index_t layers = std::max<index_t>(1, (index_t{256} << 20) / bytes);
+  const auto cache = filled<E, Layout>({layers, kv_heads, head_dim, tokens}, 1);
+  const std::vector<float> queries = random_rows(query_heads * head_dim);
+  std::vector<float> out(queries.size());
+  const double seconds = best_iteration(state, [&] {
+    for (layer_id l{0}; l.value < layers; ++l.value)
+      cpu::attend({query_heads, kv_heads, head_dim}, cache.keys(l, {0}), cache.values(l, {0}), tokens - 1, 1,
+                  queries.data(), out.data());
+  });
+  const auto read = static_cast<double>(layers * bytes);
+  state.counters["of_reading"] = read / seconds / reading;
+  state.counters["bytes_per_s"] = read / seconds;
+  state.counters["us_per_layer"] = seconds / static_cast<double>(layers) * 1e6;
+}
+
+template <class E, class Layout>
 void prefill(benchmark::State& state) {
   static const double product_rate = peak_rates::product_operations_per_second();
   const index_t rows = state.range(0), head_dim = state.range(1), kv_heads = state.range(2);
@@ -107,6 +131,14 @@ void prefill(benchmark::State& state) {
 KVSHARER_BENCH_LAYOUTS(decode, float, KVSHARER_DECODE_AXES);
 KVSHARER_BENCH_LAYOUTS(decode, float16, KVSHARER_DECODE_AXES);
 KVSHARER_BENCH_LAYOUTS(decode, bfloat16, KVSHARER_DECODE_AXES);
+
+#define KVSHARER_DECODE_ONE_AXES                     \
+  ->ArgNames({"tokens", "kv_heads"})                 \
+      ->ArgsProduct({{512, 4096, 32768}, {1, 2, 8}}) \
+      ->UseRealTime()                                \
+      ->Unit(benchmark::kMillisecond)
+BENCHMARK(decode_one<float, layout::paged<16>>) KVSHARER_DECODE_ONE_AXES;
+BENCHMARK(decode_one<bfloat16, layout::paged<16>>) KVSHARER_DECODE_ONE_AXES;
 
 #define KVSHARER_PREFILL_AXES                  \
   ->ArgNames({"rows", "dim", "kv_heads"})      \

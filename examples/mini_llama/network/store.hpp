@@ -35,7 +35,7 @@ class layer_store {
                      const float* keys, const float* values, workspace& w) = 0;
 
   /// attended [rows][heads * head_dim] = attention of the queries over the keys and values that layer `l` reads under
-  /// `plan`, in parallel over sequences and KV heads.
+  /// `plan`, in parallel over sequences, KV heads and parts of long contexts.
   virtual void attend(const kvsharer::share_plan& plan, kvsharer::layer_id l, std::span<const sequence_slice> slices,
                       const kvsharer::attention_shape& shape, const float* queries, float* attended,
                       workspace& w) const = 0;
@@ -70,18 +70,13 @@ class stored_in final : public layer_store {
   void attend(const kvsharer::share_plan& plan, kvsharer::layer_id l, std::span<const sequence_slice> slices,
               const kvsharer::attention_shape& shape, const float* queries, float* attended,
               workspace& w) const override {
-    const kvsharer::index_t width = shape.heads * shape.head_dim;
-    const auto pieces = static_cast<kvsharer::index_t>(slices.size()) * shape.kv_heads;
-    if (w.attention.size() < static_cast<std::size_t>(pieces)) w.attention.resize(static_cast<std::size_t>(pieces));
-    kvsharer::cpu::parallel_for(pieces, [&](kvsharer::index_t piece) {
-      const auto i = static_cast<std::size_t>(piece / shape.kv_heads);
-      const kvsharer::index_t head = piece % shape.kv_heads;
-      const sequence_slice& s = slices[i];
-      const kvsharer::index_t row = w.first_rows[i] * width;
-      kvsharer::cpu::attend(shape, store_.keys(plan.key_owner(l), s.id), store_.values(plan.value_owner(l), s.id),
-                            s.first, s.tokens, queries + row, attended + row,
-                            w.attention[static_cast<std::size_t>(piece)], head, head + 1);
-    });
+    w.asking.clear();
+    for (std::size_t i = 0; i < slices.size(); ++i)
+      w.asking.push_back({.first = slices[i].first, .rows = slices[i].tokens, .begin = w.first_rows[i]});
+    const auto id = [&](kvsharer::index_t i) { return slices[static_cast<std::size_t>(i)].id; };
+    kvsharer::cpu::attend(
+        shape, w.asking, [&](kvsharer::index_t i) { return store_.keys(plan.key_owner(l), id(i)); },
+        [&](kvsharer::index_t i) { return store_.values(plan.value_owner(l), id(i)); }, queries, attended, w.attention);
   }
 
  private:

@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "kvsharer/backend/cpu/attention_scratch.hpp"
+#include "kvsharer/backend/cpu/batch_scratch.hpp"
 #include "kvsharer/core/rope.hpp"
 #include "kvsharer/core/types.hpp"
 #include "network/linear.hpp"
@@ -32,10 +32,10 @@ struct workspace {
   std::vector<float> gate, up;  // [rows][intermediate]
   std::vector<float> residual;  // [rows][hidden], what `forward` runs on
   std::vector<float> logits;    // [rows][vocab]
-  std::vector<kvsharer::cpu::attention_scratch>
-      attention;                              // one scratch for each piece of attention that runs at the same time
-  std::vector<kvsharer::index_t> first_rows;  // of each slice of the layer that runs
-  std::vector<sequence_slice> last;           // each slice's last row, above the last owner
+  kvsharer::cpu::batch_scratch attention;
+  std::vector<kvsharer::cpu::query_rows> asking;  // [slices], of the layer that runs
+  std::vector<kvsharer::index_t> first_rows;      // of each slice of the layer that runs
+  std::vector<sequence_slice> last;               // each slice's last row, above the last owner
   kvsharer::rope_table rope;
   linear_scratch products;
   work_counters counters;

@@ -1,32 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string>
+#include <type_traits>
 
+#include "kvsharer/backend/cpu/attention_pieces.hpp"
 #include "kvsharer/backend/cpu/attention_scratch.hpp"
-#include "kvsharer/backend/cpu/decode_attention.hpp"
-#include "kvsharer/backend/cpu/parallel.hpp"
-#include "kvsharer/backend/cpu/prefill_attention.hpp"
+#include "kvsharer/backend/cpu/batch_scratch.hpp"
 #include "kvsharer/backend/cpu/simd.hpp"
 #include "kvsharer/concepts/require.hpp"
 #include "kvsharer/core/attention_shape.hpp"
 #include "kvsharer/core/error.hpp"
 #include "kvsharer/core/types.hpp"
-
-namespace kvsharer::inline v0::cpu::detail {
-
-inline void check(const attention_shape& s, index_t first, index_t rows, index_t head_begin, index_t head_end) {
-  check_shape(s);
-  if (first < 0 || rows < 0 || head_begin < 0 || head_end > s.kv_heads)
-    throw error(errc::out_of_range, "attention cannot be computed for " + std::to_string(rows) + " rows from token " +
-                                        std::to_string(first) + " on and KV heads [" + std::to_string(head_begin) +
-                                        ", " + std::to_string(head_end) + ") of " + std::to_string(s.kv_heads));
-}
-
-}  // namespace kvsharer::inline v0::cpu::detail
 
 namespace kvsharer::inline v0::cpu::inline KVSHARER_LANES {
 
@@ -37,24 +24,29 @@ namespace kvsharer::inline v0::cpu::inline KVSHARER_LANES {
 /// so that callers may spread heads over threads, each with its own scratch.
 ///
 /// With one row every stored number is read once per KV head, else once per 64 rows. Rows that a window keeps from
-/// seeing all run one by one, and read nothing before it. Results do not depend on where a view's numbers lie, bit for
-/// bit. Allocates only while scratch grows. Throws errc::bad_shape and errc::out_of_range.
+/// seeing all run one by one, and read nothing before it. Results do not depend on where a view's numbers lie, nor on
+/// which form of `attend` computes them, nor on the number of threads, bit for bit. A row that runs alone and sees at
+/// least 1024 tokens, of at most 16 KV heads, is computed in parts whose number depends on these two numbers alone.
+/// Allocates only while scratch grows. Throws errc::bad_shape and errc::out_of_range.
 /// O(rows x min(window, first + rows) x heads x head_dim).
 template <class K, class V>
 void attend(const attention_shape& shape, const K& keys, const V& values, index_t first, index_t rows,
             const float* queries, float* out, attention_scratch& scratch, index_t head_begin, index_t head_end) {
   if constexpr (require_layer_view<K>() && require_layer_view<V>()) {
-    detail::check(shape, first, rows, head_begin, head_end);
-    const detail::row_strides stride{.queries = shape.heads * shape.head_dim, .out = shape.heads * shape.value_width()};
-    const index_t seeing_all = shape.window == 0 ? rows : std::clamp<index_t>(shape.window - first, 0, rows);
-    for (index_t head = head_begin; head < head_end; ++head) {
-      const float* from = queries + head * shape.group() * shape.head_dim;
-      float* to = out + head * shape.group() * shape.value_width();
-      if (seeing_all > 1) detail::prefill_head(shape, keys, values, head, first, seeing_all, from, to, stride, scratch);
-      for (index_t r = seeing_all > 1 ? seeing_all : 0; r < rows; ++r)
-        detail::decode_head(shape, keys, values, head, shape.first_seen(first + r), first + r + 1,
-                            from + r * stride.queries, to + r * stride.out, scratch);
-    }
+    detail::attend_heads(shape, keys, values, first, rows, queries, out, scratch, head_begin, head_end);
+  }
+}
+
+/// The same for the rows of many sequences, for all heads, on all threads: keys(i) and values(i) are the views of
+/// sequence i, and batch[i] says which rows are its own. Where sequences and KV heads are fewer than threads, several
+/// threads work on the context of a single row. Allocates only while scratch grows. Throws as `attend` does.
+template <class Keys, class Values>
+void attend(const attention_shape& shape, std::span<const query_rows> batch, Keys&& keys, Values&& values,
+            const float* queries, float* out, batch_scratch& scratch) {
+  if constexpr (require_layer_view<std::decay_t<decltype(keys(index_t{}))>>() &&
+                require_layer_view<std::decay_t<decltype(values(index_t{}))>>()) {
+    const auto rows_of = [&](index_t i, index_t) { return batch[static_cast<std::size_t>(i)]; };
+    detail::attend_in_pieces(shape, static_cast<index_t>(batch.size()), rows_of, keys, values, queries, out, scratch);
   }
 }
 
@@ -63,24 +55,29 @@ void attend(const attention_shape& shape, const K& keys, const V& values, index_
 template <class K, class V>
 void attend(const attention_shape& shape, const K& keys, const V& values, std::span<const index_t> firsts, index_t rows,
             const float* queries, float* out) {
-  if (static_cast<index_t>(firsts.size()) != shape.kv_heads)
-    throw error(errc::bad_shape, std::to_string(firsts.size()) + " first slots for " + std::to_string(shape.kv_heads) +
-                                     " KV heads; give one for each");
-  parallel_for(shape.kv_heads, [&](index_t head) {
-    attention_scratch scratch;
-    attend(shape, keys, values, firsts[static_cast<std::size_t>(head)], rows, queries, out, scratch, head, head + 1);
-  });
+  if constexpr (require_layer_view<K>() && require_layer_view<V>()) {
+    if (static_cast<index_t>(firsts.size()) != shape.kv_heads)
+      throw error(errc::bad_shape, std::to_string(firsts.size()) + " first slots for " +
+                                       std::to_string(shape.kv_heads) + " KV heads; give one for each");
+    batch_scratch scratch;
+    const auto rows_of = [&](index_t, index_t head) {
+      return query_rows{.first = firsts[static_cast<std::size_t>(head)], .rows = rows};
+    };
+    detail::attend_in_pieces(
+        shape, 1, rows_of, [&](index_t) { return keys; }, [&](index_t) { return values; }, queries, out, scratch);
+  }
 }
 
-/// The same for all heads, on all threads. Allocates.
+/// The same for one sequence, for all heads, on all threads. Allocates.
 template <class K, class V>
 void attend(const attention_shape& shape, const K& keys, const V& values, index_t first, index_t rows,
             const float* queries, float* out) {
-  detail::check(shape, first, rows, 0, shape.kv_heads);
-  parallel_for(shape.kv_heads, [&](index_t head) {
-    attention_scratch scratch;
-    attend(shape, keys, values, first, rows, queries, out, scratch, head, head + 1);
-  });
+  if constexpr (require_layer_view<K>() && require_layer_view<V>()) {
+    batch_scratch scratch;
+    detail::attend_in_pieces(
+        shape, 1, [&](index_t, index_t) { return query_rows{.first = first, .rows = rows}; },
+        [&](index_t) { return keys; }, [&](index_t) { return values; }, queries, out, scratch);
+  }
 }
 
 }  // namespace kvsharer::inline v0::cpu::inline KVSHARER_LANES
