@@ -12,6 +12,7 @@
 #include "kvsharer/backend/cuda/attention/kernels.cuh"
 #include "kvsharer/backend/cuda/attention/problem.cuh"
 #include "kvsharer/backend/cuda/attention/tuning.hpp"
+#include "kvsharer/backend/cuda/attention/wide_kernel.cuh"
 #include "kvsharer/backend/cuda/backend.cuh"
 #include "kvsharer/backend/cuda/batch.cuh"
 #include "kvsharer/backend/cuda/launch.cuh"
@@ -61,6 +62,8 @@ void attend_decode(const backend& on, const Problem& p) {
 
 template <int HeadDim, class Problem>
 void attend_prefill(const backend& on, const Problem& p) {
+  if constexpr (has_wide_prefill<HeadDim, Problem>)
+    if (wide_prefill_runs<HeadDim>(on, p)) return attend_wide<HeadDim>(on, p);
   constexpr int bytes = sizeof(typename Problem::element);
   using tuned = tuned_prefill<HeadDim, bytes>;
   constexpr prefill_tuning tuning = tuned::value;
