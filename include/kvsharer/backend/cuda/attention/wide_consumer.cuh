@@ -62,34 +62,39 @@ class wide_consumer {
       float scores[fragments][4], fade[2];
       std::uint32_t weights[fragments / 2][4];
       wait_for(block_.shared.key_full[at_.stage()], at_);
+      ptx::show_to_products();
       start_scores(scores);
       ptx::products_wait<0>(scores);
       release_keys(tiles == 1);
       limits.hide(item.first, scores);
       softmax.absorb(scores, p_.scale, fade);
       pack_weights<element>(scores, weights);
+      wait_for(block_.shared.value_full[at_.stage()], at_);
       for (int t = 1; t < tiles; ++t) {
-        const ring_place<tuning.stages> before = at_;
+        const int before = at_.stage();
         ++at_.tile;
         wait_for(block_.shared.key_full[at_.stage()], at_);
-        wait_for(block_.shared.value_full[before.stage()], before);
+        ptx::show_to_products();
         take_turn();
         start_scores(scores);
-        start_sums(sums, weights, before.stage());
+        start_sums(sums, weights, before);
         pass_turn();
         ptx::products_wait<1>(scores);
         release_keys(t + 1 == tiles);
         limits.hide(item.first + t * tuning.tokens, scores);
         softmax.absorb(scores, p_.scale, fade);
+        // Between the softmax and the wait for the sums: a branch, over which the compiler moves neither.
+        wait_for(block_.shared.value_full[at_.stage()], at_);
         ptx::products_wait<0>(sums);
-        release(block_.shared.value_empty[before.stage()]);
+        release(block_.shared.value_empty[before]);
+        if (__any_sync(0xffffffffu, fade[0] != 1.0f || fade[1] != 1.0f))
 #pragma unroll
-        for (int d = 0; d < HeadDim / 8; ++d)
+          for (int d = 0; d < HeadDim / 8; ++d)
 #pragma unroll
-          for (int i = 0; i < 4; ++i) sums[d][i] *= fade[i / 2];
+            for (int i = 0; i < 4; ++i) sums[d][i] *= fade[i / 2];
         pack_weights<element>(scores, weights);
       }
-      wait_for(block_.shared.value_full[at_.stage()], at_);
+      ptx::show_to_products();
       start_sums(sums, weights, at_.stage());
       ptx::products_wait<0>(sums);
       release(block_.shared.value_empty[at_.stage()]);
@@ -120,7 +125,6 @@ class wide_consumer {
 
   __device__ static void wait_for(ptx::barrier& full, const ring_place<tuning.stages>& place) {
     ptx::barrier_wait(full, place.parity());
-    ptx::show_to_products();
   }
   /// Called when the warp's products of a tile have ended.
   __device__ static void release(ptx::barrier& empty) {

@@ -29,7 +29,8 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.threads(), 1)
     const wide_block<Tuning, HeadDim> block;
     if (threadIdx.x == 0) block.init_barriers();
     __syncthreads();
-    const int warpgroup = static_cast<int>(threadIdx.x) / warpgroup_threads;
+    // From one lane, so that the compiler knows the number to be that of the whole warp.
+    const int warpgroup = __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / warpgroup_threads, 0);
     if (warpgroup == 0) {
       ptx::give_registers<Tuning::value.producer_registers>();
       wide_producer<Tuning, HeadDim, Problem>(problem, block, counter, l2_bytes).run(static_cast<int>(threadIdx.x));

@@ -42,7 +42,7 @@ struct wide_sequence {
   }
 };
 
-/// Finds the item of a rank, from 0 on. One warp calls its members. Heads go together in sections whose keys and values
+/// Finds the item of a rank. One warp calls its members. Heads go together in sections whose keys and values
 /// fit `l2_bytes`; in a section, tiles descend by the tokens they see, in steps of `step`, and a tile's heads are
 /// neighbours. The place of an item takes O(log(tokens / step) x sequences / 32), for a single sequence O(1).
 template <class Problem>
@@ -52,6 +52,7 @@ class wide_order {
       : p_(p), tile_(tile), step_(step) {
     const int sequences = static_cast<int>(p.batch.sequences);
     float tokens = 0;
+#pragma unroll 1
     for (int b = lane_id(); b < sequences; b += 32) {
       const wide_sequence s = sequence(b, 0);
       tiles_ += s.tiles();
@@ -91,6 +92,7 @@ class wide_order {
   /// Tiles of a head with a row that sees more than `level` steps, in all sequences.
   __device__ int over(int head, int level) const {
     int count = 0;
+#pragma unroll 1
     for (int b = lane_id(); b < static_cast<int>(p_.batch.sequences); b += 32)
       count += sequence(b, head).over(level * step_);
     return sum_of_lanes(count);

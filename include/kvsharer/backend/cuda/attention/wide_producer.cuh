@@ -22,10 +22,13 @@ __device__ __forceinline__ void copy_rows(const E* row, std::byte* to) {
   constexpr int pieces = HeadDim / 8, at_once = 32 / pieces;
   const int piece = lane_id() % pieces, first = lane_id() / pieces;
   const auto address = reinterpret_cast<std::uintptr_t>(row);
+  std::byte* const block = to + Tile::offset(0, piece - piece % 8) + first * Tile::row_bytes;
+  const int place = ((piece % 8) ^ first) * 16;
 #pragma unroll
-  for (int n = 0; n < 32; n += at_once) {
+  for (int n = 0; n < 32; n += at_once) {  // row n + first: `first` has the low bits, n the others
     const auto* from = reinterpret_cast<const E*>(__shfl_sync(0xffffffffu, address, n + first));
-    ptx::copy_async_16<ptx::reuse::some>(to + Tile::offset(n + first, piece), from + 8 * piece, from != nullptr);
+    std::byte* const swizzled = block + n * Tile::row_bytes + (place ^ (n % 8 * 16));
+    ptx::copy_async_16<ptx::reuse::some>(swizzled, from + 8 * piece, from != nullptr);
   }
 }
 
@@ -33,31 +36,34 @@ __device__ __forceinline__ void copy_rows(const E* row, std::byte* to) {
 template <class View>
 class row_finder {
  public:
-  __device__ row_finder(const View& view, const wide_item& item, int token) : view_(view) { look_ahead(item, token); }
+  /// Of tokens [token, end) of a KV head.
+  __device__ row_finder(const View& view, int head, int end, int token) : view_(view), head_(head), end_(end) {
+    if (end > 0) look_ahead(token);
+  }
 
-  /// The row of a token, or null if it has none; then loads what the token after it needs.
+  /// The row of a token, or null if it has none; then loads what the token `step` further needs.
   template <class Problem>
-  __device__ const typename View::value_type* find(const Problem& p, const wide_item& item, int token, int next) {
+  __device__ const typename View::value_type* find(const Problem& p, const wide_item& item, int token, int step) {
     const typename View::value_type* row = nullptr;
-    if (token < item.end) {
+    if (token < end_) {
       if constexpr (PagedRowView<View>)
-        row = view_.find_in(page_, item.head, token);
+        row = view_.find_in(page_, head_, token);
       else
-        row = find_row(view_, item.head, token);
+        row = find_row(view_, head_, token);
       if (row == nullptr) report(p.status, refusal::page_out_of_range, p.layer, item.sequence, token);
     }
-    look_ahead(item, next);
+    look_ahead(token + step);
     return row;
   }
 
  private:
   /// The load has no condition, so that nothing waits for the page before it is needed.
-  __device__ void look_ahead(const wide_item& item, int token) {
-    const int newest = item.end > 0 ? item.end - 1 : 0;
-    if constexpr (PagedRowView<View>) page_ = *view_.entry(item.head, token < newest ? token : newest);
+  __device__ void look_ahead(int token) {
+    if constexpr (PagedRowView<View>) page_ = *view_.entry(head_, token < end_ ? token : end_ - 1);
   }
 
   const View view_;
+  int head_, end_;
   std::int32_t page_ = 0;
 };
 
@@ -89,7 +95,7 @@ class wide_producer {
       }
       // Consumers have read an item before its queries give way, so they never see the one after the next.
       ptx::named_barrier_wait(producer_barrier, warpgroup_threads);
-      const wide_item item = block_.shared.items[n % 2];
+      const wide_item& item = block_.shared.items[n % 2];
       load(item, n, thread);
       if (item.head < 0) return;
     }
@@ -109,23 +115,31 @@ class wide_producer {
 
   /// Queries go after the first keys: these need not wait for the end of the item before.
   __device__ void load(const wide_item& item, int n, int thread) {
-    if (item.head < 0 || item.first >= item.end) return load_queries(item, n, thread);
-    const int warp = thread / 32, of_lane = warp * 32 + lane_id();
     static_assert(tuning.tokens == warpgroup_threads, "each thread finds the row of one token");
-    row_finder keys(p_.keys.sequence(item.place), item, item.first + of_lane);
-    row_finder values(p_.values.sequence(item.place), item, item.first + of_lane);
-    for (int token = item.first; token < item.end; token += tuning.tokens, ++at_.tile) {
-      const int stage = at_.stage();
-      const int mine = token + of_lane, next = mine + tuning.tokens, offset = warp * 32 * block::key_tile::row_bytes;
-      const element* const key = keys.find(p_, item, mine, next);
-      ptx::barrier_wait(block_.shared.key_empty[stage], at_.parity() ^ 1u);
-      copy_rows<typename block::key_tile, HeadDim>(key, block_.keys(stage) + offset);
-      ptx::barrier_arrive_after_copies(block_.shared.key_full[stage]);
-      if (token == item.first) load_queries(item, n, thread);
-      const element* const value = values.find(p_, item, mine, next);
+    const int first = item.first, end = item.head < 0 ? first : item.end;
+    row_finder keys(p_.keys.sequence(item.place), item.head, end, first + thread);
+    row_finder values(p_.values.sequence(item.place), item.head, end, first + thread);
+    const int offset = thread / 32 * 32 * block::key_tile::row_bytes;
+    for (int token = first;; ++at_.tile) {
+      const int stage = at_.stage(), mine = token + thread;
+      const bool any = token < end;
+      if (any) {
+        const element* const key = keys.find(p_, item, mine, tuning.tokens);
+        ptx::barrier_wait(block_.shared.key_empty[stage], at_.parity() ^ 1u);
+        copy_rows<typename block::key_tile, HeadDim>(key, block_.keys(stage) + offset);
+        ptx::barrier_arrive_after_copies(block_.shared.key_full[stage]);
+      }
+      if (token == first) load_queries(item, n, thread);
+      if (!any) return;
+      const element* const value = values.find(p_, item, mine, tuning.tokens);
       ptx::barrier_wait(block_.shared.value_empty[stage], at_.parity() ^ 1u);
       copy_rows<typename block::key_tile, HeadDim>(value, block_.values(stage) + offset);
       ptx::barrier_arrive_after_copies(block_.shared.value_full[stage]);
+      token += tuning.tokens;
+      if (token >= end) {
+        ++at_.tile;
+        return;
+      }
     }
   }
 
