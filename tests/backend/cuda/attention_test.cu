@@ -384,6 +384,91 @@ TEST_CASE("decode, token after token, gives what one prefill gave, within a wind
   compare_decode_with_prefill(20);
 }
 
+/// Each KV head reads a list of its own, with its own length and pages; to the expected rows it is a sequence.
+template <int HeadDim>
+void compare_lists(int capability) {
+  using E = bfloat16;
+  INFO("capability ", capability, ", ", HeadDim, " channels, KVSHARER_TEST_SEED=", drawn_seed());
+  constexpr index_t kv_heads = 2, group = 2, page_tokens = 16, capacity = 208;
+  const std::vector<index_t> rows{40, 1, 130};                                                    // of each sequence
+  const std::vector<ragged> lists{{150, 40}, {60, 40}, {1, 1}, {33, 1}, {130, 130}, {200, 130}};  // [sequence][KV head]
+  pool<E, layout::paged<page_tokens>> cache{{1, 1, HeadDim, capacity}, {}, lists};
+  cache.fill(shifted(400));
+  const attention_shape heads{kv_heads * group, kv_heads, HeadDim}, of_list{group, 1, HeadDim};
+  const index_t width = heads.heads * HeadDim;
+  std::vector<std::int32_t> row_begin{0}, lengths;
+  for (std::size_t b = 0; b < rows.size(); ++b) {
+    row_begin.push_back(row_begin.back() + static_cast<std::int32_t>(rows[b]));
+    lengths.push_back(-1);  // nobody may read them
+  }
+  device on;
+  on.properties.capability = capability;
+  on.backend = cuda::backend(on.stream, on.properties, on.scratch.data(), on.scratch.size(), on.status.data());
+  const auto keys = on_device(on.stream, cache.keys), values = on_device(on.stream, cache.values);
+  const auto tables = on_device(on.stream, cache.tables), counts = on_device(on.stream, cache.lengths);
+  const auto begins = on_device(on.stream, row_begin), unread = on_device(on.stream, lengths);
+  const std::vector<E> queries = random_numbers<E>(row_begin.back() * width, shifted(1400));
+  const auto asked = on_device(on.stream, queries);
+  auto out = poisoned<E>(on.stream, queries.size());
+  const auto view = [&](const auto& plane) {
+    auto of_heads = cuda::pool_of(plane.data(), static_cast<index_t>(plane.size()), tables.data(),
+                                  kv_heads * cache.blocks, cache_shape{1, kv_heads, HeadDim, capacity},
+                                  layout::strides_of(cache.layout, {1, 1, HeadDim, capacity}));
+    of_heads.pages.head_blocks = static_cast<std::uint32_t>(cache.blocks);
+    of_heads.tokens = {counts.data(), static_cast<std::int32_t>(kv_heads), 1};
+    return of_heads;
+  };
+  cuda::attend<HeadDim>(on.backend, heads, view(keys), view(values),
+                        {.sequences = static_cast<index_t>(rows.size()),
+                         .rows = row_begin.back(),
+                         .max_rows = 130,
+                         .lengths = unread.data(),
+                         .row_begin = begins.data()},
+                        asked.data(), out.data());
+  const std::vector<E> got = on_host(out);
+  CHECK_NOTHROW(on.backend.check_status());
+  double worst = 0;
+  for (std::size_t list = 0; list < lists.size(); ++list)
+    for (index_t r = 0; r < lists[list].rows; ++r)
+      for (index_t h = 0; h < group; ++h) {
+        const index_t row = row_begin[list / kv_heads] + r, head = static_cast<index_t>(list) % kv_heads * group + h;
+        const auto at = static_cast<std::size_t>(row * width + head * HeadDim);
+        const expected_row e = attend_slowly(of_list, cache.key_rows[list], cache.value_rows[list], queries.data() + at,
+                                             h, 0, lists[list].length - lists[list].rows + r + 1);
+        for (std::size_t d = 0; d < e.out.size(); ++d) {
+          const double apart = std::abs(static_cast<double>(static_cast<float>(got[at + d])) - e.out[d]);
+          worst = apart < worst ? worst : apart;  // NaN stays
+        }
+      }
+  CHECK(worst < tolerance<E>);
+}
+TEST_CASE("prefill where KV heads have lists of their own") {
+  for (const int capability : {cuda::query_device().capability, 80}) {
+    compare_lists<64>(capability);
+    compare_lists<128>(capability);
+  }
+}
+
+/// The tiles of a sequence that are over a limit, counted one by one.
+TEST_CASE("prefill: how many tiles of a sequence see more tokens than a limit") {
+  const ragged sequences[] = {{0, 0}, {1, 1}, {500, 1}, {64, 64}, {130, 130}, {400, 130}, {333, 300}, {3, 5}};
+  for (const ragged& r : sequences)
+    for (const int group : {1, 3, 8})
+      for (const int window : {5, 100, 256, cuda::detail::all_tokens}) {
+        const int rows = static_cast<int>(r.rows), length = static_cast<int>(r.length);
+        const cuda::detail::wide_sequence s{rows, length, group, window, 128};
+        INFO(rows, " rows of ", length, " tokens, group ", group, ", window ", window);
+        for (int limit = -1; limit < 520; ++limit) {
+          int count = 0;
+          for (int begin = 0; begin < rows * group; begin += 128) {
+            const int last = std::min(begin + 128, rows * group) - 1;
+            count += limit < 0 || std::min(length - rows + last / group + 1, window) > limit ? 1 : 0;
+          }
+          REQUIRE(s.over(limit) == count);
+        }
+      }
+}
+
 /// Attention of a prefill some pages of which are outside the pool, or which has more tokens than the views have room
 /// for: those tokens count as zeros, or are left out, and the status word says so.
 template <int HeadDim>
