@@ -126,8 +126,9 @@ class wide_consumer {
   __device__ static void wait_for(ptx::barrier& full, const ring_place<tuning.stages>& place) {
     ptx::barrier_wait(full, place.parity());
   }
-  /// Called when the warp's products of a tile have ended.
+  /// Called when the warp's products of a tile have ended, or it has only waited for the tile.
   __device__ static void release(ptx::barrier& empty) {
+    __syncwarp();
     if (lane_id() == 0) ptx::barrier_arrive(empty);
   }
   __device__ void release_keys(bool last) const {
@@ -188,7 +189,7 @@ class wide_consumer {
         if (somebody) *reinterpret_cast<uint4*>(to + 8 * d) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
       }
       if (somebody && q == 0 && p_.extras.lse != nullptr)
-        p_.extras.lse[offset] = total > 0 ? (softmax.largest[half] * p_.scale + log2f(total)) * ln2 : nothing_seen;
+        p_.extras.lse[offset] = total > 0 ? (softmax.base[half] + log2f(total)) * ln2 : nothing_seen;
     }
   }
 

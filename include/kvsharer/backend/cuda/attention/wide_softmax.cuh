@@ -51,11 +51,13 @@ struct wide_limits {
 
 /// The softmax of 16 rows while tokens arrive, without the sums of values, which a product may be adding to meanwhile.
 struct wide_softmax {
-  float largest[2] = {nothing_seen, nothing_seen};  ///< largest score so far, unscaled
+  float largest[2] = {nothing_seen, nothing_seen};  ///< largest score so far
+  float base[2] = {nothing_seen, nothing_seen};     ///< the same, scaled
   float total[2] = {0, 0};                          ///< sum of the weights: this lane's part
 
-  /// Takes the scores of more tokens and turns them into weights 2^(scale * (score - largest)); `fade` is what weights
-  /// so far, and sums by them, shrink by. A row whose tokens are all hidden gets weights of 0. Precondition: scale > 0.
+  /// Takes the scores of more tokens and turns them into weights 2^(scale * score - base); `fade` is what weights so
+  /// far, and sums by them, shrink by: exactly 1 where no score is larger than before. A row whose tokens are all hidden
+  /// gets weights of 0. Precondition: scale > 0.
   template <int Fragments>
   __device__ __forceinline__ void absorb(float (&s)[Fragments][4], float scale, float (&fade)[2]) {
 #pragma unroll
@@ -65,16 +67,17 @@ struct wide_softmax {
       for (int j = 0; j < Fragments; ++j) most = fmaxf(most, fmaxf(s[j][2 * row], s[j][2 * row + 1]));
       most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 1));
       most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, 2));
-      const float base = most == nothing_seen ? 0.0f : most * scale;
-      fade[row] = ptx::exp2(fmaf(largest[row], scale, -base));
+      const float scaled = most * scale, subtracted = most == nothing_seen ? 0.0f : scaled;
+      fade[row] = ptx::exp2(base[row] - subtracted);
       largest[row] = most;
+      base[row] = scaled;
       float sums[2] = {total[row] * fade[row], 0};
 #pragma unroll
       for (int j = 0; j < Fragments; ++j)
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           float& x = s[j][2 * row + i];
-          x = ptx::exp2(fmaf(x, scale, -base));
+          x = ptx::exp2(fmaf(x, scale, -subtracted));
           sums[i] += x;
         }
       total[row] = sums[0] + sums[1];
