@@ -123,7 +123,7 @@ class wide_order {
       int up_to = of_lane;
 #pragma unroll
       for (int apart = 1; apart < 32; apart *= 2) {
-        const int lower_lanes = __shfl_up_sync(0xffffffffu, up_to, apart);
+        const int lower_lanes = __shfl_up_sync(0xffffffffu, up_to, static_cast<unsigned>(apart));
         if (lane_id() >= apart) up_to += lower_lanes;
       }
       const unsigned past = __ballot_sync(0xffffffffu, up_to > before);
