@@ -6,7 +6,9 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <nv/target>
 
+#include "kvsharer/config.hpp"
 #include "kvsharer/core/element.hpp"
 
 /// Machine instructions of compute capability 9.0 alone, those of ptx.cuh aside: products of four warps together
@@ -15,11 +17,9 @@
 namespace kvsharer::inline v0::cuda::ptx {
 
 /// Is this code compiled for sm_90a? The functions below may be called only where it is.
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-inline constexpr bool has_warpgroup_products = true;
-#else
-inline constexpr bool has_warpgroup_products = false;
-#endif
+KVSHARER_HD constexpr bool has_warpgroup_products() {
+  NV_IF_ELSE_TARGET(NV_HAS_FEATURE_SM_90a, (return true;), (return false;))
+}
 
 /// An object of the block in static shared memory, one for each type; its value is undefined at first.
 template <class T>

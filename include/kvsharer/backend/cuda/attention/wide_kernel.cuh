@@ -25,7 +25,7 @@ namespace kvsharer::inline v0::cuda::detail {
 template <class Tuning, int HeadDim, class Problem>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.threads(), 1)
     wide_prefill_kernel(const __grid_constant__ Problem problem, std::uint32_t* counter, index_t l2_bytes) {
-  if constexpr (ptx::has_warpgroup_products) {
+  if constexpr (ptx::has_warpgroup_products()) {
     const wide_block<Tuning, HeadDim> block;
     if (threadIdx.x == 0) block.init_barriers();
     __syncthreads();

@@ -13,7 +13,7 @@
 /// are those of ../../../../../warpgroup.hpp.
 namespace kvsharer::inline v0::cuda::ptx {
 
-inline constexpr bool has_warpgroup_products = true;
+constexpr bool has_warpgroup_products() { return true; }
 
 template <class T>
 T& static_shared() {
