@@ -62,11 +62,14 @@ struct wide_block {
 /// Where a role stands in the ring of tiles: both roles take the same tiles in the same order.
 template <int Stages>
 struct ring_place {
-  int tile = 0;  // since the block began
+  int stage = 0;
+  unsigned parity = 0;  ///< of the phase that ends when the tile is full; the one before ended when the stage was empty
 
-  __device__ int stage() const { return tile % Stages; }
-  /// Of the phase that begins when the tile is filled; the one before it ended when the stage became empty.
-  __device__ unsigned parity() const { return static_cast<unsigned>(tile / Stages) & 1u; }
+  __device__ __forceinline__ void advance() {
+    if (++stage < Stages) return;
+    stage = 0;
+    parity ^= 1u;
+  }
 };
 
 }  // namespace kvsharer::inline v0::cuda::detail

@@ -61,7 +61,7 @@ class wide_consumer {
     if (tiles > 0) {
       float scores[fragments][4], fade[2];
       std::uint32_t weights[fragments / 2][4];
-      wait_for(block_.shared.key_full[at_.stage()], at_);
+      wait_for(block_.shared.key_full);
       ptx::show_to_products();
       start_scores(scores);
       ptx::products_wait<0>(scores);
@@ -69,11 +69,11 @@ class wide_consumer {
       limits.hide(item.first, scores);
       softmax.absorb(scores, p_.scale, fade);
       pack_weights<element>(scores, weights);
-      wait_for(block_.shared.value_full[at_.stage()], at_);
+      wait_for(block_.shared.value_full);
       for (int t = 1; t < tiles; ++t) {
-        const int before = at_.stage();
-        ++at_.tile;
-        wait_for(block_.shared.key_full[at_.stage()], at_);
+        const int before = at_.stage;
+        at_.advance();
+        wait_for(block_.shared.key_full);
         ptx::show_to_products();
         take_turn();
         start_scores(scores);
@@ -84,7 +84,7 @@ class wide_consumer {
         limits.hide(item.first + t * tuning.tokens, scores);
         softmax.absorb(scores, p_.scale, fade);
         // Between the softmax and the wait for the sums: a branch, over which the compiler moves neither.
-        wait_for(block_.shared.value_full[at_.stage()], at_);
+        wait_for(block_.shared.value_full);
         ptx::products_wait<0>(sums);
         release(block_.shared.value_empty[before]);
         if (__any_sync(0xffffffffu, fade[0] != 1.0f || fade[1] != 1.0f))
@@ -95,10 +95,10 @@ class wide_consumer {
         pack_weights<element>(scores, weights);
       }
       ptx::show_to_products();
-      start_sums(sums, weights, at_.stage());
+      start_sums(sums, weights, at_.stage);
       ptx::products_wait<0>(sums);
-      release(block_.shared.value_empty[at_.stage()]);
-      ++at_.tile;
+      release(block_.shared.value_empty[at_.stage]);
+      at_.advance();
     }
     softmax.finish();
     write(item, begin, softmax, sums);
@@ -107,15 +107,15 @@ class wide_consumer {
   /// No row is this warpgroup's: lets the tiles pass.
   __device__ void stand_by(const wide_item& item) {
     release(block_.shared.query_empty);
-    for (int t = 0; t < tiles_of(item); ++t, ++at_.tile) {
-      wait_for(block_.shared.key_full[at_.stage()], at_);
-      release(block_.shared.key_empty[at_.stage()]);
+    for (int t = 0; t < tiles_of(item); ++t, at_.advance()) {
+      wait_for(block_.shared.key_full);
+      release(block_.shared.key_empty[at_.stage]);
       if (t > 0) {
         take_turn();
         pass_turn();
       }
-      wait_for(block_.shared.value_full[at_.stage()], at_);
-      release(block_.shared.value_empty[at_.stage()]);
+      wait_for(block_.shared.value_full);
+      release(block_.shared.value_empty[at_.stage]);
     }
   }
 
@@ -123,8 +123,9 @@ class wide_consumer {
     return item.first < item.end ? (item.end - item.first + tuning.tokens - 1) / tuning.tokens : 0;
   }
 
-  __device__ static void wait_for(ptx::barrier& full, const ring_place<tuning.stages>& place) {
-    ptx::barrier_wait(full, place.parity());
+  /// Waits for the tile of the ring at which the warpgroup stands.
+  __device__ void wait_for(ptx::barrier (&full)[tuning.stages]) const {
+    ptx::barrier_wait(full[at_.stage], at_.parity);
   }
   /// Called when the warp's products of a tile have ended, or it has only waited for the tile.
   __device__ static void release(ptx::barrier& empty) {
@@ -132,7 +133,7 @@ class wide_consumer {
     if (lane_id() == 0) ptx::barrier_arrive(empty);
   }
   __device__ void release_keys(bool last) const {
-    release(block_.shared.key_empty[at_.stage()]);
+    release(block_.shared.key_empty[at_.stage]);
     if (last) release(block_.shared.query_empty);
   }
 
@@ -146,7 +147,7 @@ class wide_consumer {
   /// scores (64 x tokens) = queries (64 x HeadDim) times keys, transposed.
   __device__ __forceinline__ void start_scores(float (&scores)[fragments][4]) const {
     const std::uint64_t queries = query_tile::rows(ptx::shared_address(block_.queries()), which_ * warpgroup_rows);
-    const std::uint64_t keys = key_tile::rows(ptx::shared_address(block_.keys(at_.stage())), 0);
+    const std::uint64_t keys = key_tile::rows(ptx::shared_address(block_.keys(at_.stage)), 0);
     ptx::products_begin(scores);
 #pragma unroll
     for (int d = 0; d < HeadDim / 16; ++d)

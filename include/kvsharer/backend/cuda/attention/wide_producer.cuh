@@ -120,24 +120,24 @@ class wide_producer {
     row_finder keys(p_.keys.sequence(item.place), item.head, end, first + thread);
     row_finder values(p_.values.sequence(item.place), item.head, end, first + thread);
     const int offset = thread / 32 * 32 * block::key_tile::row_bytes;
-    for (int token = first;; ++at_.tile) {
-      const int stage = at_.stage(), mine = token + thread;
+    for (int token = first;; at_.advance()) {
+      const int stage = at_.stage, mine = token + thread;
       const bool any = token < end;
       if (any) {
         const element* const key = keys.find(p_, item, mine, tuning.tokens);
-        ptx::barrier_wait(block_.shared.key_empty[stage], at_.parity() ^ 1u);
+        ptx::barrier_wait(block_.shared.key_empty[stage], at_.parity ^ 1u);
         copy_rows<typename block::key_tile, HeadDim>(key, block_.keys(stage) + offset);
         ptx::barrier_arrive_after_copies(block_.shared.key_full[stage]);
       }
       if (token == first) load_queries(item, n, thread);
       if (!any) return;
       const element* const value = values.find(p_, item, mine, tuning.tokens);
-      ptx::barrier_wait(block_.shared.value_empty[stage], at_.parity() ^ 1u);
+      ptx::barrier_wait(block_.shared.value_empty[stage], at_.parity ^ 1u);
       copy_rows<typename block::key_tile, HeadDim>(value, block_.values(stage) + offset);
       ptx::barrier_arrive_after_copies(block_.shared.value_full[stage]);
       token += tuning.tokens;
       if (token >= end) {
-        ++at_.tile;
+        at_.advance();
         return;
       }
     }

@@ -56,8 +56,8 @@ struct wide_softmax {
   float total[2] = {0, 0};                          ///< sum of the weights: this lane's part
 
   /// Takes the scores of more tokens and turns them into weights 2^(scale * score - base); `fade` is what weights so
-  /// far, and sums by them, shrink by: exactly 1 where no score is larger than before. A row whose tokens are all hidden
-  /// gets weights of 0. Precondition: scale > 0.
+  /// far, and sums by them, shrink by: exactly 1 where no score is larger than before. A row whose tokens are all
+  /// hidden gets weights of 0. Precondition: scale > 0.
   template <int Fragments>
   __device__ __forceinline__ void absorb(float (&s)[Fragments][4], float scale, float (&fade)[2]) {
 #pragma unroll

@@ -13,7 +13,7 @@ inline constexpr int warpgroup_threads = 128, warpgroup_rows = 64;
 struct wide_tuning {
   int consumers = 2;  ///< warpgroups that multiply
   int tokens = 128;   ///< of a tile
-  int stages = 2;     ///< tiles of keys, and of values, in shared memory; a power of 2
+  int stages = 3;     ///< tiles of keys, and of values, in shared memory: as many as fit with 128 channels
   /// Registers of a thread. Together the warpgroups have what the kernel begins with. A consumer of 128 channels holds
   /// 64 sums, 64 scores and 32 registers of weights; with fewer than these the compiler spills.
   int producer_registers = 88, consumer_registers = 208;
