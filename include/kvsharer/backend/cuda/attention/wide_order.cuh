@@ -3,11 +3,11 @@
 
 #include <cuda_runtime.h>
 
-#include <algorithm>
 #include <cstdint>
 
 #include "kvsharer/backend/cuda/attention/problem.cuh"
 #include "kvsharer/backend/cuda/attention/warp_product.cuh"
+#include "kvsharer/config.hpp"
 #include "kvsharer/core/types.hpp"
 
 /// The order in which blocks take the tiles of rows of a ragged prefill: those that see the most tokens first,

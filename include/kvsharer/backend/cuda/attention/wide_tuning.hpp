@@ -3,7 +3,8 @@
 
 #include "kvsharer/config.hpp"
 
-/// Constants of prefill attention by products of warpgroups. Data only, readable by any compiler.
+/// Constants of prefill attention by products of warpgroups, which its names call wide. Data only, readable by any
+/// compiler.
 namespace kvsharer::inline v0::cuda::detail {
 
 /// The threads of a warpgroup, and the rows that one of its products has.

@@ -6,6 +6,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
 
 #include "kvsharer/backend/cuda/ptx.cuh"
 
@@ -119,9 +122,16 @@ void products_begin(float (&)[Fragments][4]) {
   simt::multiprocessor::here().current().products.fence();
 }
 inline void products_commit() { simt::multiprocessor::here().current().products.commit(); }
+/// The whole warp waits, sometimes long enough for others to overwrite what its products still read.
 template <int Newest, int Fragments>
 void products_wait(float (&)[Fragments][4]) {
   auto& sm = simt::multiprocessor::here();
+  if (simt::lane() == 0 && sm.toss()) {
+    const auto ended = std::make_shared<bool>(false);
+    sm.do_later([ended] { *ended = true; });
+    sm.wait_until([ended] { return *ended; });
+  }
+  sm.sync_warp();
   if (!sm.current().products.wait(Newest))
     simt::stop("registers of an operand changed before its product ended", sm.current().place);
 }
