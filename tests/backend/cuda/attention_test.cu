@@ -449,6 +449,31 @@ TEST_CASE("prefill where KV heads have lists of their own") {
   }
 }
 
+TEST_CASE("prefill: when products of warpgroups serve") {
+  using E = bfloat16;
+  device on;
+  if (on.properties.capability != 90) return;
+  const auto numbers = poisoned<E>(on.stream, 128);
+  auto out = poisoned<E>(on.stream, 128);
+  auto mass = poisoned<float>(on.stream, 2);
+  const auto words = on_device(on.stream, std::vector<std::int32_t>{0, 0});
+  const cuda::pool_batch<const E> view =
+      cuda::pool_of(static_cast<const E*>(numbers.data()), 128, words.data(), 1, {1, 1, 128, 1}, layout::paged<1>{});
+  const auto serve = [&](cuda::device_properties properties, float scale, cuda::attention_extras extras) {
+    const cuda::backend backend(on.stream, properties, on.scratch.data(), on.scratch.size(), on.status.data());
+    const auto p = cuda::detail::make_problem(backend, {1, 1, 128, scale}, view, view,
+                                              {.sequences = 1, .rows = 1, .lengths = words.data()}, numbers.data(),
+                                              out.data(), extras, {-1});
+    return cuda::detail::wide_prefill_runs<128>(backend, p);
+  };
+  WARN(serve(on.properties, 0, {}));  // false where this file is not compiled for sm_90a
+  CHECK_FALSE(serve(on.properties, -0.1f, {}));
+  CHECK_FALSE(serve(on.properties, 0, {mass.data(), mass.data(), words.data(), 1}));
+  cuda::device_properties older = on.properties;
+  older.capability = 89;
+  CHECK_FALSE(serve(older, 0, {}));
+}
+
 /// The tiles of a sequence that are over a limit, counted one by one.
 TEST_CASE("prefill: how many tiles of a sequence see more tokens than a limit") {
   const ragged sequences[] = {{0, 0}, {1, 1}, {500, 1}, {64, 64}, {130, 130}, {400, 130}, {333, 300}, {3, 5}};
