@@ -4,7 +4,7 @@
 # One architecture where nobody names any, since every kernel is compiled for each. CUDAARCHS, CMake's own variable of the
 # environment, names them as -DCMAKE_CUDA_ARCHITECTURES does.
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES AND "$ENV{CUDAARCHS}" STREQUAL "")
-  set(CMAKE_CUDA_ARCHITECTURES 90-real)
+  set(CMAKE_CUDA_ARCHITECTURES 90a-real)
 endif()
 
 # Says what to do where a toolkit is installed (the compiler `nvcc` lies there) and CMake, which looks in PATH, found none.

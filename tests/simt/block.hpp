@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "fiber.hpp"
+#include "warpgroup.hpp"
 
 /// One block of a grid at a time: its threads, their barriers, its shared memory.
 namespace simt {
@@ -50,15 +52,22 @@ struct pending_copy {
   }
 };
 
-enum class waiting : std::uint8_t { no, at_warp, at_block };
+enum class waiting : std::uint8_t { no, at_warp, at_block, for_condition };
 
 struct thread_state {
   fiber context;
   thread_place place;
   waiting wait = waiting::no;
+  std::function<bool()> condition;  // that it waits for
   unsigned exchanges = 0;
   std::vector<std::vector<pending_copy>> committed;
   std::vector<pending_copy> open;
+  warpgroup_products products;
+};
+
+/// Barrier 1 to 15 of a block: opens when as many threads as it is for have arrived.
+struct named_barrier {
+  unsigned arrived = 0, threads = 0, opened = 0;
 };
 
 [[noreturn]] inline void stop(const char* why, const thread_place& p) {
@@ -81,6 +90,8 @@ class multiprocessor {
   bool running() const { return current_ != nullptr; }
   std::byte* dynamic_shared() { return reinterpret_cast<std::byte*>(shared_.data()); }
   std::size_t dynamic_shared_bytes() const { return shared_.size() * sizeof(line); }
+  std::byte* static_shared() { return static_shared_.bytes; }
+  static constexpr std::size_t static_shared_bytes = 1024;
 
   /// Runs one block of `threads` threads of `body` to its end.
   void run(index3 block, index3 block_size, index3 grid_size, std::size_t shared_bytes,
@@ -90,6 +101,9 @@ class multiprocessor {
     warps_.assign((threads + warp_size - 1) / warp_size, {});
     shared_.resize((shared_bytes + sizeof(line) - 1) / sizeof(line));
     if (!shared_.empty()) std::memset(static_cast<void*>(shared_.data()), 0xff, shared_.size() * sizeof(line));
+    std::memset(static_shared_.bytes, 0xff, sizeof static_shared_.bytes);
+    named_barriers_.fill({});
+    later_.clear();
     favoured_ = 0;
     body_ = &body;
     for (unsigned i = 0; i < threads; ++i) {
@@ -103,6 +117,7 @@ class multiprocessor {
       t.exchanges = 0;
       t.committed.clear();
       t.open.clear();
+      t.products.clear();
       t.context.start([](void* self) { (*static_cast<multiprocessor*>(self)->body_)(); }, this);
     }
     while (turn(threads)) {
@@ -112,6 +127,33 @@ class multiprocessor {
 
   void sync_block() { pause(waiting::at_block); }
   void sync_warp() { pause(waiting::at_warp); }
+  /// The thread goes on once `condition` is true.
+  void wait_until(std::function<bool()> condition) {
+    current().condition = std::move(condition);
+    pause(waiting::for_condition);
+  }
+
+  /// Counts the thread at a named barrier for `threads` threads; returns how often that has opened before.
+  unsigned arrive(int id, int threads) {
+    named_barrier& b = named_barriers_.at(static_cast<std::size_t>(id));
+    if (id < 1 || threads % static_cast<int>(warp_size) != 0 || (b.arrived > 0 && b.threads != unsigned(threads)))
+      stop("a named barrier is not used as it can be", current().place);
+    const unsigned opened = b.opened;
+    b.threads = static_cast<unsigned>(threads);
+    if (++b.arrived == b.threads) {
+      b.arrived = 0;
+      ++b.opened;
+    }
+    return opened;
+  }
+  void wait_for_opening(int id, unsigned opened_before) {
+    const named_barrier& b = named_barriers_.at(static_cast<std::size_t>(id));
+    wait_until([&b, opened_before] { return b.opened != opened_before; });
+  }
+
+  /// Something that happens at some time, before the block would wait for ever.
+  void do_later(std::function<void()> work) { later_.push_back(std::move(work)); }
+  bool toss() { return random_() % 2 == 0; }
 
   /// Gives `mine` to the warp and returns what its lanes gave, [32], once all have.
   template <class T>
@@ -136,6 +178,16 @@ class multiprocessor {
     thread_state& t = current();
     t.committed.push_back(std::move(t.open));
     t.open.clear();
+  }
+  /// The thread's copies that have not landed, closed or not.
+  std::vector<pending_copy> take_copies() {
+    thread_state& t = current();
+    std::vector<pending_copy> all;
+    for (auto& group : t.committed) all.insert(all.end(), group.begin(), group.end());
+    all.insert(all.end(), t.open.begin(), t.open.end());
+    t.committed.clear();
+    t.open.clear();
+    return all;
   }
   void land_copies(std::size_t but_newest) {
     auto& groups = current().committed;
@@ -163,6 +215,7 @@ class multiprocessor {
   /// have arrived. Mostly the same warp as before, so that warps run far ahead of each other where nothing holds them.
   /// False at the end of the block.
   bool turn(unsigned threads) {
+    if (!later_.empty() && random_() % 128 == 0) do_one_of_later();
     if (random_() % 64 == 0 || !can_run(favoured_, threads)) {
       const unsigned warps = static_cast<unsigned>(warps_.size()), begin = static_cast<unsigned>(random_() % warps);
       unsigned i = 0;
@@ -176,7 +229,8 @@ class multiprocessor {
     std::shuffle(order_.begin(), order_.end(), random_);
     for (const unsigned i : order_) {
       thread_state& t = *threads_[i];
-      if (t.context.ended() || t.wait != waiting::no) continue;
+      if (!can_run(t)) continue;
+      t.wait = waiting::no;
       current_ = &t;
       t.context.resume();
     }
@@ -187,8 +241,18 @@ class multiprocessor {
   /// Has the warp a thread that waits for nothing?
   bool can_run(unsigned warp, unsigned threads) const {
     for (unsigned i = warp * warp_size; i < std::min((warp + 1) * warp_size, threads); ++i)
-      if (!threads_[i]->context.ended() && threads_[i]->wait == waiting::no) return true;
+      if (can_run(*threads_[i])) return true;
     return false;
+  }
+  static bool can_run(const thread_state& t) {
+    return !t.context.ended() && (t.wait == waiting::no || (t.wait == waiting::for_condition && t.condition()));
+  }
+
+  void do_one_of_later() {
+    const auto which = later_.begin() + static_cast<std::ptrdiff_t>(random_() % later_.size());
+    const std::function<void()> work = std::move(*which);
+    later_.erase(which);
+    work();
   }
 
   /// No thread can run: all have ended, or all wait for the block, or never go on.
@@ -196,6 +260,10 @@ class multiprocessor {
     bool ended = true;
     for (unsigned i = 0; i < threads; ++i) ended = ended && threads_[i]->context.ended();
     if (ended) return false;
+    if (!later_.empty()) {
+      do_one_of_later();
+      return true;
+    }
     if (!open(0, threads, waiting::at_block)) stop("threads wait at different barriers", first_waiting(threads));
     return true;
   }
@@ -221,6 +289,11 @@ class multiprocessor {
   std::vector<std::unique_ptr<thread_state>> threads_;
   std::vector<warp_state> warps_;
   std::vector<line> shared_;
+  struct alignas(16) {
+    std::byte bytes[static_shared_bytes];
+  } static_shared_;
+  std::array<named_barrier, 16> named_barriers_{};
+  std::vector<std::function<void()>> later_;
   std::vector<unsigned> order_;
   unsigned favoured_ = 0;  // the warp whose turn it is
   std::mt19937 random_{1};

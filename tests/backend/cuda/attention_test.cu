@@ -152,63 +152,80 @@ void compare(Layout layout, const attention_shape& heads, const std::vector<ragg
   index_t chosen = 0;
   for (index_t r = 0; r < rows; r += 3) mass_row[static_cast<std::size_t>(r)] = static_cast<std::int32_t>(chosen++);
 
-  device on;
-  if (multiprocessors > 0) on.properties.multiprocessors = multiprocessors;
-  const std::size_t scratch_bytes = cuda::attention_scratch_bytes(on.properties, heads.head_dim);
-  auto scratch = poisoned<std::byte>(on.stream, scratch_bytes);
-  on.backend = cuda::backend(on.stream, on.properties, scratch.data(), scratch.size(), on.status.data());
-  const auto keys = on_device(on.stream, cache.keys), values = on_device(on.stream, cache.values);
-  const auto tables = on_device(on.stream, cache.tables), lengths = on_device(on.stream, cache.lengths);
-  const auto begins = on_device(on.stream, row_begin), slots = on_device(on.stream, mass_row);
-  const auto asked = on_device(on.stream, queries);
-  auto out = poisoned<E>(on.stream, queries.size());
-  auto lse = poisoned<float>(on.stream, static_cast<std::size_t>(rows * heads.heads));
-  auto mass = poisoned<float>(on.stream, static_cast<std::size_t>(chosen * heads.heads * capacity));
-  const auto view = [&](const auto& plane) {
-    return cuda::pool_of(plane.data(), static_cast<index_t>(plane.size()), tables.data(), cache.blocks, cache.shape,
-                         layout);
-  };
-  const cuda::ragged_batch batch{.sequences = static_cast<index_t>(sequences.size()),
-                                 .rows = rows,
-                                 .max_rows = max_rows,
-                                 .lengths = lengths.data(),
-                                 .row_begin = begins.data()};
-  cuda::attend<HeadDim>(on.backend, heads, view(keys), view(values), batch, asked.data(), out.data(),
-                        {lse.data(), mass.data(), slots.data(), capacity});
-  auto again = poisoned<E>(on.stream, queries.size());
-  cuda::attend<HeadDim>(on.backend, heads, view(keys), view(values), batch, asked.data(), again.data());
-  const std::vector<E> got = on_host(out), got_again = on_host(again);
-  CHECK(std::equal(got.begin(), got.end(), got_again.begin(),
-                   [](E a, E b) { return static_cast<float>(a) == static_cast<float>(b); }));
-  const std::vector<float> got_lse = on_host(lse), got_mass = on_host(mass);
-  CHECK_NOTHROW(on.backend.check_status());
+  // Where products of warpgroups are possible, prefill is tested without them, too.
+  const int own_capability = cuda::query_device().capability;
+  std::vector<int> capabilities{own_capability};
+  if (own_capability >= 90 && max_rows * heads.group() > cuda::detail::most_decode_rows) capabilities.push_back(80);
+  for (const int capability : capabilities) {
+    INFO("as on a device of capability ", capability);
+    device on;
+    on.properties.capability = capability;
+    if (multiprocessors > 0) on.properties.multiprocessors = multiprocessors;
+    const std::size_t scratch_bytes = cuda::attention_scratch_bytes(on.properties, heads.head_dim);
+    auto scratch = poisoned<std::byte>(on.stream, scratch_bytes);
+    on.backend = cuda::backend(on.stream, on.properties, scratch.data(), scratch.size(), on.status.data());
+    const auto keys = on_device(on.stream, cache.keys), values = on_device(on.stream, cache.values);
+    const auto tables = on_device(on.stream, cache.tables), lengths = on_device(on.stream, cache.lengths);
+    const auto begins = on_device(on.stream, row_begin), slots = on_device(on.stream, mass_row);
+    const auto asked = on_device(on.stream, queries);
+    auto mass = poisoned<float>(on.stream, static_cast<std::size_t>(chosen * heads.heads * capacity));
+    const auto view = [&](const auto& plane) {
+      return cuda::pool_of(plane.data(), static_cast<index_t>(plane.size()), tables.data(), cache.blocks, cache.shape,
+                           layout);
+    };
+    const cuda::ragged_batch batch{.sequences = static_cast<index_t>(sequences.size()),
+                                   .rows = rows,
+                                   .max_rows = max_rows,
+                                   .lengths = lengths.data(),
+                                   .row_begin = begins.data()};
+    struct outcome {
+      std::vector<E> out;
+      std::vector<float> lse;
+    };
+    const auto attend = [&](cuda::attention_extras extras) {
+      auto out = poisoned<E>(on.stream, queries.size());
+      auto lse = poisoned<float>(on.stream, static_cast<std::size_t>(rows * heads.heads));
+      extras.lse = lse.data();
+      cuda::attend<HeadDim>(on.backend, heads, view(keys), view(values), batch, asked.data(), out.data(), extras);
+      return outcome{on_host(out), on_host(lse)};
+    };
+    const outcome plain = attend({}), again = attend({});
+    CHECK(std::equal(plain.out.begin(), plain.out.end(), again.out.begin(),
+                     [](E a, E b) { return static_cast<float>(a) == static_cast<float>(b); }));
+    const outcome with_mass = attend({nullptr, mass.data(), slots.data(), capacity});
+    const std::vector<float> got_mass = on_host(mass);
+    CHECK_NOTHROW(on.backend.check_status());
 
-  double worst = 0, worst_lse = 0, worst_mass = 0;
-  std::size_t not_numbers = 0;
-  const auto differ = [&](double& worst_so_far, double a, double b) {
-    if (std::isnan(a)) ++not_numbers;
-    if (a != b) worst_so_far = std::max(worst_so_far, std::abs(a - b));
-  };
-  for (std::size_t b = 0; b < sequences.size(); ++b)
-    for (index_t r = 0; r < sequences[b].rows; ++r)
-      for (index_t h = 0; h < heads.heads; ++h) {
-        const index_t row = row_begin[b] + r;
-        const auto at = static_cast<std::size_t>(row * width + h * heads.head_dim);
-        const index_t visible = std::max<index_t>(0, sequences[b].length - sequences[b].rows + r + 1);
-        const index_t first = heads.window > 0 ? std::max<index_t>(0, visible - heads.window) : 0;
-        const expected_row e =
-            attend_slowly(heads, cache.key_rows[b], cache.value_rows[b], queries.data() + at, h, first, visible);
-        for (std::size_t d = 0; d < e.out.size(); ++d) differ(worst, static_cast<float>(got[at + d]), e.out[d]);
-        differ(worst_lse, got_lse[static_cast<std::size_t>(row * heads.heads + h)], e.lse);
-        if (const auto slot = mass_row[static_cast<std::size_t>(row)]; slot >= 0)
-          for (index_t t = 0; t < capacity; ++t)
-            differ(worst_mass, got_mass[static_cast<std::size_t>((slot * heads.heads + h) * capacity + t)],
-                   t < visible ? e.mass[static_cast<std::size_t>(t)] : 0.0);
-      }
-  CHECK(not_numbers == 0);
-  CHECK(worst < tolerance<E>);
-  CHECK(worst_lse < 1e-4);
-  CHECK(worst_mass < 1e-4);
+    double worst = 0, worst_lse = 0, worst_mass = 0;
+    std::size_t not_numbers = 0;
+    const auto differ = [&](double& worst_so_far, double a, double b) {
+      if (std::isnan(a)) ++not_numbers;
+      if (a != b) worst_so_far = std::max(worst_so_far, std::abs(a - b));
+    };
+    for (std::size_t b = 0; b < sequences.size(); ++b)
+      for (index_t r = 0; r < sequences[b].rows; ++r)
+        for (index_t h = 0; h < heads.heads; ++h) {
+          const index_t row = row_begin[b] + r;
+          const auto at = static_cast<std::size_t>(row * width + h * heads.head_dim);
+          const index_t visible = std::max<index_t>(0, sequences[b].length - sequences[b].rows + r + 1);
+          const index_t first = heads.window > 0 ? std::max<index_t>(0, visible - heads.window) : 0;
+          const expected_row e =
+              attend_slowly(heads, cache.key_rows[b], cache.value_rows[b], queries.data() + at, h, first, visible);
+          for (const outcome* got : {&plain, &with_mass}) {
+            for (std::size_t d = 0; d < e.out.size(); ++d)
+              differ(worst, static_cast<float>(got->out[at + d]), e.out[d]);
+            differ(worst_lse, got->lse[static_cast<std::size_t>(row * heads.heads + h)], e.lse);
+          }
+          if (const auto slot = mass_row[static_cast<std::size_t>(row)]; slot >= 0)
+            for (index_t t = 0; t < capacity; ++t)
+              differ(worst_mass, got_mass[static_cast<std::size_t>((slot * heads.heads + h) * capacity + t)],
+                     t < visible ? e.mass[static_cast<std::size_t>(t)] : 0.0);
+        }
+    CHECK(not_numbers == 0);
+    CHECK(worst < tolerance<E>);
+    CHECK(worst_lse < 1e-4);
+    CHECK(worst_mass < 1e-4);
+  }
 }
 
 TEST_CASE("decode: one row of each sequence, lengths 0, 1 and around tiles and pages") {
@@ -298,6 +315,34 @@ TEST_CASE("prefill within a window: whole sequences and chunks of longer ones") 
   compare<bfloat16, 256>(layout::paged<16>{}, {2, 1, 256, 0, 20}, {{66, 40}}, 80, ++seed);
 }
 
+/// Lengths around the tiles of 128 tokens of warpgroups' products, chunks, sequences of one token and of none.
+TEST_CASE("prefill over several tiles of tokens and of rows: groups, pages and head sizes") {
+  const std::vector<ragged> batch{{1, 1}, {400, 140}, {0, 0}, {129, 129}, {385, 3}, {128, 128}, {127, 5}};
+  compare<bfloat16, 128>(layout::paged<16>{}, {2, 2, 128}, batch, 400, 200);
+  compare<float16, 64>(layout::paged<16>{}, {4, 1, 64}, batch, 400, 201);
+  const std::vector<ragged> fewer{{260, 33}, {1, 1}, {0, 1}, {131, 131}, {40, 20}};
+  compare<float16, 128>(layout::paged<>{8}, {8, 2, 128}, fewer, 264, 202);
+  compare<bfloat16, 128>(layout::paged<>{24}, {5, 1, 128}, fewer, 264, 203);
+  compare<bfloat16, 128>(layout::paged<64>{}, {8, 1, 128}, fewer, 320, 204);
+  compare<bfloat16, 64>(layout::head_major{}, {5, 1, 64}, fewer, 264, 205);
+  compare<float16, 64>(layout::token_major{}, {4, 4, 64}, fewer, 264, 206);
+  compare<bfloat16, 64>(layout::paged<>{3}, {8, 1, 64}, fewer, 264, 207);
+}
+TEST_CASE("prefill over several tiles within a window") {
+  const std::vector<ragged> batch{{300, 150}, {385, 3}, {1, 1}};
+  unsigned seed = 210;
+  for (const index_t window : {index_t{1}, index_t{100}, index_t{200}}) {
+    compare<bfloat16, 128>(layout::paged<16>{}, {1, 1, 128, 0, window}, batch, 400, ++seed);
+    compare<float16, 64>(layout::paged<>{24}, {2, 1, 64, 0, window}, batch, 408, ++seed);
+  }
+}
+TEST_CASE("prefill of more sequences than a warp has lanes, on one multiprocessor and on more than there are tiles") {
+  std::vector<ragged> batch;
+  for (index_t i = 0; i < 70; ++i) batch.push_back({i * 37 % 150, i * 37 % 150 * (i % 3) / 2});
+  compare<bfloat16, 64>(layout::paged<16>{}, {2, 1, 64}, batch, 160, 220, 1);
+  compare<bfloat16, 64>(layout::paged<16>{}, {2, 2, 64}, {{60, 60}, {200, 50}}, 208, 221, 100);
+}
+
 void compare_decode_with_prefill(index_t window) {
   using E = bfloat16;
   INFO("window ", window, ", KVSHARER_TEST_SEED=", drawn_seed());
@@ -337,6 +382,174 @@ void compare_decode_with_prefill(index_t window) {
 TEST_CASE("decode, token after token, gives what one prefill gave") { compare_decode_with_prefill(0); }
 TEST_CASE("decode, token after token, gives what one prefill gave, within a window") {
   compare_decode_with_prefill(20);
+}
+
+/// Each KV head reads a list of its own, with its own length and pages; to the expected rows it is a sequence.
+template <int HeadDim>
+void compare_lists(int capability) {
+  using E = bfloat16;
+  INFO("capability ", capability, ", ", HeadDim, " channels, KVSHARER_TEST_SEED=", drawn_seed());
+  constexpr index_t kv_heads = 2, group = 2, page_tokens = 16, capacity = 208;
+  const std::vector<index_t> rows{40, 1, 130};                                                    // of each sequence
+  const std::vector<ragged> lists{{150, 40}, {60, 40}, {1, 1}, {33, 1}, {130, 130}, {200, 130}};  // [sequence][KV head]
+  pool<E, layout::paged<page_tokens>> cache{{1, 1, HeadDim, capacity}, {}, lists};
+  cache.fill(shifted(400));
+  const attention_shape heads{kv_heads * group, kv_heads, HeadDim}, of_list{group, 1, HeadDim};
+  const index_t width = heads.heads * HeadDim;
+  std::vector<std::int32_t> row_begin{0}, lengths;
+  for (std::size_t b = 0; b < rows.size(); ++b) {
+    row_begin.push_back(row_begin.back() + static_cast<std::int32_t>(rows[b]));
+    lengths.push_back(-1);  // nobody may read them
+  }
+  device on;
+  on.properties.capability = capability;
+  on.backend = cuda::backend(on.stream, on.properties, on.scratch.data(), on.scratch.size(), on.status.data());
+  const auto keys = on_device(on.stream, cache.keys), values = on_device(on.stream, cache.values);
+  const auto tables = on_device(on.stream, cache.tables), counts = on_device(on.stream, cache.lengths);
+  const auto begins = on_device(on.stream, row_begin), unread = on_device(on.stream, lengths);
+  const std::vector<E> queries = random_numbers<E>(row_begin.back() * width, shifted(1400));
+  const auto asked = on_device(on.stream, queries);
+  auto out = poisoned<E>(on.stream, queries.size());
+  const auto view = [&](const auto& plane) {
+    auto of_heads = cuda::pool_of(plane.data(), static_cast<index_t>(plane.size()), tables.data(),
+                                  kv_heads * cache.blocks, cache_shape{1, kv_heads, HeadDim, capacity},
+                                  layout::strides_of(cache.layout, {1, 1, HeadDim, capacity}));
+    of_heads.pages.head_blocks = static_cast<std::uint32_t>(cache.blocks);
+    of_heads.tokens = {counts.data(), static_cast<std::int32_t>(kv_heads), 1};
+    return of_heads;
+  };
+  cuda::attend<HeadDim>(on.backend, heads, view(keys), view(values),
+                        {.sequences = static_cast<index_t>(rows.size()),
+                         .rows = row_begin.back(),
+                         .max_rows = 130,
+                         .lengths = unread.data(),
+                         .row_begin = begins.data()},
+                        asked.data(), out.data());
+  const std::vector<E> got = on_host(out);
+  CHECK_NOTHROW(on.backend.check_status());
+  double worst = 0;
+  for (std::size_t list = 0; list < lists.size(); ++list)
+    for (index_t r = 0; r < lists[list].rows; ++r)
+      for (index_t h = 0; h < group; ++h) {
+        const index_t row = row_begin[list / kv_heads] + r, head = static_cast<index_t>(list) % kv_heads * group + h;
+        const auto at = static_cast<std::size_t>(row * width + head * HeadDim);
+        const expected_row e = attend_slowly(of_list, cache.key_rows[list], cache.value_rows[list], queries.data() + at,
+                                             h, 0, lists[list].length - lists[list].rows + r + 1);
+        for (std::size_t d = 0; d < e.out.size(); ++d) {
+          const double apart = std::abs(static_cast<double>(static_cast<float>(got[at + d])) - e.out[d]);
+          worst = apart < worst ? worst : apart;  // NaN stays
+        }
+      }
+  CHECK(worst < tolerance<E>);
+}
+TEST_CASE("prefill where KV heads have lists of their own") {
+  for (const int capability : {cuda::query_device().capability, 80}) {
+    compare_lists<64>(capability);
+    compare_lists<128>(capability);
+  }
+}
+
+TEST_CASE("prefill: when products of warpgroups serve") {
+  using E = bfloat16;
+  device on;
+  if (on.properties.capability != 90) return;
+  const auto numbers = poisoned<E>(on.stream, 128);
+  auto out = poisoned<E>(on.stream, 128);
+  auto mass = poisoned<float>(on.stream, 2);
+  const auto words = on_device(on.stream, std::vector<std::int32_t>{0, 0});
+  const cuda::pool_batch<const E> view =
+      cuda::pool_of(static_cast<const E*>(numbers.data()), 128, words.data(), 1, {1, 1, 128, 1}, layout::paged<1>{});
+  const auto serve = [&](cuda::device_properties properties, float scale, cuda::attention_extras extras) {
+    const cuda::backend backend(on.stream, properties, on.scratch.data(), on.scratch.size(), on.status.data());
+    const auto p = cuda::detail::make_problem(backend, {1, 1, 128, scale}, view, view,
+                                              {.sequences = 1, .rows = 1, .lengths = words.data()}, numbers.data(),
+                                              out.data(), extras, {-1});
+    return cuda::detail::wide_prefill_runs<128>(backend, p);
+  };
+  WARN(serve(on.properties, 0, {}));  // false where this file is not compiled for sm_90a
+  CHECK_FALSE(serve(on.properties, -0.1f, {}));
+  CHECK_FALSE(serve(on.properties, 0, {mass.data(), mass.data(), words.data(), 1}));
+  cuda::device_properties older = on.properties;
+  older.capability = 89;
+  CHECK_FALSE(serve(older, 0, {}));
+}
+
+/// The tiles of a sequence that are over a limit, counted one by one.
+TEST_CASE("prefill: how many tiles of a sequence see more tokens than a limit") {
+  const ragged sequences[] = {{0, 0}, {1, 1}, {500, 1}, {64, 64}, {130, 130}, {400, 130}, {333, 300}, {3, 5}};
+  for (const ragged& r : sequences)
+    for (const int group : {1, 3, 8})
+      for (const int window : {5, 100, 256, cuda::detail::all_tokens}) {
+        const int rows = static_cast<int>(r.rows), length = static_cast<int>(r.length);
+        const cuda::detail::wide_sequence s{rows, length, group, window, 128};
+        INFO(rows, " rows of ", length, " tokens, group ", group, ", window ", window);
+        for (int limit = -1; limit < 520; ++limit) {
+          int count = 0;
+          for (int begin = 0; begin < rows * group; begin += 128) {
+            const int last = std::min(begin + 128, rows * group) - 1;
+            count += limit < 0 || std::min(length - rows + last / group + 1, window) > limit ? 1 : 0;
+          }
+          REQUIRE(s.over(limit) == count);
+        }
+      }
+}
+
+/// Attention of a prefill some pages of which are outside the pool, or which has more tokens than the views have room
+/// for: those tokens count as zeros, or are left out, and the status word says so.
+template <int HeadDim>
+void refuse(int capability, bool too_long) {
+  using E = bfloat16;
+  INFO("capability ", capability, ", ", HeadDim, " channels, KVSHARER_TEST_SEED=", drawn_seed());
+  const attention_shape heads{2, 1, HeadDim};
+  const index_t tokens = 200, width = heads.heads * HeadDim, capacity = too_long ? 160 : tokens;
+  pool<E, layout::paged<16>> cache{{1, 1, HeadDim, tokens}, {}, {{tokens, tokens}}};
+  cache.fill(shifted(300));
+  if (!too_long)
+    for (const std::size_t block : {std::size_t{3}, std::size_t{9}}) {
+      cache.tables[block] = block == 3 ? -1 : static_cast<std::int32_t>(cache.pages);
+      const auto begin = static_cast<std::ptrdiff_t>(block * 16 * HeadDim), end = begin + 16 * HeadDim;
+      std::fill(cache.key_rows[0].begin() + begin, cache.key_rows[0].begin() + end, E(0.0f));
+      std::fill(cache.value_rows[0].begin() + begin, cache.value_rows[0].begin() + end, E(0.0f));
+    }
+  device on;
+  on.properties.capability = capability;
+  on.backend = cuda::backend(on.stream, on.properties, on.scratch.data(), on.scratch.size(), on.status.data());
+  const auto keys = on_device(on.stream, cache.keys), values = on_device(on.stream, cache.values);
+  const auto tables = on_device(on.stream, cache.tables), lengths = on_device(on.stream, cache.lengths);
+  const auto begins = on_device(on.stream, std::vector<std::int32_t>{0, static_cast<std::int32_t>(tokens)});
+  const std::vector<E> queries = random_numbers<E>(tokens * width, shifted(1300));
+  const auto asked = on_device(on.stream, queries);
+  auto out = poisoned<E>(on.stream, queries.size());
+  const auto view = [&](const auto& plane) {
+    return cuda::pool_of(plane.data(), static_cast<index_t>(plane.size()), tables.data(), cache.blocks,
+                         cache_shape{1, 1, HeadDim, capacity}, cache.layout);
+  };
+  cuda::attend<HeadDim>(
+      on.backend, heads, view(keys), view(values),
+      {.sequences = 1, .rows = tokens, .max_rows = tokens, .lengths = lengths.data(), .row_begin = begins.data()},
+      asked.data(), out.data());
+  const std::vector<E> got = on_host(out);
+  CHECK_THROWS_WITH_AS(on.backend.check_status(),
+                       doctest::Contains(too_long ? "longer than the cache's capacity" : "outside the pool"), error);
+  double worst = 0;
+  for (index_t r = 0; r < tokens; ++r)
+    for (index_t h = 0; h < heads.heads; ++h) {
+      const auto at = static_cast<std::size_t>(r * width + h * HeadDim);
+      const expected_row e = attend_slowly(heads, cache.key_rows[0], cache.value_rows[0], queries.data() + at, h, 0,
+                                           std::min(r + 1, capacity));
+      for (std::size_t d = 0; d < e.out.size(); ++d) {
+        const double apart = std::abs(static_cast<double>(static_cast<float>(got[at + d])) - e.out[d]);
+        worst = apart < worst ? worst : apart;  // NaN stays
+      }
+    }
+  CHECK(worst < tolerance<E>);
+}
+TEST_CASE("prefill reports pages outside the pool and tokens past the capacity, and goes on without them") {
+  for (const int capability : {cuda::query_device().capability, 80})
+    for (const bool too_long : {false, true}) {
+      refuse<64>(capability, too_long);
+      refuse<128>(capability, too_long);
+    }
 }
 
 }  // namespace

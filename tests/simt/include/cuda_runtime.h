@@ -410,6 +410,15 @@ template <class... P>
 cudaError_t cudaFuncSetAttribute(void (*)(P...), cudaFuncAttribute, int bytes) {
   return bytes <= 227 * 1024 ? cudaSuccess : cudaErrorInvalidValue;
 }
+/// As if all kernels had static shared memory, which those for sm_90a have.
+struct cudaFuncAttributes {
+  std::size_t sharedSizeBytes = 0;
+};
+template <class... P>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, void (*)(P...)) {
+  attributes->sharedSizeBytes = simt::multiprocessor::static_shared_bytes;
+  return cudaSuccess;
+}
 template <class... P>
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void (*)(P...), int, std::size_t) {
   *blocks = 2;

@@ -4,7 +4,7 @@
 foreach(object IN ITEMS MAKER USER)
   execute_process(COMMAND ${NM} --demangle --defined-only ${${object}} OUTPUT_VARIABLE ${object} COMMAND_ERROR_IS_FATAL ANY)
 endforeach()
-foreach(kernel IN ITEMS decode_kernel prefill_kernel mass_kernel store_kernel fold_kernel merge_distances_kernel)
+foreach(kernel IN ITEMS decode_kernel prefill_kernel wide_prefill_kernel mass_kernel store_kernel fold_kernel merge_distances_kernel)
   if(NOT MAKER MATCHES "${kernel}<")
     message(FATAL_ERROR "${kernel} was not made")
   endif()

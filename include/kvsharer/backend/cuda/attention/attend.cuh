@@ -12,6 +12,7 @@
 #include "kvsharer/backend/cuda/attention/kernels.cuh"
 #include "kvsharer/backend/cuda/attention/problem.cuh"
 #include "kvsharer/backend/cuda/attention/tuning.hpp"
+#include "kvsharer/backend/cuda/attention/wide_kernel.cuh"
 #include "kvsharer/backend/cuda/backend.cuh"
 #include "kvsharer/backend/cuda/batch.cuh"
 #include "kvsharer/backend/cuda/launch.cuh"
@@ -61,6 +62,8 @@ void attend_decode(const backend& on, const Problem& p) {
 
 template <int HeadDim, class Problem>
 void attend_prefill(const backend& on, const Problem& p) {
+  if constexpr (has_wide_prefill<HeadDim, Problem>)
+    if (wide_prefill_runs<HeadDim>(on, p)) return attend_wide<HeadDim>(on, p);
   constexpr int bytes = sizeof(typename Problem::element);
   using tuned = tuned_prefill<HeadDim, bytes>;
   constexpr prefill_tuning tuning = tuned::value;
@@ -164,7 +167,8 @@ concept strided = requires(const B& b) {
 /// One kernel serves a whole batch, chosen by `max_rows`: above 32 packed rows (max_rows * heads / kv_heads) it is that
 /// of prefill, whose blocks each walk a sequence from end to end. A sequence of one row in such a batch is read by one
 /// block per KV head, not by the whole device, in a mostly empty tile. If long sequences decode beside a prefill, call
-/// once for the sequences of few rows and once for the others.
+/// once for the sequences of few rows and once for the others. On compute capability 9.0, prefill of 16-bit numbers
+/// with HeadDim 64 or 128 and without `mass` uses products of warpgroups if the caller is compiled for sm_90a.
 ///
 /// Stream-ordered: neither allocates nor synchronises, and may be captured; the capture stays valid while lengths and
 /// block tables change and `batch.sequences` and `max_rows` do not. Rows of a sequence of length 0 become 0. Tokens
