@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "kvsharer/backend/cuda/backend.cuh"
@@ -30,13 +31,21 @@ struct new_rows {
 
 namespace detail {
 
-/// Writes numbers of both halves of a head to their places, `half` apart.
+/// Writes numbers to their place, in accesses of up to 16 bytes where it is aligned to them. Single numbers cost the L2
+/// a request each.
 template <class In, class E>
-__device__ void put_halves(const numbers<In>& low, const numbers<In>& high, E* to, index_t half) {
+__device__ void put(const numbers<In>& n, E* to) {
+  constexpr int count = numbers<In>::count;
+  struct alignas(count * sizeof(E) < 16 ? count * sizeof(E) : 16) piece {
+    E x[count];
+  } rounded;
 #pragma unroll
-  for (int j = 0; j < numbers<In>::count; ++j) {
-    to[j] = ptx::from_float<E>(low.x[j]);
-    to[half + j] = ptx::from_float<E>(high.x[j]);
+  for (int j = 0; j < count; ++j) rounded.x[j] = ptx::from_float<E>(n.x[j]);
+  if (reinterpret_cast<std::uintptr_t>(to) % alignof(piece) == 0) {
+    *reinterpret_cast<piece*>(to) = rounded;
+  } else {
+#pragma unroll
+    for (int j = 0; j < count; ++j) to[j] = rounded.x[j];
   }
 }
 
@@ -78,9 +87,13 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
       low_value = wide::load(rows.values + at), high_value = wide::load(rows.values + at + half);
     if (rows.keys != nullptr) {
       if (turned) rotate_halves(rope, position, half, c, low, high);
-      put_halves(low, high, key + c, half);
+      put(low, key + c);
+      put(high, key + c + half);
     }
-    if (rows.values != nullptr) put_halves(low_value, high_value, value + c, half);
+    if (rows.values != nullptr) {
+      put(low_value, value + c);
+      put(high_value, value + c + half);
+    }
   }
 }
 
