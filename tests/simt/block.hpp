@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fiber.hpp"
+#include "phases.hpp"
 
 /// One block of a grid at a time: its threads, their barriers, its shared memory.
 namespace simt {
@@ -36,26 +37,14 @@ struct alignas(16) exchange_slot {
   std::byte bytes[64];
 };
 
-/// A `cp.async` that was issued and has not landed.
-struct pending_copy {
-  void* to;
-  const void* from;  ///< null: zeros
-  std::size_t bytes;
-
-  void land() const {
-    if (from)
-      std::memcpy(to, from, bytes);
-    else
-      std::memset(to, 0, bytes);
-  }
-};
-
-enum class waiting : std::uint8_t { no, at_warp, at_block };
+enum class waiting : std::uint8_t { no, at_warp, at_block, at_first, at_phase };
 
 struct thread_state {
   fiber context;
   thread_place place;
   waiting wait = waiting::no;
+  const void* barrier = nullptr;  ///< whose phase it waits for
+  int parity = 0;
   unsigned exchanges = 0;
   std::vector<std::vector<pending_copy>> committed;
   std::vector<pending_copy> open;
@@ -91,6 +80,8 @@ class multiprocessor {
     shared_.resize((shared_bytes + sizeof(line) - 1) / sizeof(line));
     if (!shared_.empty()) std::memset(static_cast<void*>(shared_.data()), 0xff, shared_.size() * sizeof(line));
     favoured_ = 0;
+    phases_.clear();
+    first_.clear();
     body_ = &body;
     for (unsigned i = 0; i < threads; ++i) {
       thread_state& t = *threads_[i];
@@ -112,6 +103,25 @@ class multiprocessor {
 
   void sync_block() { pause(waiting::at_block); }
   void sync_warp() { pause(waiting::at_warp); }
+
+  /// A barrier of the block's first threads: the last of them goes on, and the others with it.
+  void sync_first(unsigned threads) {
+    if (current().place.linear >= threads) stop("not one of the first threads", current().place);
+    first_.push_back(current_);
+    if (first_.size() < threads) return pause(waiting::at_first);
+    for (thread_state* t : first_) t->wait = waiting::no;
+    first_.clear();
+  }
+
+  phase_table& phases() { return phases_; }
+  void wait_for_phase(const void* barrier, int parity) {
+    thread_state& t = current();
+    t.barrier = barrier;
+    t.parity = parity;
+    if (!phases_.of(barrier).ended(parity)) pause(waiting::at_phase);
+  }
+  /// Lands at once or at a wait for the barrier; until then the destination holds NaN.
+  void begin_bulk_copy(const void* barrier, const pending_copy& c) { phases_.of(barrier).copy(c, random_() % 2 == 0); }
 
   /// Gives `mine` to the warp and returns what its lanes gave, [32], once all have.
   template <class T>
@@ -176,7 +186,8 @@ class multiprocessor {
     std::shuffle(order_.begin(), order_.end(), random_);
     for (const unsigned i : order_) {
       thread_state& t = *threads_[i];
-      if (t.context.ended() || t.wait != waiting::no) continue;
+      if (t.context.ended() || !ready(t)) continue;
+      t.wait = waiting::no;
       current_ = &t;
       t.context.resume();
     }
@@ -184,10 +195,15 @@ class multiprocessor {
     return true;
   }
 
-  /// Has the warp a thread that waits for nothing?
+  /// Waits it for nothing, or for a phase that has ended?
+  bool ready(const thread_state& t) const {
+    return t.wait == waiting::no || (t.wait == waiting::at_phase && phases_.of(t.barrier).ended(t.parity));
+  }
+
+  /// Has the warp a thread that is ready?
   bool can_run(unsigned warp, unsigned threads) const {
     for (unsigned i = warp * warp_size; i < std::min((warp + 1) * warp_size, threads); ++i)
-      if (!threads_[i]->context.ended() && threads_[i]->wait == waiting::no) return true;
+      if (!threads_[i]->context.ended() && ready(*threads_[i])) return true;
     return false;
   }
 
@@ -196,8 +212,11 @@ class multiprocessor {
     bool ended = true;
     for (unsigned i = 0; i < threads; ++i) ended = ended && threads_[i]->context.ended();
     if (ended) return false;
-    if (!open(0, threads, waiting::at_block)) stop("threads wait at different barriers", first_waiting(threads));
-    return true;
+    if (open(0, threads, waiting::at_block)) return true;
+    for (unsigned i = 0; i < threads; ++i)
+      if (!threads_[i]->context.ended() && threads_[i]->wait == waiting::at_phase)
+        stop("a thread waits for a phase that does not end", threads_[i]->place);
+    stop("threads wait at different barriers", first_waiting(threads));
   }
 
   bool open(unsigned begin, unsigned end, waiting at) {
@@ -222,7 +241,9 @@ class multiprocessor {
   std::vector<warp_state> warps_;
   std::vector<line> shared_;
   std::vector<unsigned> order_;
-  unsigned favoured_ = 0;  // the warp whose turn it is
+  mutable phase_table phases_;        // looking at a phase lands its copies
+  std::vector<thread_state*> first_;  // at the barrier of the block's first threads
+  unsigned favoured_ = 0;             // the warp whose turn it is
   std::mt19937 random_{1};
   const std::function<void()>* body_ = nullptr;
   thread_state* current_ = nullptr;

@@ -369,6 +369,14 @@ inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask,
 inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) == 0xffffffffu; }
 
 inline int __ffs(int x) { return x == 0 ? 0 : std::countr_zero(static_cast<unsigned>(x)) + 1; }
+/// Bytes of two words, y the high one, as the selector's four digits say.
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+  const std::uint64_t both = std::uint64_t{y} << 32 | x;
+  unsigned r = 0;
+  for (unsigned i = 0; i < 4; ++i)
+    r |= static_cast<unsigned>(both >> (8 * (selector >> (4 * i) & 7u)) & 0xffu) << (8 * i);
+  return r;
+}
 inline int __popc(unsigned x) { return std::popcount(x); }
 template <class T>
 T __ldg(const T* p) {

@@ -81,7 +81,7 @@ class prefill_agent {
     ptx::copy_wait<1>();
     __syncthreads();
     const typename product::queries queries(queries_ + warp * warp_rows * stride);
-    const row_limits limits(p_, s, mine);
+    const row_limits limits = limits_of_rows(p_, s, mine);
     softmax_state<HeadDim> state;
     state.init();
     int stage = 0;
