@@ -33,14 +33,14 @@ class decode_merge {
     const int rows = rows_of_tile(p_, part.s, part.at, Rows);
     const auto write = [&](int row, int channel, const result& x) { put(part, row, channel, x); };
     if (part.whole()) {
-      join(mine, [] { return false; });
+      join(mine, nullptr, 0);
       return each(rows, [&](int row, int channel) { write(row, channel, of_block(row, channel)); });
     }
     const item_pieces pieces(cuts, part.item_unit, part.units);
     const auto others = static_cast<std::uint32_t>(pieces.last - pieces.first);
     std::uint32_t* const arrived = parts_.arrived + pieces.first;
     // Most often the last block finds that the others are done, and so need not store what it would only load again.
-    join(mine, [&] { return ptx::load_acquire(arrived) == others; });
+    join(mine, arrived, others);
     if (*flag_ == 0) {
       const index_t to = decode_parts::place(piece, part.first == 0) * decode_parts::part_rows;
       each(rows, [&](int row, int channel) {
@@ -64,14 +64,15 @@ class decode_merge {
     float weight;
   };
 
-  /// Leaves all warps' results in shared memory, and in the flag what one thread was asked.
-  template <class State, class Ask>
-  __device__ void join(State& mine, Ask&& ask) {
-    std::uint32_t told = 0;
-    if (threadIdx.x == 0) told = ask() ? 1 : 0;
+  /// Leaves all warps' results in shared memory, and in the flag whether so many other parts have arrived. The counter
+  /// is on its way while results are written.
+  template <class State>
+  __device__ void join(State& mine, const std::uint32_t* arrived, std::uint32_t others) {
+    const bool asks = threadIdx.x == 0 && arrived != nullptr;
+    const std::uint32_t seen = asks ? ptx::load_acquire(arrived) : 0;
     ptx::sync_first<Threads>();  // nothing reads the previous part's results any more
     mine.put(joined_ + static_cast<int>(threadIdx.x) / 32 * Rows * stride, stride);
-    if (threadIdx.x == 0) *flag_ = told;
+    if (threadIdx.x == 0) *flag_ = asks && seen == others ? 1 : 0;
     ptx::sync_first<Threads>();
   }
   /// All threads are done with what was before; then one asks, and the flag tells the others.

@@ -83,11 +83,20 @@ struct sequence_rows {
   }
 };
 
+/// What a packed row is: a query row of its sequence, and a head of the group. 32 bits, whose divisions are fast.
+struct unpacked_row {
+  int row, head;
+
+  template <class Problem>
+  __device__ unpacked_row(const Problem& p, index_t packed)
+      : row(static_cast<int>(packed) / p.group), head(static_cast<int>(packed) - row * p.group) {}
+};
+
 /// The offset of a packed row in lse, and, times head_dim, in queries and out.
 template <class Problem>
 __device__ index_t packed_offset(const Problem& p, const sequence_rows& s, int kv_head, index_t packed) {
-  const index_t row = packed / p.group, head = kv_head * p.group + packed % p.group;
-  return (s.first_row + row) * (static_cast<index_t>(p.kv_heads) * p.group) + head;
+  const unpacked_row u(p, packed);
+  return (s.first_row + u.row) * (static_cast<index_t>(p.kv_heads) * p.group) + kv_head * p.group + u.head;
 }
 
 /// Copies `rows` packed rows of queries, from `begin` on, into a tile, with zeros for padding rows. All threads of the
@@ -202,19 +211,19 @@ struct row_limits {
   template <class Problem>
   __device__ row_limits(const Problem& p, const sequence_rows& s, const row_tile& at, int one, int other)
       : scale(p.scale),
-        all_see(static_cast<int>(s.visible(at.begin / p.group))),
+        all_see(static_cast<int>(s.visible(unpacked_row(p, at.begin).row))),
         window(p.window),
         mass(p.extras.mass),
         captures(p.extras.mass != nullptr),
         mass_tokens(static_cast<int>(p.extras.mass_tokens)) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const index_t packed = at.begin + (half == 0 ? one : other), row = packed / p.group;
+      const index_t packed = at.begin + (half == 0 ? one : other);
+      const unpacked_row u(p, packed);
       const bool somebody = packed < s.rows * p.group;
-      visible[half] = static_cast<int>(somebody ? s.visible(row) : s.length);
-      const index_t slot = captures && somebody ? p.extras.mass_row[s.first_row + row] : -1;
-      const index_t heads = static_cast<index_t>(p.kv_heads) * p.group, head = at.head * p.group + packed % p.group;
-      mass_row[half] = static_cast<int>(slot < 0 ? -1 : slot * heads + head);
+      visible[half] = static_cast<int>(somebody ? s.visible(u.row) : s.length);
+      const int slot = captures && somebody ? p.extras.mass_row[s.first_row + u.row] : -1;
+      mass_row[half] = slot < 0 ? -1 : (slot * p.kv_heads + at.head) * p.group + u.head;
     }
   }
 
