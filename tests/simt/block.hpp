@@ -55,12 +55,17 @@ struct thread_state {
   std::abort();
 }
 
-/// The multiprocessor. There is one for each thread of the host.
+/// The multiprocessor. There is one for each thread of the host, and more where a launch waits in its middle for the
+/// one in front of it.
 class multiprocessor {
  public:
-  static multiprocessor& here() {
-    static thread_local multiprocessor one;
-    return one;
+  static multiprocessor& here() { return *all()[depth()]; }
+
+  /// Runs work on another one, from within a thread of this one.
+  static void inside(const std::function<void()>& work) {
+    if (++depth() == all().size()) all().push_back(std::make_unique<multiprocessor>());
+    work();
+    --depth();
   }
 
   /// Changes the order in which threads get their turns. A correct kernel does not notice.
@@ -156,6 +161,19 @@ class multiprocessor {
   }
 
  private:
+  static std::vector<std::unique_ptr<multiprocessor>>& all() {
+    static thread_local std::vector<std::unique_ptr<multiprocessor>> those = [] {
+      std::vector<std::unique_ptr<multiprocessor>> one;
+      one.push_back(std::make_unique<multiprocessor>());
+      return one;
+    }();
+    return those;
+  }
+  static std::size_t& depth() {
+    static thread_local std::size_t now = 0;
+    return now;
+  }
+
   struct line {
     alignas(128) std::byte bytes[128];
   };
@@ -212,7 +230,10 @@ class multiprocessor {
     bool ended = true;
     for (unsigned i = 0; i < threads; ++i) ended = ended && threads_[i]->context.ended();
     if (ended) return false;
-    if (open(0, threads, waiting::at_block)) return true;
+    if (open(0, threads, waiting::at_block)) {
+      favoured_ = static_cast<unsigned>(random_() % warps_.size());  // any warp may be the first behind the barrier
+      return true;
+    }
     for (unsigned i = 0; i < threads; ++i)
       if (!threads_[i]->context.ended() && threads_[i]->wait == waiting::at_phase)
         stop("a thread waits for a phase that does not end", threads_[i]->place);

@@ -448,8 +448,12 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     return cudaErrorInvalidConfiguration;
   const std::tuple<std::remove_cvref_t<P>...> held(std::forward<A>(arguments)...);
   static_assert(sizeof(held) <= 4096, "kernel arguments are at most 4 KB");
-  simt::of(config->stream).push([g, b, bytes = config->dynamicSmemBytes, kernel, held] {
+  bool overlaps = false;
+  for (unsigned i = 0; i < config->numAttrs; ++i)
+    overlaps = overlaps || config->attrs[i].val.programmaticStreamSerializationAllowed != 0;
+  const auto run = [g, b, bytes = config->dynamicSmemBytes, kernel, held] {
     simt::run_grid({g.x, g.y, g.z}, {b.x, b.y, b.z}, bytes, [&] { std::apply(kernel, held); });
-  });
+  };
+  simt::of(config->stream).push(simt::operation{run, reinterpret_cast<const void*>(kernel), g.x * g.y * g.z, overlaps});
   return cudaSuccess;
 }

@@ -20,6 +20,9 @@ namespace kvsharer::inline v0::cuda::detail {
 /// One block of decode attention over rows that lie in runs. Its last warp copies the units of the block's piece into a
 /// ring, one behind the other whatever items they belong to; the other warps multiply, each with its tile of a unit,
 /// and join their results at the end of each item.
+///
+/// In a batch whose older tokens are settled, the block begins before the launch in front of it has ended: everything
+/// in front of ptx::wait_for_previous reads settled memory only, and writes no device memory but the status word.
 template <class Tuning, class Tile, class Problem>
 class decode_agent {
   static constexpr decode_tuning tuning = Tuning::value;
@@ -44,10 +47,8 @@ class decode_agent {
     line of_units(p_, {.tokens = tuning.unit_tokens(), .tile_rows = rows, .aligned = tuning.unit_tokens()},
                   reinterpret_cast<int*>(joined_));
     of_units.prepare();
-    write_empty_lists<head_dim>(p_, of_units, block, parts_.blocks);
     const decode_cuts cuts(of_units.total(), parts_.blocks, of_units.even_units());
     const int begin = cuts.begin(block), end = cuts.begin(block + 1);
-    if (begin >= end) return;
     const auto first = of_units.find(begin);
     tile_ring ring(ptx::dynamic_shared(), reinterpret_cast<ptx::phase_barrier*>(barriers_), stages, unit_bytes);
     if (threadIdx.x == 0) ring.make(tuning.warps);
@@ -58,6 +59,8 @@ class decode_agent {
                     [&](const item_part& part) { copier.copy(part, tokens_of(of_units, part)); });
       copier.flush();
     } else {
+      ptx::wait_for_previous();
+      write_empty_lists<head_dim>(p_, of_units, block, parts_.blocks, tuning.warps * 32);
       merge results(p_, parts_, reinterpret_cast<float*>(joined_),
                     reinterpret_cast<std::uint32_t*>(barriers_ + decode_tuning::most_stages * 16));
       for_each_part(p_, of_units, rows, first, begin, end, [&](const item_part& part) {

@@ -209,14 +209,15 @@ __device__ int rows_of_tile(const Problem& p, const sequence_rows& s, const row_
 }
 
 /// Writes zeros to the rows of all heads that read from lists without tokens: of every `step`-th list, from `first` on.
+/// The first `threads` threads of the block call this.
 template <int HeadDim, class Problem, class Line>
-__device__ void write_empty_lists(const Problem& p, const Line& line, int first, int step) {
+__device__ void write_empty_lists(const Problem& p, const Line& line, int first, int step, int threads) {
   for (int list = first; list < line.lists(); list += step) {
     if (line.length(list) != 0) continue;
     const int head = line.head(list), heads = p.lists.head_step != 0 ? 1 : p.kv_heads;
     const sequence_rows s(p, line.sequence(list), head);
     const index_t packed_rows = s.rows * p.group;
-    for (index_t i = threadIdx.x; i < heads * packed_rows * HeadDim; i += blockDim.x) {
+    for (index_t i = threadIdx.x; i < heads * packed_rows * HeadDim; i += threads) {
       const index_t row = i / HeadDim;
       write_result<HeadDim>(p, packed_offset(p, s, head + static_cast<int>(row / packed_rows), row % packed_rows),
                             static_cast<int>(i % HeadDim), 0.0f, nothing_seen);

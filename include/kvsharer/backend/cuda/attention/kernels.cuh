@@ -23,7 +23,7 @@ template <class Tuning, int HeadDim, int Rows, class Problem>
 KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.threads(), 2)
     decode_kernel(const __grid_constant__ Problem problem, const __grid_constant__ decode_parts parts) {
   ptx::let_next_begin();
-  ptx::wait_for_previous();
+  if (!problem.batch.settled) ptx::wait_for_previous();
   decode_agent<Tuning, plain_tile<typename Problem::element, HeadDim, Rows>, Problem>(problem, parts)
       .run(static_cast<int>(blockIdx.x));
 }

@@ -48,7 +48,7 @@ class row_agent {
   __device__ void run(int block) {
     line of_units(p_, {.tokens = tuning.unit_tokens(), .tile_rows = warp_rows, .aligned = 1}, sums_);
     of_units.prepare();
-    write_empty_lists<HeadDim>(p_, of_units, block, parts_.blocks);
+    write_empty_lists<HeadDim>(p_, of_units, block, parts_.blocks, tuning.warps * 32);
     const decode_cuts cuts(of_units.total(), parts_.blocks, of_units.even_units());
     const int begin = cuts.begin(block), end = cuts.begin(block + 1);
     if (begin >= end) return;

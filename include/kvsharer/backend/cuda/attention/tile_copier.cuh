@@ -23,7 +23,7 @@ struct part_tokens {
 /// The warp that fills a block's ring. A unit consists of runs of Tile::run_tokens tokens, each within one page. A lane
 /// looks up one run of keys and one of values, for all units that 32 lanes hold, and one such step ahead, so that page
 /// numbers are there when they are needed. Runs that lie one behind the other, in a page or in neighbouring ones,
-/// become one copy, of a whole unit at most.
+/// become one copy, of a whole unit at most. Units with newest tokens are copied when the launch in front has ended.
 template <class Tile, class Problem, int UnitTokens>
 class tile_copier {
   static constexpr int runs = UnitTokens / Tile::run_tokens, units_at_once = 32 / runs;  // runs per unit
@@ -44,6 +44,7 @@ class tile_copier {
                   part.at.head,
                   tokens.first + unit * UnitTokens + lane_id() * Tile::run_tokens,
                   tokens.end,
+                  static_cast<int>(part.s.length - part.s.rows),
                   left < units_at_once ? left : units_at_once,
                   false,
                   0,
@@ -69,8 +70,10 @@ class tile_copier {
       if (key == nullptr || value == nullptr)
         report(p_.status, refusal::page_out_of_range, p_.layer, pending_.sequence, pending_.token);
     }
+    const int first = pending_.token - lane_id() * Tile::run_tokens;
     const int key_bytes = bytes_from(key), value_bytes = bytes_from(value);
     for (int unit = 0; unit < pending_.units; ++unit) {
+      if (first + (unit + 1) * UnitTokens > pending_.newest) ptx::wait_for_previous();
       std::byte* const stage = ring_.begin_fill() + lane_id() % runs * run_bytes;
       if (lane_id() / runs == unit && pending_.wanted) {
         fill(stage, key, key_bytes);
@@ -86,8 +89,9 @@ class tile_copier {
   struct lookup {
     index_t sequence, place;
     int head;
-    int token;  // the first of the lane's run
-    int end;    // of the item's tokens
+    int token;   // the first of the lane's run
+    int end;     // of the item's tokens
+    int newest;  // the first token that the launch in front may have written
     int units;
     bool wanted;
     std::int32_t key_page, value_page;

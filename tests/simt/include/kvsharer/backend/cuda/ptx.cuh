@@ -27,8 +27,8 @@ inline void require_aligned(const void* p) {
     simt::stop("an address is not a multiple of 16", simt::multiprocessor::here().current().place);
 }
 
-inline void let_next_begin() {}
-inline void wait_for_previous() {}
+inline void let_next_begin() { simt::overlap::here().let_next_begin(); }
+inline void wait_for_previous() { simt::overlap::here().wait_for_previous(); }
 
 inline uint4 load_stream_16(const void* p) { return *static_cast<const uint4*>(p); }
 
