@@ -48,21 +48,6 @@ TEST_CASE("decode: long lines of work, whose ends are shared out among the block
   compare<bfloat16, 128>(layout::paged<64>{}, {8, 1, 128}, {{900, 1}, {64, 1}}, 960, 19, {.multiprocessors = 1});
   compare<float, 128>(layout::token_major{}, {2, 2, 128}, {{1500, 2}, {3, 1}}, 1500, 15, {.multiprocessors = 1});
 }
-TEST_CASE("decode: an item of more parts than have room for the weights of all its rows") {
-  // 300 blocks, each with 64 tokens of the one item: 16 rows of 300 weights are more than the 4224 that fit
-  compare<float16, 64>(layout::paged<16>{}, {16, 1, 64}, {{300 * 64, 1}}, 300 * 64, 31, {150, 80});
-  for (const int head_dim : cuda::attention_head_dims)
-    for (const int bytes : {2, 4}) {
-      const auto tuning = cuda::detail::tune_rows(head_dim, bytes);
-      const int room = tuning.warps * 16 * (head_dim + 2);
-      CHECK(tuning.merged_rows(1, head_dim) == 16);
-      CHECK(tuning.merged_rows(room / 16, head_dim) == 16);
-      CHECK(tuning.merged_rows(room / 16 + 1, head_dim) < 16);
-      CHECK(tuning.merged_rows(1056, head_dim) >= 1);
-      CHECK(tuning.merged_rows(1056, head_dim) * 1056 <= room);
-    }
-}
-
 TEST_CASE("prefill: rows of a ragged batch, whole sequences and chunks of longer ones") {
   const std::vector<ragged> batch{{65, 65}, {100, 37}, {1, 1}, {0, 0}, {130, 64}};
   compare<bfloat16, 64>(layout::paged<16>{}, {4, 2, 64}, batch, 144, 8);

@@ -122,7 +122,8 @@ TEST_CASE("a block's ring runs on over many items, whole and in parts") {
   std::vector<ragged> uneven;
   for (index_t i = 0; i < 100; ++i) uneven.push_back({i * 13 % 150, 1});
   compare<float16, 64>(layout::paged<16>{}, {2, 2, 64}, uneven, 160, ++seed);
-  // One item in more parts than a merge loads at once.
+  // One item in many more parts than a merge loads at once: 40, and 300 without bulk copies.
+  compare<float16, 64>(layout::paged<16>{}, {16, 1, 64}, {{300 * 64, 1}}, 300 * 64, ++seed, {150, 80});
   compare<bfloat16, 64>(layout::paged<16>{}, {2, 1, 64}, {{40 * 64, 1}}, 40 * 64, ++seed, {.multiprocessors = 40});
 }
 

@@ -3,7 +3,6 @@
 
 #include <cuda_runtime.h>
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -52,8 +51,7 @@ void attend_rows(const backend& on, const Problem& p) {
   using tuned = tuned_rows<HeadDim, bytes>;
   constexpr row_tuning tuning = tuned::value;
   const int stages = tuning.stages_on(on.device.capability, HeadDim, bytes);
-  // a merge needs room for one row's weights of all parts; no present device has so many blocks
-  const int blocks = std::min(tuning.blocks_of(on.device.multiprocessors), tuning.joined_floats(HeadDim));
+  const int blocks = tuning.blocks_of(on.device.multiprocessors);
   launch("decode attention", on.stream,
          {dim3(static_cast<unsigned>(blocks)), tuning.warps * 32u,
           static_cast<std::size_t>(tuning.shared_bytes(stages, HeadDim, bytes)), order::overlaps},

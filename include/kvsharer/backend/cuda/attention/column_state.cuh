@@ -43,8 +43,7 @@ __device__ void scale_and_hide_columns(const row_limits& rows, int first, int en
 /// are seldom scaled. `Fragments` of sums: the codec's product says which channels a lane has.
 template <int Fragments>
 struct column_state {
-  static constexpr float slack = 6;         ///< weights reach 2^slack, which any stored type can hold
-  static constexpr float no_base = -1e38f;  ///< below every score, and finite, so that its distances are numbers
+  static constexpr float slack = 6;  ///< weights reach 2^slack, which any stored type can hold
 
   float base[2];             ///< of the lane's columns
   float total[2];            ///< sum of the weights: this lane's part

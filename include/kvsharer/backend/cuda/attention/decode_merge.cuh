@@ -27,7 +27,7 @@ class decode_merge {
   __device__ decode_merge(const Problem& p, const decode_parts& parts, float* joined, std::uint32_t* flag)
       : p_(p), parts_(parts), joined_(joined), flag_(flag) {}
 
-  /// `mine`: the warp's result of the block's part (see plain_tile::state).
+  /// `mine`: the warp's result of the block's part (plain_tile::state, softmax_state).
   template <class State>
   __device__ void finish(const item_part& part, const decode_cuts& cuts, int piece, State& mine) {
     const int rows = rows_of_tile(p_, part.s, part.at, Rows);

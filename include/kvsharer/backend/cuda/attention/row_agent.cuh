@@ -8,6 +8,7 @@
 
 #include "kvsharer/backend/cuda/attention/decode_cuts.hpp"
 #include "kvsharer/backend/cuda/attention/decode_line.cuh"
+#include "kvsharer/backend/cuda/attention/decode_merge.cuh"
 #include "kvsharer/backend/cuda/attention/problem.cuh"
 #include "kvsharer/backend/cuda/attention/softmax_state.cuh"
 #include "kvsharer/backend/cuda/attention/tuning.hpp"
@@ -30,7 +31,7 @@ class row_agent {
   using line = decode_line<tuning.warps * 32>;
   static constexpr int stride = tile_stride(HeadDim, sizeof(element));
   static constexpr int tile = warp_tokens * stride;
-  static_assert(tuning.warps * (warp_rows * (HeadDim + 2) + 1) * static_cast<int>(sizeof(float)) <=
+  static_assert(tuning.joined_bytes(HeadDim) <=
                     tuning.warps * row_tuning::least_stages * tuning.step_bytes(HeadDim, sizeof(element)),
                 "the warps' results take the place of their tiles when they are joined");
 
@@ -52,33 +53,26 @@ class row_agent {
     const decode_cuts cuts(of_units.total(), parts_.blocks, of_units.even_units());
     const int begin = cuts.begin(block), end = cuts.begin(block + 1);
     if (begin >= end) return;
+    auto* const joined = reinterpret_cast<std::byte*>(tiles_);
+    auto* const flag = reinterpret_cast<std::uint32_t*>(joined + tuning.joined_bytes(HeadDim) - 16);
+    decode_merge<tuning.warps * 32, warp_rows, HeadDim, Problem> results(p_, parts_, reinterpret_cast<float*>(joined),
+                                                                         flag);
     for_each_part(p_, of_units, warp_rows, of_units.find(begin), begin, end, [&](const item_part& part) {
-      const sequence_rows& s = part.s;
-      attend(s, part.at, part.first, part.last);
-      if (part.whole()) {
-        write_joined(s, part.at,
-                     [&](int row, int channel, float x, float lse2) { write(s, part.at, row, channel, x, lse2); });
-      } else {
-        const item_pieces all(cuts, part.item_unit, part.units);
-        keep_part(s, part.at, decode_parts::place(block, part.first == 0));
-        if (is_last_part(all)) merge_parts(s, part.at, all);
-      }
+      state mine;
+      attend(part, mine);
+      results.finish(part, cuts, block, mine);
     });
   }
 
  private:
-  /// Attends to the units [first, last) of one item, which begin at the first token that a row of the sequence sees.
-  /// Leaves every warp's result in shared memory.
-  __device__ void attend(const sequence_rows& s, const row_tile& at, int first, int last) {
-    __syncthreads();  // nothing reads the previous item's tiles any more
-    state mine;
+  /// Attends to the units of an item's part, which begin at the first token that a row of the sequence sees.
+  __device__ void attend(const item_part& part, state& mine) {
+    __syncthreads();  // nothing reads the previous item's results, which lie over the tiles, any more
     mine.init();
-    const int seen = static_cast<int>(s.first_visible(0, p_.window));
-    const int end = min_of(seen + last * tuning.unit_tokens(), static_cast<int>(s.length));
-    const int begin = seen + first * tuning.unit_tokens();
-    stream_tokens(s, at, begin, readable_end(p_, at.sequence, end), mine);
-    mine.finish();
-    join(mine);
+    const int seen = static_cast<int>(part.s.first_visible(0, p_.window));
+    const int end = min_of(seen + part.last * tuning.unit_tokens(), static_cast<int>(part.s.length));
+    const int begin = seen + part.first * tuning.unit_tokens();
+    stream_tokens(part.s, part.at, begin, readable_end(p_, part.at.sequence, end), mine);
   }
 
   /// The block loads the queries; this warp streams its tokens of [begin, end): steps of warp_tokens, every
@@ -127,125 +121,8 @@ class row_agent {
       ptx::copy_wait<1>();
   }
 
-  /// Leaves every warp's result in shared memory: sums [warp][row][channel], then largest and total [warp][row].
-  __device__ void join(const state& mine) {
-    __syncthreads();
-    float* const sums = joined_sums() + warp() * warp_rows * HeadDim;
-    const int g = lane_id() / 4, q = lane_id() % 4;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int row = g + 8 * half;
-#pragma unroll
-      for (int d = 0; d < HeadDim / 8; ++d) {
-        sums[row * HeadDim + 8 * d + 2 * q] = mine.sums[d][2 * half];
-        sums[row * HeadDim + 8 * d + 2 * q + 1] = mine.sums[d][2 * half + 1];
-      }
-      if (q == 0) {
-        joined_largest()[warp() * warp_rows + row] = mine.largest[half];
-        joined_total()[warp() * warp_rows + row] = mine.total[half];
-      }
-    }
-    __syncthreads();
-  }
-
-  /// Adds up the warps' results: write(row, channel, number, log-sum-exp to base 2) for every number of the item.
-  template <class Write>
-  __device__ void write_joined(const sequence_rows& s, const row_tile& at, Write&& write) {
-    for (int i = static_cast<int>(threadIdx.x); i < rows_of_tile(p_, s, at, warp_rows) * HeadDim;
-         i += static_cast<int>(blockDim.x)) {
-      const int row = i / HeadDim;
-      float largest = nothing_seen;
-#pragma unroll
-      for (int w = 0; w < tuning.warps; ++w) largest = fmaxf(largest, joined_largest()[w * warp_rows + row]);
-      const float base = largest == nothing_seen ? 0.0f : largest;
-      float sum = 0, total = 0;
-#pragma unroll
-      for (int w = 0; w < tuning.warps; ++w) {
-        const float weight = ptx::exp2(joined_largest()[w * warp_rows + row] - base);
-        sum += weight * joined_sums()[w * warp_rows * HeadDim + i];
-        total += weight * joined_total()[w * warp_rows + row];
-      }
-      write(row, i % HeadDim, total > 0 ? sum / total : 0.0f, total > 0 ? base + log2f(total) : nothing_seen);
-    }
-  }
-
-  __device__ void keep_part(const sequence_rows& s, const row_tile& at, index_t part) {
-    write_joined(s, at, [&](int row, int channel, float x, float lse2) {
-      parts_.sums[(part * warp_rows + row) * HeadDim + channel] = x;
-      if (channel == 0) parts_.weights[part * warp_rows + row] = lse2;
-    });
-  }
-
-  /// Reports a part of an item as stored. True in the block that reports last, which may then read all parts.
-  __device__ bool is_last_part(const item_pieces& pieces) {
-    __threadfence();
-    __syncthreads();
-    auto* const last = flag();
-    if (threadIdx.x == 0) {
-      const auto others = static_cast<std::uint32_t>(pieces.last - pieces.first);
-      *last = atomicAdd(&parts_.arrived[pieces.first], 1u) == others ? 1 : 0;
-      if (*last != 0) parts_.arrived[pieces.first] = 0;  // for the next launch
-    }
-    __syncthreads();
-    if (*last != 0) __threadfence();
-    return *last != 0;
-  }
-
-  /// Joins the parts of an item, always in the same order. Latency takes all the time here, so loads are issued early.
-  __device__ void merge_parts(const sequence_rows& s, const row_tile& at, const item_pieces& pieces) {
-    const int count = pieces.last - pieces.first + 1, rows = rows_of_tile(p_, s, at, warp_rows);
-    constexpr row_tuning local = tuning;  // device code has no address for the class's constant
-    const int rows_at_once = local.merged_rows(count, HeadDim);
-    for (int first = 0; first < rows; first += rows_at_once) {
-      if (first > 0) __syncthreads();  // nothing reads the previous rows' weights any more
-      merge_rows(s, at, pieces, count, first, rows - first < rows_at_once ? rows - first : rows_at_once);
-    }
-  }
-
-  /// Joins the item's rows [first, first + rows), as many as have room for the weights of their parts.
-  __device__ void merge_rows(const sequence_rows& s, const row_tile& at, const item_pieces& pieces, int count,
-                             int first, int rows) {
-    const auto place = [&](int part) { return decode_parts::place(pieces.first + part, part == 0) * warp_rows; };
-    float* const weights = joined_sums();  // [row][part], over the block's own results, which nothing reads any more
-    for (int i = static_cast<int>(threadIdx.x); i < rows * count; i += static_cast<int>(blockDim.x))
-      weights[i] = ptx::load_once(parts_.weights + place(i % count) + first + i / count);
-    __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < rows * HeadDim / 4; i += static_cast<int>(blockDim.x)) {
-      const int row = i / (HeadDim / 4), channel = i % (HeadDim / 4) * 4;
-      float largest = nothing_seen;
-      for (int part = 0; part < count; ++part) largest = fmaxf(largest, weights[row * count + part]);
-      const float base = largest == nothing_seen ? 0.0f : largest;
-      float total = 0, sum[4] = {};
-#pragma unroll 8
-      for (int part = 0; part < count; ++part) {
-        const float4 x = ptx::load_once_4(parts_.sums + (place(part) + first + row) * HeadDim + channel);
-        const float weight = ptx::exp2(weights[row * count + part] - base);
-        total += weight;
-        sum[0] += weight * x.x;
-        sum[1] += weight * x.y;
-        sum[2] += weight * x.z;
-        sum[3] += weight * x.w;
-      }
-      const float inverse = total > 0 ? 1.0f / total : 0.0f;
-#pragma unroll
-      for (int j = 0; j < 4; ++j)
-        write(s, at, first + row, channel + j, sum[j] * inverse, total > 0 ? base + log2f(total) : nothing_seen);
-    }
-  }
-
-  __device__ void write(const sequence_rows& s, const row_tile& at, int row, int channel, float x, float lse2) {
-    write_result<HeadDim>(p_, packed_offset(p_, s, at.head, at.begin + row), channel, x, lse2);
-  }
-
   __device__ static int min_of(int a, int b) { return a < b ? a : b; }
   __device__ static int warp() { return static_cast<int>(threadIdx.x) / 32; }
-  __device__ float* joined_sums() const { return reinterpret_cast<float*>(tiles_); }
-  __device__ float* joined_largest() const { return joined_sums() + tuning.warps * warp_rows * HeadDim; }
-  __device__ float* joined_total() const { return joined_largest() + tuning.warps * warp_rows; }
-
-  __device__ std::uint32_t* flag() const {
-    return reinterpret_cast<std::uint32_t*>(joined_total() + tuning.warps * warp_rows);
-  }
 
   const Problem& p_;
   const decode_parts& parts_;

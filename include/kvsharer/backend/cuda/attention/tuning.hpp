@@ -83,13 +83,10 @@ struct row_tuning {
     const bool three = capability >= 90 && shared_bytes(most_stages, head_dim, element_bytes) <= 112 * 1024;
     return three ? most_stages : least_stages;
   }
-  /// Numbers of the warps' results, which a block joins in the memory of its tiles.
-  KVSHARER_HD constexpr int joined_floats(int head_dim) const { return warps * warp_rows * (head_dim + 2); }
-  /// Rows of an item of `parts` parts that are merged at once. Their weights, a float per row and part, lie where
-  /// results were joined, and end before the flag after them, which other threads may still read.
-  KVSHARER_HD constexpr int merged_rows(int parts, int head_dim) const {
-    const int rows = joined_floats(head_dim) / parts;
-    return rows < warp_rows ? rows : warp_rows;
+  /// Where the warps' results are joined, in the memory of their tiles, and a word for what one thread tells the
+  /// others.
+  KVSHARER_HD constexpr int joined_bytes(int head_dim) const {
+    return warps * warp_rows * decode_tuning::joined_stride(head_dim) * 4 + 16;
   }
 };
 
