@@ -14,29 +14,44 @@
 /// token g + 8 (2 and 3) for columns 2 q and 2 q + 1.
 namespace kvsharer::inline v0::cuda::detail {
 
-/// Scales scores of tokens from `first` on, hides what a column's row must not see and tokens from `end` on, writes out
-/// chosen rows. `rows`: the limits of the lane's columns.
-template <int Fragments>
-__device__ void scale_and_hide_columns(const row_limits& rows, int first, int end, float (&scores)[Fragments][4]) {
+/// What the columns of an item may see. Few tiles need to know it for each column, so it is found there and takes no
+/// registers.
+template <class Problem>
+struct column_limits {
+  const Problem& p;
+  const sequence_rows& s;
+  const row_tile& at;
+  int all_see;  ///< end of the tokens that the first row sees: other rows see at least as far
+
+  __device__ column_limits(const Problem& problem, const sequence_rows& of, const row_tile& tile)
+      : p(problem), s(of), at(tile), all_see(static_cast<int>(of.visible(unpacked_row(problem, tile.begin).row))) {}
+
+  /// Scales scores of tokens from `first` on for columns from `column` on, hides what a column's row must not see and
+  /// tokens from `end` on, writes out chosen rows.
+  template <int Fragments>
+  __device__ void scale_and_hide(int column, int first, int end, float (&scores)[Fragments][4]) const {
 #pragma unroll
-  for (int j = 0; j < Fragments; ++j)
+    for (int j = 0; j < Fragments; ++j)
 #pragma unroll
-    for (int i = 0; i < 4; ++i) scores[j][i] *= rows.scale;
-  // The last row sees at most 15 tokens more than the first, and so begins its window.
-  const int all_see = rows.all_see < end ? rows.all_see : end;
-  if (first + 16 * Fragments <= all_see && rows.all_see - first <= rows.window - (warp_rows - 1) && !rows.captures)
-    return;
+      for (int i = 0; i < 4; ++i) scores[j][i] *= p.scale;
+    // The last row sees at most 15 tokens more than the first, and so begins its window.
+    const int last = first + 16 * Fragments;
+    if (last <= all_see && last <= end && all_see - first <= p.window - (warp_rows - 1) && p.extras.mass == nullptr)
+      return;
+    column += lane_id() % 4 * 2;
+    const row_limits rows(p, s, at, column, column + 1);
 #pragma unroll
-  for (int j = 0; j < Fragments; ++j)
+    for (int j = 0; j < Fragments; ++j)
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int token = first + 16 * j + lane_id() / 4 + 8 * (i / 2), visible = rows.visible[i % 2];
-      if (token >= visible || token >= end || token < visible - rows.window)
-        scores[j][i] = nothing_seen;
-      else
-        rows.capture(i % 2, token, scores[j][i]);
-    }
-}
+      for (int i = 0; i < 4; ++i) {
+        const int token = first + 16 * j + lane_id() / 4 + 8 * (i / 2), visible = rows.visible[i % 2];
+        if (token >= visible || token >= end || token < visible - rows.window)
+          scores[j][i] = nothing_seen;
+        else
+          rows.capture(i % 2, token, scores[j][i]);
+      }
+  }
+};
 
 /// Softmax-weighted sums of eight columns while tokens arrive. Scores are in units of log2. Weights are relative to a
 /// base that need not be the largest score: it is raised only when a score tops it by more than `slack`, so that sums

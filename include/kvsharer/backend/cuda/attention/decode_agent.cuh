@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kvsharer/backend/cuda/attention/column_state.cuh"
 #include "kvsharer/backend/cuda/attention/decode_cuts.hpp"
 #include "kvsharer/backend/cuda/attention/decode_line.cuh"
 #include "kvsharer/backend/cuda/attention/decode_merge.cuh"
@@ -85,7 +86,7 @@ class decode_agent {
   /// This warp's tiles of an item's part.
   __device__ void attend(const item_part& part, const part_tokens& all, tile_ring& ring, typename Tile::state& mine) {
     const typename Tile::queries queries(p_, part.s, part.at);
-    const typename Tile::limits limits(p_, part.s, part.at);
+    const column_limits limits(p_, part.s, part.at);
     mine.init();
     const int of_warp = warp() * Tile::tokens * Tile::token_bytes;
     int token = all.first + warp() * Tile::tokens;

@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
 #include "kvsharer/backend/cuda/attention/column_state.cuh"
 #include "kvsharer/backend/cuda/attention/problem.cuh"
@@ -61,18 +60,6 @@ class plain_tile {
     std::uint32_t words_[blocks][HeadDim / 8];
   };
 
-  /// What the columns of an item may see.
-  struct limits {
-    row_limits of[blocks];
-    template <class Problem>
-    __device__ limits(const Problem& p, const sequence_rows& s, const row_tile& at) : limits(p, s, at, block_list()) {}
-
-   private:
-    template <class Problem, int... B>
-    __device__ limits(const Problem& p, const sequence_rows& s, const row_tile& at, std::integer_sequence<int, B...>)
-        : of{row_limits(p, s, at, 8 * B + lane_id() % 4 * 2, 8 * B + lane_id() % 4 * 2 + 1)...} {}
-  };
-
   /// The sums of an item's part. Fragment 4 w + e has channels 64 w + 8 g + e (numbers 0, 1) and 4 more (2, 3); the
   /// last two of 96 channels have 64 + 4 g + e and 2 more.
   struct state {
@@ -110,7 +97,8 @@ class plain_tile {
   };
 
   /// Takes one tile: the tokens [first, first + tokens), of which those in [seen, end) exist.
-  __device__ static void consume(const queries& asked, const limits& rows, int first, int seen, int end,
+  template <class Limits>
+  __device__ static void consume(const queries& asked, const Limits& limits, int first, int seen, int end,
                                  const std::byte* keys, std::byte* values, state& mine) {
     float scores[blocks][1][4] = {};
     multiply_keys(asked, keys, scores);
@@ -118,7 +106,7 @@ class plain_tile {
     std::uint32_t weights[blocks][2];
 #pragma unroll
     for (int b = 0; b < blocks; ++b) {
-      scale_and_hide_columns(rows.of[b], first, end, scores[b]);
+      limits.scale_and_hide(8 * b, first, end, scores[b]);
       mine.of[b].absorb(scores[b]);
       const auto& s = scores[b][0];
       weights[b][0] = ptx::transpose(ptx::pack<E>(s[0], s[1]));
@@ -128,8 +116,6 @@ class plain_tile {
   }
 
  private:
-  __device__ static constexpr auto block_list() { return std::make_integer_sequence<int, blocks>{}; }
-
   /// Two chains of sums for each eight columns, so that products need not wait for each other.
   __device__ static void multiply_keys(const queries& asked, const std::byte* keys, float (&scores)[blocks][1][4]) {
     const std::byte* const row = keys + lane_id() / 4 * token_bytes + lane_id() % 4 * 16;
