@@ -122,9 +122,12 @@ TEST_CASE("a block's ring runs on over many items, whole and in parts") {
   std::vector<ragged> uneven;
   for (index_t i = 0; i < 100; ++i) uneven.push_back({i * 13 % 150, 1});
   compare<float16, 64>(layout::paged<16>{}, {2, 2, 64}, uneven, 160, ++seed);
-  // One item in many more parts than a merge loads at once: 40, and 300 without bulk copies.
-  compare<float16, 64>(layout::paged<16>{}, {16, 1, 64}, {{300 * 64, 1}}, 300 * 64, ++seed, {150, 80});
+  // One item in more parts than a merge loads at once.
   compare<bfloat16, 64>(layout::paged<16>{}, {2, 1, 64}, {{40 * 64, 1}}, 40 * 64, ++seed, {.multiprocessors = 40});
+}
+
+TEST_CASE("an item in 300 parts, without bulk copies" * doctest::test_suite("long")) {
+  compare<float16, 64>(layout::paged<16>{}, {16, 1, 64}, {{300 * 64, 1}}, 300 * 64, 600, {150, 80});
 }
 
 /// A batch of one head in pages of 16, of which a test may change what it likes.

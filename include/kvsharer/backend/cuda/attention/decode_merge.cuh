@@ -96,7 +96,7 @@ class decode_merge {
     sum.w += weight * x.w;
   }
   __device__ static result normalised(const float4& sum, float base, float total) {
-    if (!(total > 0)) return {make_float4(0, 0, 0, 0), total == 0 ? nothing_seen : total};
+    if (total == 0) return {make_float4(0, 0, 0, 0), nothing_seen};
     const float inverse = 1.0f / total;
     return {make_float4(sum.x * inverse, sum.y * inverse, sum.z * inverse, sum.w * inverse), base + log2f(total)};
   }
@@ -141,14 +141,14 @@ class decode_merge {
       }
 #pragma unroll
       for (int j = 0; j < at_once; ++j) most = fmaxf(most, part[j].weight);
-      if (most == nothing_seen) continue;
-      const float fade = ptx::exp2(base - most);
+      const float from = most == nothing_seen ? 0.0f : most;
+      const float fade = ptx::exp2(base - from);
       sum = make_float4(sum.x * fade, sum.y * fade, sum.z * fade, sum.w * fade);
       total *= fade;
       base = most;
 #pragma unroll
       for (int j = 0; j < at_once; ++j) {
-        const float weight = ptx::exp2(part[j].weight - base);
+        const float weight = ptx::exp2(part[j].weight - from);
         add(sum, weight, part[j].numbers);
         total += weight;
       }
