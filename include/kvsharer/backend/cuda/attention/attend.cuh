@@ -63,7 +63,7 @@ template <int HeadDim, int Rows, class Problem>
 void attend_runs(const backend& on, const Problem& p) {
   using tile = plain_tile<typename Problem::element, HeadDim, Rows>;
   using tuned = tuned_decode<HeadDim, tile::token_bytes>;
-  const int blocks = on.device.multiprocessors;
+  const int blocks = tuned::value.blocks_of(on.device.multiprocessors);
   launch("decode attention", on.stream,
          {dim3(static_cast<unsigned>(blocks)), static_cast<unsigned>(tuned::value.threads()),
           static_cast<std::size_t>(decode_agent<tuned, tile, Problem>::shared_bytes), order::overlaps},

@@ -23,8 +23,10 @@ KVSHARER_HD constexpr int tile_bytes(int tokens, int head_dim, int element_bytes
 struct decode_tuning {
   static constexpr int most_stages = 6, half_shared_bytes = 113 * 1024;
 
-  int warps = 4;  // that multiply
+  int warps = 4;                      // that multiply
+  int blocks_per_multiprocessor = 1;  // at most the two that fit
 
+  KVSHARER_HD constexpr int blocks_of(int multiprocessors) const { return multiprocessors * blocks_per_multiprocessor; }
   /// Words in which the threads of a block find its piece of the line of units.
   KVSHARER_HD static constexpr int line_words(int threads) { return threads + 32; }
 
