@@ -66,7 +66,7 @@ void attend_runs(const backend& on, const Problem& p) {
   const int blocks = tuned::value.blocks_of(on.device.multiprocessors);
   launch("decode attention", on.stream,
          {dim3(static_cast<unsigned>(blocks)), static_cast<unsigned>(tuned::value.threads()),
-          static_cast<std::size_t>(decode_agent<tuned, tile, Problem>::shared_bytes), order::overlaps},
+          static_cast<std::size_t>(decode_agent<tuned, tile, Problem>::shared_bytes(p)), order::overlaps},
          decode_kernel<tuned, HeadDim, Rows, Problem>, p, parts_of(on, blocks, HeadDim, 0));
 }
 

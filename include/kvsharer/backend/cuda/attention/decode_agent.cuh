@@ -15,6 +15,8 @@
 #include "kvsharer/backend/cuda/attention/tile_ring.cuh"
 #include "kvsharer/backend/cuda/attention/tuning.hpp"
 #include "kvsharer/backend/cuda/ptx.cuh"
+#include "kvsharer/config.hpp"
+#include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::cuda::detail {
 
@@ -33,16 +35,20 @@ class decode_agent {
   static_assert(Tile::tokens == warp_tokens && stages >= 2, "units are tuned for tiles of warp_tokens");
 
   using line = decode_line<tuning.threads()>;
-  using merge = decode_merge<tuning.warps * 32, rows, head_dim, Problem>;
+  using merge = decode_merge<tuning.warps * 32, head_dim, Problem>;
 
  public:
-  static constexpr int shared_bytes = tuning.shared_bytes(stages, rows, head_dim, Tile::token_bytes);
+  /// Bytes of shared memory for a launch: no more than its rows need, so that small blocks of launches behind it, such
+  /// as those of `store`, find room beside two blocks of attention.
+  KVSHARER_HD static int shared_bytes(const Problem& p) {
+    return shape().shared_bytes(stages, used_rows(p), head_dim, Tile::token_bytes);
+  }
 
   __device__ decode_agent(const Problem& problem, const decode_parts& parts)
       : p_(problem),
         parts_(parts),
         joined_(ptx::dynamic_shared() + stages * unit_bytes),
-        barriers_(joined_ + tuning.joined_bytes(rows, head_dim)) {}
+        barriers_(joined_ + shape().joined_bytes(used_rows(problem), head_dim)) {}
 
   __device__ void run(int block) {
     line of_units(p_, {.tokens = tuning.unit_tokens(), .tile_rows = rows, .aligned = tuning.unit_tokens()},
@@ -62,7 +68,7 @@ class decode_agent {
     } else {
       ptx::wait_for_previous();
       write_empty_lists<head_dim>(p_, of_units, block, parts_.blocks, tuning.warps * 32);
-      merge results(p_, parts_, reinterpret_cast<float*>(joined_),
+      merge results(p_, parts_, used_rows(p_), reinterpret_cast<float*>(joined_),
                     reinterpret_cast<std::uint32_t*>(barriers_ + decode_tuning::most_stages * 16));
       for_each_part(p_, of_units, rows, first, begin, end, [&](const item_part& part) {
         typename Tile::state mine;
@@ -73,6 +79,15 @@ class decode_agent {
   }
 
  private:
+  /// A copy of the tuning: device code has no address for the class's constant.
+  KVSHARER_HD static constexpr decode_tuning shape() { return Tuning::value; }
+
+  /// The most packed rows of an item of the launch.
+  KVSHARER_HD static int used_rows(const Problem& p) {
+    const index_t most = p.batch.max_rows * p.group;
+    return most < rows ? static_cast<int>(most) : rows;
+  }
+
   /// The tokens of an item's part. Those from `end` on have no room in the views.
   __device__ part_tokens tokens_of(const line& of_units, const item_part& part) const {
     const int seen = static_cast<int>(part.s.first_visible(0, p_.window));

@@ -18,19 +18,21 @@ namespace kvsharer::inline v0::cuda::detail {
 /// The end of an item's part: the results of the block's warps are joined, and either written or, by the block that is
 /// last with a part of the item, merged with those of other blocks. The order of sums is that of warps and of parts,
 /// whichever block is last. The first Threads threads of the block call all members.
-template <int Threads, int Rows, int HeadDim, class Problem>
+template <int Threads, int HeadDim, class Problem>
 class decode_merge {
   static constexpr int stride = decode_tuning::joined_stride(HeadDim), warps = Threads / 32;
 
  public:
-  /// `joined`: [warps][Rows][stride] floats of shared memory.
-  __device__ decode_merge(const Problem& p, const decode_parts& parts, float* joined, std::uint32_t* flag)
-      : p_(p), parts_(parts), joined_(joined), flag_(flag) {}
+  /// `joined`: [warps][used_rows][stride] floats of shared memory; no item of the launch has more than `used_rows`
+  /// rows.
+  __device__ decode_merge(const Problem& p, const decode_parts& parts, int used_rows, float* joined,
+                          std::uint32_t* flag)
+      : p_(p), parts_(parts), used_rows_(used_rows), joined_(joined), flag_(flag) {}
 
   /// `mine`: the warp's result of the block's part (plain_tile::state, softmax_state).
   template <class State>
   __device__ void finish(const item_part& part, const decode_cuts& cuts, int piece, State& mine) {
-    const int rows = rows_of_tile(p_, part.s, part.at, Rows);
+    const int rows = rows_of_tile(p_, part.s, part.at, used_rows_);
     const auto write = [&](int row, int channel, const result& x) { put(part, row, channel, x); };
     if (part.whole()) {
       join(mine, nullptr, 0);
@@ -71,7 +73,7 @@ class decode_merge {
     const bool asks = threadIdx.x == 0 && arrived != nullptr;
     const std::uint32_t seen = asks ? ptx::load_acquire(arrived) : 0;
     ptx::sync_first<Threads>();  // nothing reads the previous part's results any more
-    mine.put(joined_ + static_cast<int>(threadIdx.x) / 32 * Rows * stride, stride);
+    mine.put(joined_ + static_cast<int>(threadIdx.x) / 32 * used_rows_ * stride, stride, used_rows_);
     if (threadIdx.x == 0) *flag_ = asks && seen == others ? 1 : 0;
     ptx::sync_first<Threads>();
   }
@@ -103,7 +105,7 @@ class decode_merge {
 
   /// The warps' results, in their order.
   __device__ result of_block(int row, int channel) const {
-    const auto from = [&](int warp) { return joined_ + (warp * Rows + row) * stride; };
+    const auto from = [&](int warp) { return joined_ + (warp * used_rows_ + row) * stride; };
     float base = from(0)[HeadDim];
 #pragma unroll
     for (int w = 1; w < warps; ++w) base = fmaxf(base, from(w)[HeadDim]);
@@ -165,6 +167,7 @@ class decode_merge {
 
   const Problem& p_;
   const decode_parts& parts_;
+  int used_rows_;
   float* joined_;
   std::uint32_t* flag_;  // in shared memory
 };

@@ -69,14 +69,16 @@ class plain_tile {
 #pragma unroll
       for (int b = 0; b < blocks; ++b) of[b].init();
     }
-    /// Leaves sums, base and total of each row in joined[row * stride]: [HeadDim] numbers, then two.
-    __device__ void put(float* joined, int stride) {
+    /// Leaves sums, base and total of each of the first `used` rows in joined[row * stride]: [HeadDim] numbers, then
+    /// two.
+    __device__ void put(float* joined, int stride, int used) {
       const int g = lane_id() / 4, q = lane_id() % 4;
 #pragma unroll
       for (int b = 0; b < blocks; ++b) {
         of[b].finish();
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
+          if (8 * b + 2 * q + i >= used) continue;
           float* const row = joined + (8 * b + 2 * q + i) * stride;
           const auto& sums = of[b].sums;
 #pragma unroll

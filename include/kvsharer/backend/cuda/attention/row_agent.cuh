@@ -55,8 +55,8 @@ class row_agent {
     if (begin >= end) return;
     auto* const joined = reinterpret_cast<std::byte*>(tiles_);
     auto* const flag = reinterpret_cast<std::uint32_t*>(joined + tuning.joined_bytes(HeadDim) - 16);
-    decode_merge<tuning.warps * 32, warp_rows, HeadDim, Problem> results(p_, parts_, reinterpret_cast<float*>(joined),
-                                                                         flag);
+    decode_merge<tuning.warps * 32, HeadDim, Problem> results(p_, parts_, warp_rows, reinterpret_cast<float*>(joined),
+                                                              flag);
     for_each_part(p_, of_units, warp_rows, of_units.find(begin), begin, end, [&](const item_part& part) {
       state mine;
       attend(part, mine);

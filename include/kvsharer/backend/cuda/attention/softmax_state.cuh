@@ -64,12 +64,14 @@ struct softmax_state {
     }
   }
 
-  /// Leaves sums, base and total of each row in joined[row * stride]: [HeadDim] numbers, then two (see decode_merge).
-  __device__ void put(float* joined, int stride) {
+  /// Leaves sums, base and total of each of the first `rows` rows in joined[row * stride]: [HeadDim] numbers, then two
+  /// (see decode_merge).
+  __device__ void put(float* joined, int stride, int rows) {
     finish();
     const int g = static_cast<int>(threadIdx.x) % 32 / 4, q = static_cast<int>(threadIdx.x) % 4;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
+      if (g + 8 * half >= rows) continue;
       float* const row = joined + (g + 8 * half) * stride;
 #pragma unroll
       for (int d = 0; d < HeadDim / 8; ++d)
