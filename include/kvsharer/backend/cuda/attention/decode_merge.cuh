@@ -123,7 +123,7 @@ class decode_merge {
   /// All parts' results, in their order. The time is that of trips to the L2, so the loads of many parts are issued at
   /// once: with equal parts there are seldom more.
   __device__ result of_item(const item_pieces& pieces, int own, int row, int channel) const {
-    constexpr int at_once = 12;
+    constexpr int at_once = 16;
     const result mine = of_block(row, channel);
     float4 sum = make_float4(0, 0, 0, 0);
     float base = nothing_seen, total = 0;

@@ -18,9 +18,9 @@
 /// Each kernel passes its block number to an agent. Hidden, so that each shared object in a process keeps its own.
 namespace kvsharer::inline v0::cuda::detail {
 
-/// Grid: decode_parts::blocks. Two blocks must fit a multiprocessor: one of this launch and one of the next.
+/// Grid: decode_parts::blocks.
 template <class Tuning, int HeadDim, int Rows, class Problem>
-KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.threads(), 2)
+KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.threads(), Tuning::value.resident_blocks)
     decode_kernel(const __grid_constant__ Problem problem, const __grid_constant__ decode_parts parts) {
   ptx::let_next_begin();
   if (!problem.batch.settled) ptx::wait_for_previous();

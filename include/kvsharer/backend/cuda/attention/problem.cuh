@@ -62,17 +62,17 @@ struct row_tile {
   index_t begin;     // first packed row
 };
 
-/// What a kernel must know about a sequence, read from device memory once.
+/// What a kernel must know about a sequence, read from device memory once. 32 bits each, since blocks keep them.
 struct sequence_rows {
-  index_t place, length, rows, first_row;
+  int place, length, rows, first_row;
 
   /// `length` is the length of the list that a KV head reads.
   template <class Problem>
   __device__ sequence_rows(const Problem& p, index_t b, int kv_head)
-      : place(p.batch.place(b)),
-        length(p.lists.of(place, kv_head)),
-        rows(p.batch.rows_of(b)),
-        first_row(p.batch.first_row(b)) {}
+      : place(static_cast<int>(p.batch.place(b))),
+        length(static_cast<int>(p.lists.of(place, kv_head))),
+        rows(static_cast<int>(p.batch.rows_of(b))),
+        first_row(static_cast<int>(p.batch.first_row(b))) {}
 
   /// The end of the tokens that a query row sees: one past its own.
   __device__ index_t visible(index_t row) const { return length - rows + row + 1; }

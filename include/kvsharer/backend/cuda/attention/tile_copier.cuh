@@ -44,7 +44,7 @@ class tile_copier {
                   part.at.head,
                   tokens.first + unit * UnitTokens + lane_id() * Tile::run_tokens,
                   tokens.end,
-                  static_cast<int>(part.s.length - part.s.rows),
+                  part.s.length - part.s.rows,
                   left < units_at_once ? left : units_at_once,
                   false,
                   0,
@@ -87,8 +87,8 @@ class tile_copier {
  private:
   /// What a lane looks up, and for how many units all lanes do.
   struct lookup {
-    index_t sequence, place;
-    int head;
+    index_t sequence;
+    int place, head;
     int token;   // the first of the lane's run
     int end;     // of the item's tokens
     int newest;  // the first token that the launch in front may have written

@@ -24,7 +24,8 @@ struct decode_tuning {
   static constexpr int most_stages = 6, half_shared_bytes = 113 * 1024;
 
   int warps = 4;                      // that multiply
-  int blocks_per_multiprocessor = 1;  // at most the two that fit
+  int blocks_per_multiprocessor = 1;  // of a launch
+  int resident_blocks = 2;            // for which a multiprocessor has registers: those of the next launch, too
 
   KVSHARER_HD constexpr int blocks_of(int multiprocessors) const { return multiprocessors * blocks_per_multiprocessor; }
   /// Words in which the threads of a block find its piece of the line of units.
