@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "fiber.hpp"
+#include "phases.hpp"
 #include "warpgroup.hpp"
 
 /// One block of a grid at a time: its threads, their barriers, its shared memory.
@@ -38,27 +39,15 @@ struct alignas(16) exchange_slot {
   std::byte bytes[64];
 };
 
-/// A `cp.async` that was issued and has not landed.
-struct pending_copy {
-  void* to;
-  const void* from;  ///< null: zeros
-  std::size_t bytes;
-
-  void land() const {
-    if (from)
-      std::memcpy(to, from, bytes);
-    else
-      std::memset(to, 0, bytes);
-  }
-};
-
-enum class waiting : std::uint8_t { no, at_warp, at_block, for_condition };
+enum class waiting : std::uint8_t { no, at_warp, at_block, at_first, at_phase, for_condition };
 
 struct thread_state {
   fiber context;
   thread_place place;
   waiting wait = waiting::no;
   std::function<bool()> condition;  // that it waits for
+  const void* barrier = nullptr;    ///< whose phase it waits for
+  int parity = 0;
   unsigned exchanges = 0;
   std::vector<std::vector<pending_copy>> committed;
   std::vector<pending_copy> open;
@@ -75,12 +64,17 @@ struct named_barrier {
   std::abort();
 }
 
-/// The multiprocessor. There is one for each thread of the host.
+/// The multiprocessor. There is one for each thread of the host, and more where a launch waits in its middle for the
+/// one in front of it.
 class multiprocessor {
  public:
-  static multiprocessor& here() {
-    static thread_local multiprocessor one;
-    return one;
+  static multiprocessor& here() { return *all()[depth()]; }
+
+  /// Runs work on another one, from within a thread of this one.
+  static void inside(const std::function<void()>& work) {
+    if (++depth() == all().size()) all().push_back(std::make_unique<multiprocessor>());
+    work();
+    --depth();
   }
 
   /// Changes the order in which threads get their turns. A correct kernel does not notice.
@@ -105,6 +99,8 @@ class multiprocessor {
     named_barriers_.fill({});
     later_.clear();
     favoured_ = 0;
+    phases_.clear();
+    first_.clear();
     body_ = &body;
     for (unsigned i = 0; i < threads; ++i) {
       thread_state& t = *threads_[i];
@@ -155,6 +151,25 @@ class multiprocessor {
   void do_later(std::function<void()> work) { later_.push_back(std::move(work)); }
   bool toss() { return random_() % 2 == 0; }
 
+  /// A barrier of the block's first threads: the last of them goes on, and the others with it.
+  void sync_first(unsigned threads) {
+    if (current().place.linear >= threads) stop("not one of the first threads", current().place);
+    first_.push_back(current_);
+    if (first_.size() < threads) return pause(waiting::at_first);
+    for (thread_state* t : first_) t->wait = waiting::no;
+    first_.clear();
+  }
+
+  phase_table& phases() { return phases_; }
+  void wait_for_phase(const void* barrier, int parity) {
+    thread_state& t = current();
+    t.barrier = barrier;
+    t.parity = parity;
+    if (!phases_.of(barrier).ended(parity)) pause(waiting::at_phase);
+  }
+  /// Lands at once or at a wait for the barrier; until then the destination holds NaN.
+  void begin_bulk_copy(const void* barrier, const pending_copy& c) { phases_.of(barrier).copy(c, random_() % 2 == 0); }
+
   /// Gives `mine` to the warp and returns what its lanes gave, [32], once all have.
   template <class T>
   const exchange_slot* exchange(const T& mine) {
@@ -198,6 +213,19 @@ class multiprocessor {
   }
 
  private:
+  static std::vector<std::unique_ptr<multiprocessor>>& all() {
+    static thread_local std::vector<std::unique_ptr<multiprocessor>> those = [] {
+      std::vector<std::unique_ptr<multiprocessor>> one;
+      one.push_back(std::make_unique<multiprocessor>());
+      return one;
+    }();
+    return those;
+  }
+  static std::size_t& depth() {
+    static thread_local std::size_t now = 0;
+    return now;
+  }
+
   struct line {
     alignas(128) std::byte bytes[128];
   };
@@ -238,14 +266,17 @@ class multiprocessor {
     return true;
   }
 
-  /// Has the warp a thread that waits for nothing?
+  /// Has the warp a thread that is ready?
   bool can_run(unsigned warp, unsigned threads) const {
     for (unsigned i = warp * warp_size; i < std::min((warp + 1) * warp_size, threads); ++i)
       if (can_run(*threads_[i])) return true;
     return false;
   }
-  static bool can_run(const thread_state& t) {
-    return !t.context.ended() && (t.wait == waiting::no || (t.wait == waiting::for_condition && t.condition()));
+  /// Does it wait for nothing, or for a phase that has ended, or for a condition that holds?
+  bool can_run(const thread_state& t) const {
+    if (t.context.ended()) return false;
+    return t.wait == waiting::no || (t.wait == waiting::at_phase && phases_.of(t.barrier).ended(t.parity)) ||
+           (t.wait == waiting::for_condition && t.condition());
   }
 
   void do_one_of_later() {
@@ -264,8 +295,14 @@ class multiprocessor {
       do_one_of_later();
       return true;
     }
-    if (!open(0, threads, waiting::at_block)) stop("threads wait at different barriers", first_waiting(threads));
-    return true;
+    if (open(0, threads, waiting::at_block)) {
+      favoured_ = static_cast<unsigned>(random_() % warps_.size());  // any warp may be the first behind the barrier
+      return true;
+    }
+    for (unsigned i = 0; i < threads; ++i)
+      if (!threads_[i]->context.ended() && threads_[i]->wait == waiting::at_phase)
+        stop("a thread waits for a phase that does not end", threads_[i]->place);
+    stop("threads wait at different barriers", first_waiting(threads));
   }
 
   bool open(unsigned begin, unsigned end, waiting at) {
@@ -295,7 +332,9 @@ class multiprocessor {
   std::array<named_barrier, 16> named_barriers_{};
   std::vector<std::function<void()>> later_;
   std::vector<unsigned> order_;
-  unsigned favoured_ = 0;  // the warp whose turn it is
+  mutable phase_table phases_;        // looking at a phase lands its copies
+  std::vector<thread_state*> first_;  // at the barrier of the block's first threads
+  unsigned favoured_ = 0;             // the warp whose turn it is
   std::mt19937 random_{1};
   const std::function<void()>* body_ = nullptr;
   thread_state* current_ = nullptr;

@@ -369,6 +369,14 @@ inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask,
 inline int __all_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) == 0xffffffffu; }
 
 inline int __ffs(int x) { return x == 0 ? 0 : std::countr_zero(static_cast<unsigned>(x)) + 1; }
+/// Bytes of two words, y the high one, as the selector's four digits say.
+inline unsigned __byte_perm(unsigned x, unsigned y, unsigned selector) {
+  const std::uint64_t both = std::uint64_t{y} << 32 | x;
+  unsigned r = 0;
+  for (unsigned i = 0; i < 4; ++i)
+    r |= static_cast<unsigned>(both >> (8 * (selector >> (4 * i) & 7u)) & 0xffu) << (8 * i);
+  return r;
+}
 inline int __popc(unsigned x) { return std::popcount(x); }
 template <class T>
 T __ldg(const T* p) {
@@ -449,8 +457,12 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     return cudaErrorInvalidConfiguration;
   const std::tuple<std::remove_cvref_t<P>...> held(std::forward<A>(arguments)...);
   static_assert(sizeof(held) <= 4096, "kernel arguments are at most 4 KB");
-  simt::of(config->stream).push([g, b, bytes = config->dynamicSmemBytes, kernel, held] {
+  bool overlaps = false;
+  for (unsigned i = 0; i < config->numAttrs; ++i)
+    overlaps = overlaps || config->attrs[i].val.programmaticStreamSerializationAllowed != 0;
+  const auto run = [g, b, bytes = config->dynamicSmemBytes, kernel, held] {
     simt::run_grid({g.x, g.y, g.z}, {b.x, b.y, b.z}, bytes, [&] { std::apply(kernel, held); });
-  });
+  };
+  simt::of(config->stream).push(simt::operation{run, reinterpret_cast<const void*>(kernel), g.x * g.y * g.z, overlaps});
   return cudaSuccess;
 }

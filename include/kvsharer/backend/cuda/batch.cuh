@@ -27,6 +27,11 @@ struct ragged_batch {
   /// until tokens are removed from the middle.
   const std::int32_t* positions = nullptr;
 
+  /// May decode attention read, before the launch before it has ended, all lengths, places, row_begin and block tables,
+  /// and the rows of all tokens but the newest rows_of(b)? Whoever sets this promises that no launch that may still run
+  /// writes them; docs/reference/cuda-backend.md has the rules. The result is the same.
+  bool settled = false;
+
   /// The index of the b-th sequence of the launch in `lengths` and the views.
   KVSHARER_HD index_t place(index_t b) const noexcept { return places != nullptr ? places[b] : b; }
   /// Tokens of the b-th sequence, the rows of this launch included.

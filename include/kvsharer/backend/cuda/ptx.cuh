@@ -65,8 +65,100 @@ __device__ void copy_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Newest) : "memory");
 }
 
+/// A barrier in shared memory that counts arrivals and bytes: a phase ends when both are complete, and the next begins.
+/// Phases have parities in turns, 0 first. From here to fence_bulk_copies, all of it is for sm_90 and newer.
+struct alignas(8) phase_barrier {
+  std::uint64_t word;
+};
+namespace detail {
+__device__ inline std::uint32_t shared_address(const void* p) {
+  return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
+}
+}  // namespace detail
+
+/// Makes a barrier of so many arrivals per phase. One thread calls this, then fence_barriers, then the block meets.
+__device__ inline void init_barrier(phase_barrier* barrier, int arrivals) {
+  NV_IF_TARGET(
+      NV_PROVIDES_SM_90,
+      (asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(detail::shared_address(barrier)), "r"(arrivals)
+                    : "memory");))
+}
+/// After init_barrier: copies in bulk, too, find the barriers as they were made.
+__device__ inline void fence_barriers() {
+  NV_IF_TARGET(NV_PROVIDES_SM_90,
+               (asm volatile("fence.mbarrier_init.release.cluster;\nfence.proxy.async.shared::cta;" ::
+                                 : "memory");))
+}
+__device__ inline void arrive(phase_barrier* barrier) {
+  NV_IF_TARGET(NV_PROVIDES_SM_90,
+               (asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(detail::shared_address(barrier))
+                             : "memory");))
+}
+/// The phase also waits for so many bytes, which must be announced before they are copied and before the last arrival.
+__device__ inline void expect_bytes(phase_barrier* barrier, int bytes) {
+  NV_IF_TARGET(
+      NV_PROVIDES_SM_90,
+      (asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(detail::shared_address(barrier)),
+                    "r"(bytes)
+                    : "memory");))
+}
+/// Returns once the phase of this parity has ended: at once, if it is the one before the current phase.
+__device__ inline void wait_for_phase(phase_barrier* barrier, int parity) {
+  std::uint32_t ended = 0;
+  do {
+    NV_IF_ELSE_TARGET(NV_PROVIDES_SM_90,
+                      (asm volatile("{\n"
+                                    ".reg .pred p;\n"
+                                    "mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n"
+                                    "selp.u32 %0, 1, 0, p;\n"
+                                    "}"
+                                    : "=r"(ended)
+                                    : "r"(detail::shared_address(barrier)), "r"(parity)
+                                    : "memory");),
+                      (ended = 1;))
+  } while (ended == 0);
+}
+
+/// Starts to copy bytes, a multiple of 16, from device to shared memory, both at multiples of 16, and counts them at
+/// the barrier when they have landed. What was copied is the first to leave the L2.
+__device__ inline void copy_bulk(void* to, const void* from, int bytes, phase_barrier* barrier) {
+  std::uint64_t policy;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+  NV_IF_TARGET(NV_PROVIDES_SM_90,
+               (asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
+                             "[%1], %2, [%3], %4;" ::"r"(detail::shared_address(to)),
+                             "l"(from), "r"(bytes), "r"(detail::shared_address(barrier)), "l"(policy)
+                             : "memory");))
+}
+/// After a thread's own writes to shared memory: copies in bulk to the same place come behind them.
+__device__ inline void fence_bulk_copies() {
+  NV_IF_TARGET(NV_PROVIDES_SM_90, (asm volatile("fence.proxy.async.shared::cta;" ::: "memory");))
+}
+
+/// The first Threads threads of the block wait for each other, whole warps of them; the others are not concerned.
+template <int Threads>
+__device__ void sync_first() {
+  asm volatile("bar.sync 1, %0;" ::"n"(Threads) : "memory");
+}
+
+/// Transposes an 8 x 8 matrix of 16-bit numbers that is spread over the warp: a lane holds the pair in row lane / 4,
+/// columns 2 (lane % 4) and the next.
+__device__ inline std::uint32_t transpose(std::uint32_t pair) {
+  std::uint32_t r;
+  asm volatile("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(pair));
+  return r;
+}
+
+/// Loads a number that other blocks change; what they wrote before they changed it is visible afterwards.
+__device__ inline std::uint32_t load_acquire(const std::uint32_t* p) {
+  std::uint32_t x;
+  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(x) : "l"(p) : "memory");
+  return x;
+}
+
 /// Loads a number that another block may have written during this launch: bypasses the L1, which is not coherent.
 __device__ inline float load_once(const float* p) { return __ldcg(p); }
+__device__ inline float2 load_once_2(const float* p) { return __ldcg(reinterpret_cast<const float2*>(p)); }
 __device__ inline float4 load_once_4(const float* p) { return __ldcg(reinterpret_cast<const float4*>(p)); }
 
 /// Loads four 8 x 8 matrices of 16-bit numbers from shared memory; lane l gives the address of row l % 8 of matrix l /

@@ -58,7 +58,9 @@ KVSHARER_HIDDEN __global__ void __launch_bounds__(128)
                  int layer) {
   using wide = numbers<In>;
   constexpr int count = wide::count;
-  ptx::let_next_begin();
+  // The rows of a decode step are the newest of the launch that reads them. Those of a prefill may be settled for it,
+  // and who writes settled rows must not let it begin.
+  if (batch.max_rows == 1) ptx::let_next_begin();
   ptx::wait_for_previous();
   const cache_shape shape = keys.shape;
   const index_t b = blockIdx.y, r = blockIdx.x, own_rows = batch.rows_of(b);

@@ -3,7 +3,6 @@
 
 #include <cuda_runtime.h>
 
-#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -29,7 +28,7 @@ inline constexpr int attention_head_dims[] = {64, 96, 128, 256};
 
 /// Bytes of scratch that `attend` needs; the same for every batch, so that one allocation serves all.
 inline std::size_t attention_scratch_bytes(const device_properties& device, index_t head_dim) {
-  const int blocks = detail::decode_tuning{}.blocks_of(device.multiprocessors);
+  const int blocks = detail::row_tuning{}.blocks_of(device.multiprocessors);
   return backend::counter_bytes +
          static_cast<std::size_t>(detail::decode_parts::floats(blocks, static_cast<int>(head_dim))) * sizeof(float);
 }
@@ -40,24 +39,59 @@ namespace detail {
 /// 16 packed rows.
 inline constexpr index_t most_decode_rows = 2 * warp_rows;
 
+/// Scratch and counters of a launch of decode attention on so many blocks.
+inline decode_parts parts_of(const backend& on, int blocks, int head_dim, int stages) {
+  float* const sums = on.scratch_for(attention_scratch_bytes(on.device, head_dim));
+  return {sums, sums + index_t{2} * blocks * decode_parts::part_rows * head_dim, on.counters(blocks), blocks, stages};
+}
+
+/// Decode attention that looks up every row.
 template <int HeadDim, class Problem>
-void attend_decode(const backend& on, const Problem& p) {
+void attend_rows(const backend& on, const Problem& p) {
   constexpr int bytes = sizeof(typename Problem::element);
-  using tuned = tuned_decode<HeadDim, bytes>;
-  constexpr decode_tuning tuning = tuned::value;
+  using tuned = tuned_rows<HeadDim, bytes>;
+  constexpr row_tuning tuning = tuned::value;
   const int stages = tuning.stages_on(on.device.capability, HeadDim, bytes);
-  // a merge needs room for one row's weights of all parts; no present device has so many blocks
-  const int blocks = std::min(tuning.blocks_of(on.device.multiprocessors),
-                              tuning.joined_floats(HeadDim) / decode_pieces::most_of_block);
-  float* const sums = on.scratch_for(attention_scratch_bytes(on.device, HeadDim));
-  const int pieces = decode_parts::pieces(blocks);
-  std::uint32_t* const counters = on.counters(pieces + 1);
-  const decode_parts parts{sums,  sums + index_t{2} * pieces * warp_rows * HeadDim, counters, counters + pieces, blocks,
-                           stages};
+  const int blocks = tuning.blocks_of(on.device.multiprocessors);
   launch("decode attention", on.stream,
          {dim3(static_cast<unsigned>(blocks)), tuning.warps * 32u,
           static_cast<std::size_t>(tuning.shared_bytes(stages, HeadDim, bytes)), order::overlaps},
-         decode_kernel<tuned, HeadDim, Problem>, p, parts);
+         row_decode_kernel<tuned, HeadDim, Problem>, p, parts_of(on, blocks, HeadDim, stages));
+}
+
+/// Decode attention by bulk copies of runs of rows, with items of `Rows` packed rows.
+template <int HeadDim, int Rows, class Problem>
+void attend_runs(const backend& on, const Problem& p) {
+  using tile = plain_tile<typename Problem::element, HeadDim, Rows>;
+  using tuned = tuned_decode<HeadDim, tile::token_bytes>;
+  const int blocks = tuned::value.blocks_of(on.device.multiprocessors);
+  launch("decode attention", on.stream,
+         {dim3(static_cast<unsigned>(blocks)), static_cast<unsigned>(tuned::value.threads()),
+          static_cast<std::size_t>(decode_agent<tuned, tile, Problem>::shared_bytes(p)), order::overlaps},
+         decode_kernel<tuned, HeadDim, Rows, Problem>, p, parts_of(on, blocks, HeadDim, 0));
+}
+
+template <class B>
+inline constexpr bool is_pool = std::same_as<B, pool_batch<const stored_type<B>>>;
+
+/// Do these views lie in runs of 8 tokens, each within one page?
+template <class E>
+bool lies_in_runs(const pool_batch<const E>& views, int head_dim) {
+  const index_t page_tokens = views.pages.page_tokens.value();
+  return views.pages.token == static_cast<std::uint32_t>(head_dim) &&
+         (page_tokens % 8 == 0 || page_tokens >= views.capacity());
+}
+
+template <int HeadDim, class Problem>
+void attend_decode(const backend& on, const Problem& p) {
+  if constexpr (is_pool<decltype(p.keys)> && sizeof(typename Problem::element) == 2) {
+    const index_t packed_rows = p.batch.max_rows * p.group;
+    if (on.device.capability >= 90 && lies_in_runs(p.keys, HeadDim) && lies_in_runs(p.values, HeadDim)) {
+      if (packed_rows <= 8) return attend_runs<HeadDim, 8>(on, p);
+      if constexpr (HeadDim <= 128) return attend_runs<HeadDim, 16>(on, p);
+    }
+  }
+  attend_rows<HeadDim>(on, p);
 }
 
 template <int HeadDim, class Problem>
@@ -91,9 +125,6 @@ inline void check_attention(const attention_shape& s, const ragged_batch& b, con
 inline int window_of(const attention_shape& s) {
   return s.window > 0 && s.window < all_tokens ? static_cast<int>(s.window) : all_tokens;
 }
-
-template <class B>
-inline constexpr bool is_pool = std::same_as<B, pool_batch<const stored_type<B>>>;
 
 /// Throws errc::bad_shape for a pool whose rows have another width than attention was asked for; that of an engine's
 /// memory is not known.

@@ -6,301 +6,120 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kvsharer/backend/cuda/attention/decode_schedule.cuh"
+#include "kvsharer/backend/cuda/attention/column_state.cuh"
+#include "kvsharer/backend/cuda/attention/decode_cuts.hpp"
+#include "kvsharer/backend/cuda/attention/decode_line.cuh"
+#include "kvsharer/backend/cuda/attention/decode_merge.cuh"
 #include "kvsharer/backend/cuda/attention/problem.cuh"
-#include "kvsharer/backend/cuda/attention/softmax_state.cuh"
+#include "kvsharer/backend/cuda/attention/tile_copier.cuh"
+#include "kvsharer/backend/cuda/attention/tile_ring.cuh"
 #include "kvsharer/backend/cuda/attention/tuning.hpp"
-#include "kvsharer/backend/cuda/attention/warp_product.cuh"
 #include "kvsharer/backend/cuda/ptx.cuh"
+#include "kvsharer/config.hpp"
 #include "kvsharer/core/types.hpp"
 
 namespace kvsharer::inline v0::cuda::detail {
 
-/// One block of decode attention. Its warps stream different tokens of the same item, each through its own tiles, so
-/// that no warp waits for another until the item's part is done and their results are joined.
-template <class Tuning, int HeadDim, class Problem>
+/// One block of decode attention over rows that lie in runs. Its last warp copies the units of the block's piece into a
+/// ring, one behind the other whatever items they belong to; the other warps multiply, each with its tile of a unit,
+/// and join their results at the end of each item.
+///
+/// In a batch whose older tokens are settled, the block begins before the launch in front of it has ended: everything
+/// in front of ptx::wait_for_previous reads settled memory only, and writes no device memory but the status word.
+template <class Tuning, class Tile, class Problem>
 class decode_agent {
-  using element = typename Problem::element;
-  using product = warp_product<element, HeadDim>;
-  using state = softmax_state<HeadDim>;
-
   static constexpr decode_tuning tuning = Tuning::value;
-  using line = decode_schedule<tuning.warps * 32>;
-  static constexpr int stride = tile_stride(HeadDim, sizeof(element));
-  static constexpr int tile = warp_tokens * stride;
-  static_assert(tuning.warps * (warp_rows * (HeadDim + 2) + 1) * static_cast<int>(sizeof(float)) <=
-                    tuning.warps * decode_tuning::least_stages * tuning.step_bytes(HeadDim, sizeof(element)),
-                "the warps' results take the place of their tiles when they are joined");
+  static constexpr int rows = Tile::rows, head_dim = Tile::head_dim;
+  static constexpr int stages = tuning.stages(rows, head_dim, Tile::token_bytes);
+  static constexpr int unit_bytes = tuning.unit_bytes(Tile::token_bytes);
+  static_assert(Tile::tokens == warp_tokens && stages >= 2, "units are tuned for tiles of warp_tokens");
+
+  using line = decode_line<tuning.threads()>;
+  using merge = decode_merge<tuning.warps * 32, head_dim, Problem>;
 
  public:
+  /// Bytes of shared memory for a launch: no more than its rows need, so that small blocks of launches behind it, such
+  /// as those of `store`, find room beside two blocks of attention.
+  KVSHARER_HD static int shared_bytes(const Problem& p) {
+    return shape().shared_bytes(stages, used_rows(p), head_dim, Tile::token_bytes);
+  }
+
   __device__ decode_agent(const Problem& problem, const decode_parts& parts)
       : p_(problem),
         parts_(parts),
-        sums_(reinterpret_cast<int*>(ptx::dynamic_shared())),
-        queries_(reinterpret_cast<element*>(sums_ + line::shared_words)),
-        tiles_(queries_ + warp_rows * stride) {
-    static_assert(line::shared_words * static_cast<int>(sizeof(int)) == tuning.line_bytes());
-  }
+        joined_(ptx::dynamic_shared() + stages * unit_bytes),
+        barriers_(joined_ + shape().joined_bytes(used_rows(problem), head_dim)) {}
 
-  /// Works on the block's pieces of the line of units, and writes zeros for sequences without a token.
   __device__ void run(int block) {
-    line schedule(p_.batch, p_.lists, p_.of_sequence, p_.kv_heads, p_.group, tuning.unit_tokens(), p_.window, sums_);
-    schedule.prepare();
-    for (int list = block; list < schedule.lists(); list += parts_.blocks)
-      if (schedule.length(list) == 0) write_zeros(schedule, list);
-    const decode_pieces pieces(schedule.total(), parts_.blocks);
-    int piece = block;
-    do {
-      work(schedule, pieces, piece);
-      if (pieces.any_small()) piece = take_piece(pieces);
-    } while (pieces.any_small() && piece < pieces.count());
+    line of_units(p_, {.tokens = tuning.unit_tokens(), .tile_rows = rows, .aligned = tuning.unit_tokens()},
+                  reinterpret_cast<int*>(joined_));
+    of_units.prepare();
+    const decode_cuts cuts(of_units.total(), parts_.blocks, of_units.even_units());
+    const int begin = cuts.begin(block), end = cuts.begin(block + 1);
+    const auto first = of_units.find(begin);
+    tile_ring ring(ptx::dynamic_shared(), reinterpret_cast<ptx::phase_barrier*>(barriers_), stages, unit_bytes);
+    if (threadIdx.x == 0) ring.make(tuning.warps);
+    __syncthreads();  // and nothing reads the sums of the line any more
+    if (warp() == tuning.warps) {
+      tile_copier<Tile, Problem, tuning.unit_tokens()> copier(p_, ring);
+      for_each_part(p_, of_units, rows, first, begin, end,
+                    [&](const item_part& part) { copier.copy(part, tokens_of(of_units, part)); });
+      copier.flush();
+    } else {
+      ptx::wait_for_previous();
+      write_empty_lists<head_dim>(p_, of_units, block, parts_.blocks, tuning.warps * 32);
+      merge results(p_, parts_, used_rows(p_), reinterpret_cast<float*>(joined_),
+                    reinterpret_cast<std::uint32_t*>(barriers_ + decode_tuning::most_stages * 16));
+      for_each_part(p_, of_units, rows, first, begin, end, [&](const item_part& part) {
+        typename Tile::state mine;
+        attend(part, tokens_of(of_units, part), ring, mine);
+        results.finish(part, cuts, block, mine);
+      });
+    }
   }
 
  private:
-  __device__ void work(const line& schedule, const decode_pieces& pieces, int piece) {
-    int unit = pieces.begin(piece);
-    const int end = pieces.begin(piece + 1);
-    if (unit >= end) return;
-    auto [list, in_list] = schedule.find(unit);
-    for (; unit < end; ++list, in_list = 0) {
-      const int b = schedule.sequence(list);
-      const int head = schedule.head(list);
-      const sequence_rows s(p_, b, head);
-      const int per_item = schedule.units_per_item(list), of_list = schedule.units(list);
-      const int tiles = schedule.tiles(list);
-      while (in_list < of_list && unit < end) {
-        const int item = in_list / per_item, first = in_list % per_item;
-        const int last = min_of(first + (end - unit), per_item);
-        const row_tile at{b, head + item / tiles, item % tiles * warp_rows};
-        attend(s, at, first, last);
-        if (first == 0 && last == per_item) {
-          write_joined(s, at, [&](int row, int channel, float x, float lse2) { write(s, at, row, channel, x, lse2); });
-        } else {
-          const item_pieces all(pieces, unit - first, per_item);
-          keep_part(s, at, decode_parts::place(piece, first == 0));
-          if (is_last_part(all)) merge_parts(s, at, all);
-        }
-        unit += last - first;
-        in_list += last - first;
-      }
-    }
+  /// A copy of the tuning: device code has no address for the class's constant.
+  KVSHARER_HD static constexpr decode_tuning shape() { return Tuning::value; }
+
+  /// The most packed rows of an item of the launch.
+  KVSHARER_HD static int used_rows(const Problem& p) {
+    const index_t most = p.batch.max_rows * p.group;
+    return most < rows ? static_cast<int>(most) : rows;
   }
 
-  /// The next small piece, or a number past the last. Every block gets one such number; the block that gets the last of
-  /// them resets the count.
-  __device__ int take_piece(const decode_pieces& pieces) {
-    auto* const mine = flag();
-    __syncthreads();  // nothing reads the memory under the flag any more
-    if (threadIdx.x == 0) {
-      *mine = atomicAdd(parts_.taken, 1u);
-      if (*mine == static_cast<std::uint32_t>(pieces.count() - 1)) *parts_.taken = 0;
-    }
-    __syncthreads();
-    return parts_.blocks + static_cast<int>(*mine);
+  /// The tokens of an item's part. Those from `end` on have no room in the views.
+  __device__ part_tokens tokens_of(const line& of_units, const item_part& part) const {
+    const int seen = static_cast<int>(part.s.first_visible(0, p_.window));
+    const index_t room_of_keys = capacity_of(p_.keys, part.s.length);
+    const index_t room_of_values = capacity_of(p_.values, part.s.length);
+    const index_t room = room_of_keys < room_of_values ? room_of_keys : room_of_values;
+    return {of_units.first_token(seen) + part.first * tuning.unit_tokens(), part.last - part.first, seen,
+            static_cast<int>(part.s.length < room ? part.s.length : room)};
   }
 
-  /// Attends to the units [first, last) of one item, which begin at the first token that a row of the sequence sees.
-  /// Leaves every warp's result in shared memory.
-  __device__ void attend(const sequence_rows& s, const row_tile& at, int first, int last) {
-    __syncthreads();  // nothing reads the previous item's tiles any more
-    state mine;
+  /// This warp's tiles of an item's part.
+  __device__ void attend(const item_part& part, const part_tokens& all, tile_ring& ring, typename Tile::state& mine) {
+    const typename Tile::queries queries(p_, part.s, part.at);
+    const column_limits limits(p_, part.s, part.at);
     mine.init();
-    const int seen = static_cast<int>(s.first_visible(0, p_.window));
-    const int end = min_of(seen + last * tuning.unit_tokens(), static_cast<int>(s.length));
-    const int begin = seen + first * tuning.unit_tokens();
-    stream_tokens(s, at, begin, readable_end(p_, at.sequence, end), mine);
-    mine.finish();
-    join(mine);
-  }
-
-  /// The block loads the queries; this warp streams its tokens of [begin, end): steps of warp_tokens, every
-  /// tuning.warps-th of them. The first tokens are in flight before the wait for the queries.
-  __device__ void stream_tokens(const sequence_rows& s, const row_tile& at, int begin, int end, state& mine) {
-    constexpr int pace = tuning.warps * warp_tokens;
-    const auto keys = p_.keys.sequence(s.place);
-    const auto values = p_.values.sequence(s.place);
-    const int ahead = parts_.stages - 1;  // steps in flight while one is worked on
-    element* const own = tiles_ + warp() * parts_.stages * 2 * tile;
-    const auto fetch = [&](int token, int stage) {
-      if (token < end)
-        load_tokens<HeadDim, ptx::reuse::none>(p_, keys, values, at, token, end, own + 2 * stage * tile,
-                                               own + (2 * stage + 1) * tile);
-      ptx::copy_commit();  // an empty group, too, so that groups and steps count alike
-    };
-    int token = begin + warp() * warp_tokens;
-    load_queries<HeadDim>(p_, s, at, warp_rows, queries_);
-    ptx::copy_commit();
+    const int of_warp = warp() * Tile::tokens * Tile::token_bytes;
+    int token = all.first + warp() * Tile::tokens;
 #pragma unroll 1
-    for (int stage = 0; stage < ahead; ++stage) fetch(token + stage * pace, stage);
-    const row_limits limits(p_, s, at);
-    wait_but(ahead);
-    __syncthreads();
-    const typename product::queries queries(queries_);
-    for (int stage = 0; token < end; token += pace, stage = stage < ahead ? stage + 1 : 0) {
-      const int next = stage == 0 ? ahead : stage - 1;
-      fetch(token + ahead * pace, next);
-      wait_but(ahead);
-      __syncwarp();
-      float scores[warp_tokens / 8][4];
-      product::template scores<warp_tokens>(queries, own + 2 * stage * tile, scores);
-      scale_and_hide(limits, token, scores);
-      mine.absorb(scores);
-      product::template accumulate<warp_tokens>(scores, own + (2 * stage + 1) * tile, mine.sums);
-      __syncwarp();  // the tiles may be written again
-    }
-    ptx::copy_wait<0>();
-  }
-
-  /// Waits until all but this thread's newest groups of copies, 1 or 2 of them, have landed.
-  __device__ static void wait_but(int newest) {
-    if (newest == 2)
-      ptx::copy_wait<2>();
-    else
-      ptx::copy_wait<1>();
-  }
-
-  /// Leaves every warp's result in shared memory: sums [warp][row][channel], then largest and total [warp][row].
-  __device__ void join(const state& mine) {
-    __syncthreads();
-    float* const sums = joined_sums() + warp() * warp_rows * HeadDim;
-    const int g = lane_id() / 4, q = lane_id() % 4;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int row = g + 8 * half;
-#pragma unroll
-      for (int d = 0; d < HeadDim / 8; ++d) {
-        sums[row * HeadDim + 8 * d + 2 * q] = mine.sums[d][2 * half];
-        sums[row * HeadDim + 8 * d + 2 * q + 1] = mine.sums[d][2 * half + 1];
-      }
-      if (q == 0) {
-        joined_largest()[warp() * warp_rows + row] = mine.largest[half];
-        joined_total()[warp() * warp_rows + row] = mine.total[half];
-      }
-    }
-    __syncthreads();
-  }
-
-  /// Adds up the warps' results: write(row, channel, number, log-sum-exp to base 2) for every number of the item.
-  template <class Write>
-  __device__ void write_joined(const sequence_rows& s, const row_tile& at, Write&& write) {
-    for (int i = static_cast<int>(threadIdx.x); i < rows_of(s, at) * HeadDim; i += static_cast<int>(blockDim.x)) {
-      const int row = i / HeadDim;
-      float largest = nothing_seen;
-#pragma unroll
-      for (int w = 0; w < tuning.warps; ++w) largest = fmaxf(largest, joined_largest()[w * warp_rows + row]);
-      const float base = largest == nothing_seen ? 0.0f : largest;
-      float sum = 0, total = 0;
-#pragma unroll
-      for (int w = 0; w < tuning.warps; ++w) {
-        const float weight = ptx::exp2(joined_largest()[w * warp_rows + row] - base);
-        sum += weight * joined_sums()[w * warp_rows * HeadDim + i];
-        total += weight * joined_total()[w * warp_rows + row];
-      }
-      write(row, i % HeadDim, total > 0 ? sum / total : 0.0f, total > 0 ? base + log2f(total) : nothing_seen);
+    for (int unit = 0; unit < all.units; ++unit, token += tuning.unit_tokens()) {
+      std::byte* const keys = ring.wait();
+      if (token < all.end && token + Tile::tokens > all.seen)
+        Tile::consume(queries, limits, token, all.seen, all.end, keys + of_warp, keys + unit_bytes / 2 + of_warp, mine);
+      ring.release();
     }
   }
 
-  __device__ void keep_part(const sequence_rows& s, const row_tile& at, index_t part) {
-    write_joined(s, at, [&](int row, int channel, float x, float lse2) {
-      parts_.sums[(part * warp_rows + row) * HeadDim + channel] = x;
-      if (channel == 0) parts_.weights[part * warp_rows + row] = lse2;
-    });
-  }
-
-  /// Reports a part of an item as stored. True in the block that reports last, which may then read all parts.
-  __device__ bool is_last_part(const item_pieces& pieces) {
-    __threadfence();
-    __syncthreads();
-    auto* const last = flag();
-    if (threadIdx.x == 0) {
-      const auto others = static_cast<std::uint32_t>(pieces.last - pieces.first);
-      *last = atomicAdd(&parts_.arrived[pieces.first], 1u) == others ? 1 : 0;
-      if (*last != 0) parts_.arrived[pieces.first] = 0;  // for the next launch
-    }
-    __syncthreads();
-    if (*last != 0) __threadfence();
-    return *last != 0;
-  }
-
-  /// Joins the parts of an item, always in the same order. Latency takes all the time here, so loads are issued early.
-  __device__ void merge_parts(const sequence_rows& s, const row_tile& at, const item_pieces& pieces) {
-    const int count = pieces.last - pieces.first + 1, rows = rows_of(s, at);
-    constexpr decode_tuning local = tuning;  // device code has no address for the class's constant
-    const int rows_at_once = local.merged_rows(count, HeadDim);
-    for (int first = 0; first < rows; first += rows_at_once) {
-      if (first > 0) __syncthreads();  // nothing reads the previous rows' weights any more
-      merge_rows(s, at, pieces, count, first, rows - first < rows_at_once ? rows - first : rows_at_once);
-    }
-  }
-
-  /// Joins the item's rows [first, first + rows), as many as have room for the weights of their parts.
-  __device__ void merge_rows(const sequence_rows& s, const row_tile& at, const item_pieces& pieces, int count,
-                             int first, int rows) {
-    const auto place = [&](int part) { return decode_parts::place(pieces.first + part, part == 0) * warp_rows; };
-    float* const weights = joined_sums();  // [row][part], over the block's own results, which nothing reads any more
-    for (int i = static_cast<int>(threadIdx.x); i < rows * count; i += static_cast<int>(blockDim.x))
-      weights[i] = ptx::load_once(parts_.weights + place(i % count) + first + i / count);
-    __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < rows * HeadDim / 4; i += static_cast<int>(blockDim.x)) {
-      const int row = i / (HeadDim / 4), channel = i % (HeadDim / 4) * 4;
-      float largest = nothing_seen;
-      for (int part = 0; part < count; ++part) largest = fmaxf(largest, weights[row * count + part]);
-      const float base = largest == nothing_seen ? 0.0f : largest;
-      float total = 0, sum[4] = {};
-#pragma unroll 8
-      for (int part = 0; part < count; ++part) {
-        const float4 x = ptx::load_once_4(parts_.sums + (place(part) + first + row) * HeadDim + channel);
-        const float weight = ptx::exp2(weights[row * count + part] - base);
-        total += weight;
-        sum[0] += weight * x.x;
-        sum[1] += weight * x.y;
-        sum[2] += weight * x.z;
-        sum[3] += weight * x.w;
-      }
-      const float inverse = total > 0 ? 1.0f / total : 0.0f;
-#pragma unroll
-      for (int j = 0; j < 4; ++j)
-        write(s, at, first + row, channel + j, sum[j] * inverse, total > 0 ? base + log2f(total) : nothing_seen);
-    }
-  }
-
-  __device__ void write(const sequence_rows& s, const row_tile& at, int row, int channel, float x, float lse2) {
-    write_result<HeadDim>(p_, packed_offset(p_, s, at.head, at.begin + row), channel, x, lse2);
-  }
-
-  /// Writes zeros to the rows of all heads that read from a list without tokens.
-  __device__ void write_zeros(const line& schedule, int list) {
-    const int head = schedule.head(list), heads = p_.lists.head_step != 0 ? 1 : p_.kv_heads;
-    const sequence_rows s(p_, schedule.sequence(list), head);
-    const index_t packed_rows = s.rows * p_.group;
-    for (index_t i = threadIdx.x; i < heads * packed_rows * HeadDim; i += blockDim.x) {
-      const index_t row = i / HeadDim;
-      write_result<HeadDim>(p_, packed_offset(p_, s, head + static_cast<int>(row / packed_rows), row % packed_rows),
-                            static_cast<int>(i % HeadDim), 0.0f, nothing_seen);
-    }
-  }
-
-  /// Rows of the tile, padding rows not counted.
-  __device__ int rows_of(const sequence_rows& s, const row_tile& at) const {
-    const index_t left = s.rows * p_.group - at.begin;
-    return left < warp_rows ? static_cast<int>(left) : warp_rows;
-  }
-
-  __device__ static int min_of(int a, int b) { return a < b ? a : b; }
   __device__ static int warp() { return static_cast<int>(threadIdx.x) / 32; }
-  __device__ float* joined_sums() const { return reinterpret_cast<float*>(tiles_); }
-  __device__ float* joined_largest() const { return joined_sums() + tuning.warps * warp_rows * HeadDim; }
-  __device__ float* joined_total() const { return joined_largest() + tuning.warps * warp_rows; }
-
-  __device__ std::uint32_t* flag() const {
-    return reinterpret_cast<std::uint32_t*>(joined_total() + tuning.warps * warp_rows);
-  }
 
   const Problem& p_;
   const decode_parts& parts_;
-  int* sums_;         // of the line of units
-  element* queries_;  // [warp_rows][stride]
-  element* tiles_;    // [warp][stage][keys, values][warp_tokens][stride]
+  std::byte* joined_;    // the line of units, then the warps' results
+  std::byte* barriers_;  // of the ring, and the flag of the merge
 };
 
 }  // namespace kvsharer::inline v0::cuda::detail

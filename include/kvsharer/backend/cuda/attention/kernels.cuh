@@ -6,8 +6,11 @@
 #include <cstdint>
 
 #include "kvsharer/backend/cuda/attention/decode_agent.cuh"
+#include "kvsharer/backend/cuda/attention/decode_cuts.hpp"
+#include "kvsharer/backend/cuda/attention/plain_tile.cuh"
 #include "kvsharer/backend/cuda/attention/prefill_agent.cuh"
 #include "kvsharer/backend/cuda/attention/problem.cuh"
+#include "kvsharer/backend/cuda/attention/row_agent.cuh"
 #include "kvsharer/backend/cuda/attention/tuning.hpp"
 #include "kvsharer/backend/cuda/ptx.cuh"
 #include "kvsharer/config.hpp"
@@ -16,12 +19,22 @@
 namespace kvsharer::inline v0::cuda::detail {
 
 /// Grid: decode_parts::blocks.
-template <class Tuning, int HeadDim, class Problem>
-KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.warps * 32, Tuning::value.blocks_per_multiprocessor)
+template <class Tuning, int HeadDim, int Rows, class Problem>
+KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.threads(), Tuning::value.resident_blocks)
     decode_kernel(const __grid_constant__ Problem problem, const __grid_constant__ decode_parts parts) {
   ptx::let_next_begin();
+  if (!problem.batch.settled) ptx::wait_for_previous();
+  decode_agent<Tuning, plain_tile<typename Problem::element, HeadDim, Rows>, Problem>(problem, parts)
+      .run(static_cast<int>(blockIdx.x));
+}
+
+/// Grid: decode_parts::blocks.
+template <class Tuning, int HeadDim, class Problem>
+KVSHARER_HIDDEN __global__ void __launch_bounds__(Tuning::value.warps * 32, Tuning::value.blocks_per_multiprocessor)
+    row_decode_kernel(const __grid_constant__ Problem problem, const __grid_constant__ decode_parts parts) {
+  ptx::let_next_begin();
   ptx::wait_for_previous();
-  decode_agent<Tuning, HeadDim, Problem>(problem, parts).run(static_cast<int>(blockIdx.x));
+  row_agent<Tuning, HeadDim, Problem>(problem, parts).run(static_cast<int>(blockIdx.x));
 }
 
 /// Grid: (most tiles of a sequence, KV heads, sequences). The last tiles see the most tokens and so begin first.

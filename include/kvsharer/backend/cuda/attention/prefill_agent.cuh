@@ -81,7 +81,7 @@ class prefill_agent {
     ptx::copy_wait<1>();
     __syncthreads();
     const typename product::queries queries(queries_ + warp * warp_rows * stride);
-    row_limits limits(p_, s, mine);
+    row_limits limits = limits_of_rows(p_, s, mine);
     limits.all_see = limits.all_see < end ? limits.all_see : end;  // less where the views have no room
 #pragma unroll
     for (int& visible : limits.visible) visible = visible < end ? visible : end;

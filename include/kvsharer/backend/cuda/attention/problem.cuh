@@ -62,17 +62,17 @@ struct row_tile {
   index_t begin;     // first packed row
 };
 
-/// What a kernel must know about a sequence, read from device memory once.
+/// What a kernel must know about a sequence, read from device memory once. 32 bits each, since blocks keep them.
 struct sequence_rows {
-  index_t place, length, rows, first_row;
+  int place, length, rows, first_row;
 
   /// `length` is the length of the list that a KV head reads.
   template <class Problem>
   __device__ sequence_rows(const Problem& p, index_t b, int kv_head)
-      : place(p.batch.place(b)),
-        length(p.lists.of(place, kv_head)),
-        rows(p.batch.rows_of(b)),
-        first_row(p.batch.first_row(b)) {}
+      : place(static_cast<int>(p.batch.place(b))),
+        length(static_cast<int>(p.lists.of(place, kv_head))),
+        rows(static_cast<int>(p.batch.rows_of(b))),
+        first_row(static_cast<int>(p.batch.first_row(b))) {}
 
   /// The end of the tokens that a query row sees: one past its own.
   __device__ index_t visible(index_t row) const { return length - rows + row + 1; }
@@ -83,11 +83,20 @@ struct sequence_rows {
   }
 };
 
+/// What a packed row is: a query row of its sequence, and a head of the group. 32 bits, whose divisions are fast.
+struct unpacked_row {
+  int row, head;
+
+  template <class Problem>
+  __device__ unpacked_row(const Problem& p, index_t packed)
+      : row(static_cast<int>(packed) / p.group), head(static_cast<int>(packed) - row * p.group) {}
+};
+
 /// The offset of a packed row in lse, and, times head_dim, in queries and out.
 template <class Problem>
 __device__ index_t packed_offset(const Problem& p, const sequence_rows& s, int kv_head, index_t packed) {
-  const index_t row = packed / p.group, head = kv_head * p.group + packed % p.group;
-  return (s.first_row + row) * (static_cast<index_t>(p.kv_heads) * p.group) + head;
+  const unpacked_row u(p, packed);
+  return (s.first_row + u.row) * (static_cast<index_t>(p.kv_heads) * p.group) + kv_head * p.group + u.head;
 }
 
 /// Copies `rows` packed rows of queries, from `begin` on, into a tile, with zeros for padding rows. All threads of the
@@ -188,34 +197,47 @@ __device__ void load_run(const Problem& p, const V& view, const row_tile& at, in
   }
 }
 
-/// What the rows of a warp's tile may see, computed once. A lane has the rows g and g + 8 of the tile, g = lane / 4.
+/// What the two rows of a tile of which a lane has scores may see, computed once.
 struct row_limits {
   float scale;
-  int all_see;     ///< end of the tokens that the tile's first row sees: other rows see at least as far
-  int window;      ///< how many tokens before its end a row sees
-  int visible[2];  ///< end of the tokens that the lane's rows see; the end of the list for padding rows
-  float* mass[2];  ///< where a chosen row's scores go, else null
-  bool captures;   ///< is some row of the launch chosen?
+  int all_see;      ///< end of the tokens that the tile's first row sees: other rows see at least as far
+  int window;       ///< how many tokens before its end a row sees
+  int visible[2];   ///< end of the tokens that the rows see; the end of the list for padding rows
+  int mass_row[2];  ///< where in `mass` a chosen row's scores go, else -1
+  float* mass;
+  bool captures;  ///< is some row of the launch chosen?
   int mass_tokens;
 
   template <class Problem>
-  __device__ row_limits(const Problem& p, const sequence_rows& s, const row_tile& at)
+  __device__ row_limits(const Problem& p, const sequence_rows& s, const row_tile& at, int one, int other)
       : scale(p.scale),
-        all_see(static_cast<int>(s.visible(at.begin / p.group))),
+        all_see(static_cast<int>(s.visible(unpacked_row(p, at.begin).row))),
         window(p.window),
+        mass(p.extras.mass),
         captures(p.extras.mass != nullptr),
         mass_tokens(static_cast<int>(p.extras.mass_tokens)) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const index_t packed = at.begin + lane_id() / 4 + 8 * half, row = packed / p.group;
+      const index_t packed = at.begin + (half == 0 ? one : other);
+      const unpacked_row u(p, packed);
       const bool somebody = packed < s.rows * p.group;
-      visible[half] = static_cast<int>(somebody ? s.visible(row) : s.length);
-      const index_t slot = captures && somebody ? p.extras.mass_row[s.first_row + row] : -1;
-      const index_t heads = static_cast<index_t>(p.kv_heads) * p.group, head = at.head * p.group + packed % p.group;
-      mass[half] = slot < 0 ? nullptr : p.extras.mass + (slot * heads + head) * p.extras.mass_tokens;
+      visible[half] = static_cast<int>(somebody ? s.visible(u.row) : s.length);
+      const int slot = captures && somebody ? p.extras.mass_row[s.first_row + u.row] : -1;
+      mass_row[half] = slot < 0 ? -1 : (slot * p.kv_heads + at.head) * p.group + u.head;
     }
   }
+
+  /// Writes out the score of a token, in units of log2, if the lane's row is chosen.
+  __device__ void capture(int half, int token, float score) const {
+    if (mass_row[half] >= 0 && token < mass_tokens) mass[mass_row[half] * index_t{mass_tokens} + token] = score;
+  }
 };
+
+/// The limits of a lane of warp_product, which has rows lane / 4 and lane / 4 + 8.
+template <class Problem>
+__device__ row_limits limits_of_rows(const Problem& p, const sequence_rows& s, const row_tile& at) {
+  return row_limits(p, s, at, lane_id() / 4, lane_id() / 4 + 8);
+}
 
 /// Scales a warp's scores of tokens from `first` on, hides what a row must not see, writes out chosen rows.
 template <int Fragments>
@@ -234,8 +256,8 @@ __device__ void scale_and_hide(const row_limits& rows, int first, float (&scores
       const int token = first + 8 * j + lane_id() % 4 * 2 + i % 2;
       if (token >= rows.visible[i / 2] || token < rows.visible[i / 2] - rows.window)
         scores[j][i] = nothing_seen;
-      else if (rows.mass[i / 2] != nullptr && token < rows.mass_tokens)
-        rows.mass[i / 2][token] = scores[j][i];
+      else
+        rows.capture(i / 2, token, scores[j][i]);
     }
 }
 

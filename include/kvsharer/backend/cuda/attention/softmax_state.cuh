@@ -11,6 +11,8 @@ namespace kvsharer::inline v0::cuda::detail {
 
 /// Minus infinity as kernels see it: no token seen yet.
 inline constexpr float nothing_seen = -INFINITY;
+/// The base of weights before a token was seen: below every score, and finite, so that its distances are numbers.
+inline constexpr float no_base = -1e38f;
 
 /// Softmax-weighted sums of 16 rows while tokens arrive, spread over a warp's lanes like warp_product's fragments.
 /// Scores are in units of log2. Row 0 of a lane is row lane / 4 of the tile, row 1 the one 8 further down.
@@ -59,6 +61,24 @@ struct softmax_state {
           s[j][i] = ptx::exp2(s[j][i] - base);
           total[row] += s[j][i];
         }
+    }
+  }
+
+  /// Leaves sums, base and total of each of the first `rows` rows in joined[row * stride]: [HeadDim] numbers, then two
+  /// (see decode_merge).
+  __device__ void put(float* joined, int stride, int rows) {
+    finish();
+    const int g = static_cast<int>(threadIdx.x) % 32 / 4, q = static_cast<int>(threadIdx.x) % 4;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      if (g + 8 * half >= rows) continue;
+      float* const row = joined + (g + 8 * half) * stride;
+#pragma unroll
+      for (int d = 0; d < HeadDim / 8; ++d)
+        *reinterpret_cast<float2*>(row + 8 * d + 2 * q) = make_float2(sums[d][2 * half], sums[d][2 * half + 1]);
+      if (q == 0)
+        *reinterpret_cast<float2*>(row + HeadDim) =
+            make_float2(largest[half] == nothing_seen ? no_base : largest[half], total[half]);
     }
   }
 

@@ -17,9 +17,54 @@ KVSHARER_HD constexpr int tile_bytes(int tokens, int head_dim, int element_bytes
   return tokens * tile_stride(head_dim, element_bytes) * element_bytes;
 }
 
-/// The shape of a decode kernel: each warp streams tokens of its own, with `stages` steps of warp_tokens in flight. All
-/// devices run the same kernel; the launch passes the number of stages that fit.
+/// A block of the decode kernel that copies runs of rows in bulk. One warp copies units of `unit_tokens` tokens ahead,
+/// and the others multiply, each with a tile of them. A block leaves room for one of the next launch: half of a
+/// multiprocessor's shared memory, and half of its registers.
 struct decode_tuning {
+  static constexpr int most_stages = 6, half_shared_bytes = 113 * 1024;
+
+  int warps = 4;                      // that multiply
+  int blocks_per_multiprocessor = 1;  // of a launch
+  int resident_blocks = 2;            // for which a multiprocessor has registers: those of the next launch, too
+
+  KVSHARER_HD constexpr int blocks_of(int multiprocessors) const { return multiprocessors * blocks_per_multiprocessor; }
+  /// Words in which the threads of a block find its piece of the line of units.
+  KVSHARER_HD static constexpr int line_words(int threads) { return threads + 32; }
+
+  KVSHARER_HD constexpr int threads() const { return 32 * (warps + 1); }
+  KVSHARER_HD constexpr int unit_tokens() const { return warps * warp_tokens; }
+  /// Bytes of the keys and values of a unit.
+  KVSHARER_HD constexpr int unit_bytes(int token_bytes) const { return 2 * unit_tokens() * token_bytes; }
+  /// Floats from one joined row to the next: the sums, their base and total, and what keeps rows apart in banks.
+  KVSHARER_HD static constexpr int joined_stride(int head_dim) { return head_dim + 4; }
+  /// Where the warps' results are joined; before that, the line of units.
+  KVSHARER_HD constexpr int joined_bytes(int rows, int head_dim) const {
+    const int joined = warps * rows * joined_stride(head_dim) * 4, line = 4 * line_words(threads());
+    return joined > line ? joined : line;
+  }
+  /// Two barriers for each stage, and a word for what one thread tells the others.
+  KVSHARER_HD static constexpr int barrier_bytes() { return most_stages * 16 + 16; }
+  KVSHARER_HD constexpr int shared_bytes(int stages, int rows, int head_dim, int token_bytes) const {
+    return stages * unit_bytes(token_bytes) + joined_bytes(rows, head_dim) + barrier_bytes();
+  }
+  /// 3 TB/s at a latency of 800 ns need 18 KB in flight per multiprocessor; a stage more is being worked on.
+  KVSHARER_HD constexpr int stages(int rows, int head_dim, int token_bytes) const {
+    int n = most_stages;
+    while (n > 1 && shared_bytes(n, rows, head_dim, token_bytes) > half_shared_bytes) --n;
+    return n;
+  }
+};
+
+/// Four warps, or as many as have room for three stages of 8 rows.
+constexpr decode_tuning tune_decode(int head_dim, int token_bytes) {
+  decode_tuning t;
+  while (t.warps > 1 && t.stages(8, head_dim, token_bytes) < 3) t.warps /= 2;
+  return t;
+}
+
+/// A block of the decode kernel that looks up every row: each warp streams tokens of its own, with `stages` steps of
+/// warp_tokens in flight. The launch passes the number of stages that fit.
+struct row_tuning {
   static constexpr int least_stages = 2, most_stages = 3;
 
   int warps = 4;
@@ -30,8 +75,7 @@ struct decode_tuning {
   KVSHARER_HD constexpr int step_bytes(int head_dim, int element_bytes) const {
     return 2 * tile_bytes(warp_tokens, head_dim, element_bytes);
   }
-  /// Bytes in which a block finds its part of the line of units: a number per thread.
-  KVSHARER_HD constexpr int line_bytes() const { return warps * 32 * 4; }
+  KVSHARER_HD constexpr int line_bytes() const { return 4 * decode_tuning::line_words(warps * 32); }
   KVSHARER_HD constexpr int shared_bytes(int stages, int head_dim, int element_bytes) const {
     return line_bytes() + tile_bytes(warp_rows, head_dim, element_bytes) +
            warps * stages * step_bytes(head_dim, element_bytes);
@@ -42,13 +86,10 @@ struct decode_tuning {
     const bool three = capability >= 90 && shared_bytes(most_stages, head_dim, element_bytes) <= 112 * 1024;
     return three ? most_stages : least_stages;
   }
-  /// Numbers of the warps' results, which a block joins in the memory of its tiles.
-  KVSHARER_HD constexpr int joined_floats(int head_dim) const { return warps * warp_rows * (head_dim + 2); }
-  /// Rows of an item of `parts` parts that are merged at once. Their weights, a float per row and part, lie where
-  /// results were joined, and end before the flag after them, which other threads may still read.
-  KVSHARER_HD constexpr int merged_rows(int parts, int head_dim) const {
-    const int rows = joined_floats(head_dim) / parts;
-    return rows < warp_rows ? rows : warp_rows;
+  /// Where the warps' results are joined, in the memory of their tiles, and a word for what one thread tells the
+  /// others.
+  KVSHARER_HD constexpr int joined_bytes(int head_dim) const {
+    return warps * warp_rows * decode_tuning::joined_stride(head_dim) * 4 + 16;
   }
 };
 
@@ -59,9 +100,9 @@ constexpr int shared_limit(int capability) {
 }
 
 /// The most warps for which two blocks of two stages fit the smallest multiprocessor.
-constexpr decode_tuning tune_decode(int head_dim, int element_bytes) {
-  decode_tuning t;
-  while (t.warps > 1 && t.shared_bytes(decode_tuning::least_stages, head_dim, element_bytes) > 99 * 1024) t.warps /= 2;
+constexpr row_tuning tune_rows(int head_dim, int element_bytes) {
+  row_tuning t;
+  while (t.warps > 1 && t.shared_bytes(row_tuning::least_stages, head_dim, element_bytes) > 99 * 1024) t.warps /= 2;
   return t;
 }
 
@@ -83,10 +124,14 @@ constexpr prefill_tuning tune_prefill(int head_dim, int element_bytes) {
 }
 
 /// Tunings as types, since kernels cannot be templates over structures.
-template <int HeadDim, int ElementBytes>
+template <int HeadDim, int TokenBytes>
 struct tuned_decode {
-  static constexpr decode_tuning value = tune_decode(HeadDim, ElementBytes);
-  static_assert(value.shared_bytes(decode_tuning::least_stages, HeadDim, ElementBytes) <= shared_limit(86));
+  static constexpr decode_tuning value = tune_decode(HeadDim, TokenBytes);
+};
+template <int HeadDim, int ElementBytes>
+struct tuned_rows {
+  static constexpr row_tuning value = tune_rows(HeadDim, ElementBytes);
+  static_assert(value.shared_bytes(row_tuning::least_stages, HeadDim, ElementBytes) <= shared_limit(86));
 };
 template <int HeadDim, int ElementBytes>
 struct tuned_prefill {

@@ -27,8 +27,8 @@ inline void require_aligned(const void* p) {
     simt::stop("an address is not a multiple of 16", simt::multiprocessor::here().current().place);
 }
 
-inline void let_next_begin() {}
-inline void wait_for_previous() {}
+inline void let_next_begin() { simt::overlap::here().let_next_begin(); }
+inline void wait_for_previous() { simt::overlap::here().wait_for_previous(); }
 
 inline uint4 load_stream_16(const void* p) { return *static_cast<const uint4*>(p); }
 
@@ -47,7 +47,56 @@ void copy_wait() {
   simt::multiprocessor::here().land_copies(Newest);
 }
 
+struct alignas(8) phase_barrier {
+  std::uint64_t word;
+};
+inline void init_barrier(phase_barrier* barrier, int arrivals) {
+  require_shared(barrier, sizeof *barrier);
+  simt::multiprocessor::here().phases().make(barrier, arrivals);
+}
+inline void fence_barriers() {}
+inline void arrive(phase_barrier* barrier) { simt::multiprocessor::here().phases().of(barrier).arrive(); }
+inline void expect_bytes(phase_barrier* barrier, int bytes) {
+  simt::multiprocessor::here().phases().of(barrier).expect(bytes);
+}
+inline void wait_for_phase(phase_barrier* barrier, int parity) {
+  simt::multiprocessor::here().wait_for_phase(barrier, parity);
+}
+inline void copy_bulk(void* to, const void* from, int bytes, phase_barrier* barrier) {
+  require_shared(to, static_cast<std::size_t>(bytes));
+  require_aligned(to);
+  require_aligned(from);
+  if (bytes <= 0 || bytes % 16 != 0)
+    simt::stop("a bulk copy of a number of bytes that is no multiple of 16",
+               simt::multiprocessor::here().current().place);
+  simt::multiprocessor::here().begin_bulk_copy(barrier, {to, from, static_cast<std::size_t>(bytes)});
+}
+inline void fence_bulk_copies() {}
+
+template <int Threads>
+void sync_first() {
+  simt::multiprocessor::here().sync_first(Threads);
+}
+
+inline std::uint32_t transpose(std::uint32_t pair) {
+  const auto* slots = simt::multiprocessor::here().exchange(pair);
+  std::uint32_t r = 0;
+  for (unsigned i = 0; i < 2; ++i) {  // of row `lane / 4` of the result: that column of row 2 (lane % 4) + i
+    const unsigned row = 2 * (simt::lane() % 4) + i, column = simt::lane() / 4;
+    const auto from = simt::from_lane<std::uint32_t>(slots, 4 * row + column / 2);
+    r |= (from >> (16 * (column % 2)) & 0xffffu) << (16 * i);
+  }
+  return r;
+}
+
+inline std::uint32_t load_acquire(const std::uint32_t* p) { return *p; }
+
 inline float load_once(const float* p) { return *p; }
+inline float2 load_once_2(const float* p) {
+  if (reinterpret_cast<std::uintptr_t>(p) % 8 != 0)
+    simt::stop("an address is not a multiple of 8", simt::multiprocessor::here().current().place);
+  return {p[0], p[1]};
+}
 inline float4 load_once_4(const float* p) {
   require_aligned(p);
   return {p[0], p[1], p[2], p[3]};
