@@ -122,14 +122,16 @@ __device__ inline void wait_for_phase(phase_barrier* barrier, int parity) {
 /// Starts to copy bytes, a multiple of 16, from device to shared memory, both at multiples of 16, and counts them at
 /// the barrier when they have landed. What was copied is the first to leave the L2.
 __device__ inline void copy_bulk(void* to, const void* from, int bytes, phase_barrier* barrier) {
-  std::uint64_t policy;
-  asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
-  NV_IF_TARGET(NV_PROVIDES_SM_90,
-               (asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
-                             "[%1], %2, [%3], %4;" ::"r"(detail::shared_address(to)),
-                             "l"(from), "r"(bytes), "r"(detail::shared_address(barrier)), "l"(policy)
-                             : "memory");))
+  NV_IF_TARGET(
+      NV_PROVIDES_SM_90,
+      (std::uint64_t policy; asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;"
+                                 : "=l"(policy));
+       asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, "
+                    "[%3], %4;" ::"r"(detail::shared_address(to)),
+                    "l"(from), "r"(bytes), "r"(detail::shared_address(barrier)), "l"(policy)
+                    : "memory");))
 }
+
 /// After a thread's own writes to shared memory: copies in bulk to the same place come behind them.
 __device__ inline void fence_bulk_copies() {
   NV_IF_TARGET(NV_PROVIDES_SM_90, (asm volatile("fence.proxy.async.shared::cta;" ::: "memory");))
