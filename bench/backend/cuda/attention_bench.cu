@@ -7,7 +7,7 @@
 // through at least 512 MiB, ten times what an H100's L2 holds.
 //
 // decode_step: the store of the newest rows and then attention, as in a model; with `settled`, attention copies older
-// tokens before the store has ended. Same floor.
+// tokens before the store has ended. Same floor. store_newest: that store alone; floor: its bytes, read and written.
 //
 // prefill: causal, all rows at once. Floor: 4 head_dim operations for every query head and token it sees, over the rate
 // of the tensor cores; `operations_per_s` is to be read against the rate of a large product on the same card. Inputs do
@@ -86,6 +86,9 @@ struct inputs {
     std::shuffle(order.begin(), order.end(), std::mt19937(1));
     return order;
   }
+  cuda::pool_batch<bfloat16> plane(cuda::device_buffer<bfloat16>& pool, index_t set) {
+    return cuda::pool_of(pool.data() + set * elements, elements, tables.data(), blocks, shape, layout);
+  }
   cuda::pool_batch<const bfloat16> view(const cuda::device_buffer<bfloat16>& pool, index_t set) const {
     return cuda::pool_of(pool.data() + set * elements, elements, tables.data(), blocks, shape, layout);
   }
@@ -116,15 +119,25 @@ void decode_step(benchmark::State& state, bool settled) {
   const auto newest = random_numbers(in.stream.ref(), batch * kv_heads * head_dim, 5);
   auto out = random_numbers(in.stream.ref(), batch * query_heads * head_dim, 4);
   const cuda::ragged_batch rows{.sequences = batch, .rows = batch, .lengths = in.lengths.data(), .settled = settled};
-  const auto plane = [&](cuda::device_buffer<bfloat16>& pool, int set) {
-    return cuda::pool_of(pool.data() + set * in.elements, in.elements, in.tables.data(), in.blocks, in.shape,
-                         in.layout);
-  };
   measure(state, in.stream, static_cast<int>(sets), static_cast<double>(bytes), [&](int set) {
-    cuda::store(in.on, plane(in.keys, set), plane(in.values, set), rows,
+    cuda::store(in.on, in.plane(in.keys, set), in.plane(in.values, set), rows,
                 cuda::new_rows<bfloat16>{newest.data(), newest.data()});
     cuda::attend<head_dim>(in.on, {query_heads, kv_heads, head_dim}, in.view(in.keys, set), in.view(in.values, set),
                            rows, queries.data(), out.data());
+  });
+}
+
+/// The store alone, of rows that lie in pages that nothing has touched for long.
+void store_newest(benchmark::State& state) {
+  const index_t kv_heads = state.range(0), batch = state.range(1), context = state.range(2);
+  const index_t bytes = 2 * batch * context * kv_heads * head_dim * 2;
+  const index_t sets = std::max<index_t>(1, (index_t{512} << 20) / bytes);
+  inputs<layout::paged<16>> in{{1, kv_heads, head_dim, context}, batch, sets};
+  const auto newest = random_numbers(in.stream.ref(), batch * kv_heads * head_dim, 5);
+  const cuda::ragged_batch rows{.sequences = batch, .rows = batch, .lengths = in.lengths.data()};
+  measure(state, in.stream, static_cast<int>(sets), static_cast<double>(2 * 2 * newest.bytes()), [&](int set) {
+    cuda::store(in.on, in.plane(in.keys, set), in.plane(in.values, set), rows,
+                cuda::new_rows<bfloat16>{newest.data(), newest.data()});
   });
 }
 
@@ -217,6 +230,7 @@ BENCHMARK_CAPTURE(decode_lists, uneven, true)->Apply(decode_shapes);
 BENCHMARK(decode<layout::paged<64>>)->Apply(decode_shapes);
 BENCHMARK_CAPTURE(decode_step, strict, false)->Apply(decode_shapes);
 BENCHMARK_CAPTURE(decode_step, settled, true)->Apply(decode_shapes);
+BENCHMARK(store_newest)->Apply(decode_shapes);
 BENCHMARK(prefill<layout::head_major>)->Apply(prefill_shapes);
 BENCHMARK(prefill<layout::paged<16>>)->Apply(prefill_shapes);
 

@@ -65,7 +65,7 @@ class engine {
   void run(std::span<const kvsharer::sequence_growth> growth, std::span<const int> ids) {
     place(growth);
     give(ids);
-    forward();
+    forward(batch_.batch());
   }
 
   /// The same for one token of each sequence, taken from `chosen`; neither waits nor reads the tokens on the host. The
@@ -73,9 +73,12 @@ class engine {
   void step(std::span<const kvsharer::sequence_growth> growth) {
     place(growth);
     if (captured_rows_ == growth.size()) return step_(stream_);
+    // All but the newest rows were written before `place`, whose launches do not overlap with what follows them.
+    kvsharer::cuda::ragged_batch settled = batch_.batch();
+    settled.settled = true;
     // Runs once outside of a capture, so that kernels can be loaded and algorithms found.
-    forward();
-    step_ = replay(stream_, [&] { forward(); });
+    forward(settled);
+    step_ = replay(stream_, [&] { forward(settled); });
     captured_rows_ = growth.size();
   }
 
@@ -104,9 +107,9 @@ class engine {
     batch_.assign(cache_, growth);
   }
 
-  void forward() {
-    model_.last_logits(cache_, batch_.batch(), ids_.data());
-    argmax(context_.on(), buffers_.logits.data(), batch_.batch().sequences, config_.vocab, ids_.data());
+  void forward(const kvsharer::cuda::ragged_batch& batch) {
+    model_.last_logits(cache_, batch, ids_.data());
+    argmax(context_.on(), buffers_.logits.data(), batch.sequences, config_.vocab, ids_.data());
   }
 
   kvsharer::cuda::stream_ref stream_;

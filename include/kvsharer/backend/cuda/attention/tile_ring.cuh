@@ -13,6 +13,7 @@ namespace kvsharer::inline v0::cuda::detail {
 /// Stages of shared memory in turns, each filled by copies in bulk: one warp fills them, as far ahead as there are
 /// stages, and others read them, all in the same order. Nothing empties the ring between items of work, so memory is
 /// busy while results are joined. Every thread has a ring object of its own; the stages and their barriers are shared.
+/// Every lane arrives for itself: racecheck takes one that arrives for its warp for a race.
 class tile_ring {
  public:
   /// `barriers`: [2 * stages].
@@ -22,8 +23,8 @@ class tile_ring {
   /// One thread of the block calls this, and then the block meets. `readers`: warps that read.
   __device__ void make(int readers) {
     for (int i = 0; i < stages_; ++i) {
-      ptx::init_barrier(filled() + i, 1);
-      ptx::init_barrier(read() + i, readers);
+      ptx::init_barrier(filled() + i, 32);
+      ptx::init_barrier(read() + i, 32 * readers);
     }
     ptx::fence_barriers();
   }
@@ -38,10 +39,9 @@ class tile_ring {
     ptx::expect_bytes(filled() + stage_, bytes);
     ptx::copy_bulk(to, from, bytes, filled() + stage_);
   }
-  /// Whole warp: all copies of the stage were started.
+  /// Every lane of the filling warp: it has started its copies of the stage.
   __device__ void end_fill() {
-    __syncwarp();
-    if (lane_id() == 0) ptx::arrive(filled() + stage_);
+    ptx::arrive(filled() + stage_);
     go_on();
   }
 
@@ -50,10 +50,9 @@ class tile_ring {
     ptx::wait_for_phase(filled() + stage_, parity_);
     return data_ + stage_ * stage_bytes_;
   }
-  /// Whole warp: it has read the stage. A lane that wrote to it calls ptx::fence_bulk_copies before.
+  /// Every lane of a reading warp: it has read the stage. If it wrote to it, it calls ptx::fence_bulk_copies before.
   __device__ void release() {
-    __syncwarp();
-    if (lane_id() == 0) ptx::arrive(read() + stage_);
+    ptx::arrive(read() + stage_);
     go_on();
   }
 

@@ -45,9 +45,10 @@ struct wide_block {
   __device__ std::byte* values(int stage) const { return keys(tuning.stages + stage); }
 
   /// One thread calls this before all others go on. A tile is full when all threads of the producer have arrived, and
-  /// empty when a lane of every warp that reads it has; queries come with an item, which one more arrival stands for.
+  /// empty when all that read it have; queries come with an item, which one more arrival stands for. Every lane arrives
+  /// for itself: racecheck takes one that arrives for its warp for a race.
   __device__ void init_barriers() const {
-    constexpr unsigned full = warpgroup_threads, empty = tuning.consumers * warpgroup_threads / 32;
+    constexpr unsigned full = warpgroup_threads, empty = tuning.consumers * warpgroup_threads;
     ptx::barrier_init(shared.query_full, full + 1);
     ptx::barrier_init(shared.query_empty, empty);
     for (int stage = 0; stage < tuning.stages; ++stage) {

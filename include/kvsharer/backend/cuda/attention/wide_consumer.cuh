@@ -127,11 +127,8 @@ class wide_consumer {
   __device__ void wait_for(ptx::barrier (&full)[tuning.stages]) const {
     ptx::barrier_wait(full[at_.stage], at_.parity);
   }
-  /// Called when the warp's products of a tile have ended, or it has only waited for the tile.
-  __device__ static void release(ptx::barrier& empty) {
-    __syncwarp();
-    if (lane_id() == 0) ptx::barrier_arrive(empty);
-  }
+  /// Called when the thread's products of a tile have ended, or it has only waited for the tile.
+  __device__ static void release(ptx::barrier& empty) { ptx::barrier_arrive(empty); }
   __device__ void release_keys(bool last) const {
     release(block_.shared.key_empty[at_.stage]);
     if (last) release(block_.shared.query_empty);
