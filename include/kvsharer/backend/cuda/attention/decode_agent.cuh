@@ -38,10 +38,11 @@ class decode_agent {
   using merge = decode_merge<tuning.warps * 32, head_dim, Problem>;
 
  public:
-  /// Bytes of shared memory for a launch: no more than its rows need, so that small blocks of launches behind it, such
-  /// as those of `store`, find room beside two blocks of attention.
+  /// Bytes of shared memory for a launch: so many that a multiprocessor has room for one block. Where two have room,
+  /// and blocks of the launch before still run, some multiprocessors get two blocks and others none.
   KVSHARER_HD static int shared_bytes(const Problem& p) {
-    return shape().shared_bytes(stages, used_rows(p), head_dim, Tile::token_bytes);
+    const int needed = shape().shared_bytes(stages, used_rows(p), head_dim, Tile::token_bytes);
+    return needed > decode_tuning::lone_shared_bytes ? needed : decode_tuning::lone_shared_bytes;
   }
 
   __device__ decode_agent(const Problem& problem, const decode_parts& parts)

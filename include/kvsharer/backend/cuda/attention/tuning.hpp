@@ -18,10 +18,11 @@ KVSHARER_HD constexpr int tile_bytes(int tokens, int head_dim, int element_bytes
 }
 
 /// A block of the decode kernel that copies runs of rows in bulk. One warp copies units of `unit_tokens` tokens ahead,
-/// and the others multiply, each with a tile of them. A block leaves room for one of the next launch: half of a
-/// multiprocessor's shared memory, and half of its registers.
+/// and the others multiply, each with a tile of them. A block leaves room for blocks of the next launch: nearly half of
+/// a multiprocessor's shared memory, and half of its registers.
 struct decode_tuning {
   static constexpr int most_stages = 6, half_shared_bytes = 113 * 1024;
+  static constexpr int lone_shared_bytes = half_shared_bytes + 1024;  // two such blocks do not fit a multiprocessor
 
   int warps = 4;                      // that multiply
   int blocks_per_multiprocessor = 1;  // of a launch
