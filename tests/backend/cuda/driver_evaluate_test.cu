@@ -171,7 +171,7 @@ TEST_CASE("NaN is not passed over, and a target outside the vocabulary is report
 }
 
 TEST_CASE("figures of a text are the textbook's, in every type and however many windows run at once" *
-          doctest::test_suite("long") * in_16_bits) {
+          long_in_16_bits) {
   const tiny t;
   const gpu_choice f32, single{.type = "f32", .rows_at_once = 1}, two{.type = "f32", .rows_at_once = 25};
   compare(t, shared_owners, f32, 1e-4, 0);
@@ -306,8 +306,7 @@ TEST_CASE("a reference has every map's textbook figures, however many windows ru
   }
 }
 
-TEST_CASE("a reference of rounded states, of a text without BOS and of many blocks of logits" *
-          doctest::test_suite("long") * in_16_bits) {
+TEST_CASE("a reference of rounded states, of a text without BOS and of many blocks of logits" * long_in_16_bits) {
   const auto card = mini_llama::open_gpu();
   const tiny without(-1);
   const std::vector<int> ids = text(47, 3);
@@ -427,8 +426,7 @@ TEST_CASE("keys of one owner and values of another: the textbook's logits, and t
   }
 }
 
-TEST_CASE("last logits of ragged sequences are the textbook's, however many run at once" * doctest::test_suite("long") *
-          in_16_bits) {
+TEST_CASE("last logits of ragged sequences are the textbook's, however many run at once" * long_in_16_bits) {
   const tiny t;
   const auto card = mini_llama::open_gpu();
   const mini_llama::token_batch batch{text(9, 7), text(1, 8), text(20, 9), text(17, 10), text(2, 11)};

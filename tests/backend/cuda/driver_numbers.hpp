@@ -21,7 +21,7 @@ namespace device_test {
 /// Of tests whose kernels read products that cuBLASLt has made in 16 bits. On sm_90 it stores them in a way that
 /// initcheck does not see, so these are left out there (bench/gpu/run); the host's stand-in runs them on memory full of
 /// NaN.
-inline const doctest::test_suite in_16_bits("16-bit products");
+inline const doctest::test_suite in_16_bits("16-bit products"), long_in_16_bits("long 16-bit products");
 
 /// In [-1, 1], the same on every run.
 template <class E>
