@@ -442,19 +442,43 @@ sanitizers skip, see [test on a GPU machine](../how-to/test-on-a-gpu-machine.md)
 """
 
 
+def step_table(ours):
+    """A step of `store` and attention, strict and with settled tokens copied early, beside attention alone."""
+    rows = {}
+    for result in ours["benchmarks"]:
+        kind, variant, axes = split_name(result["name"])
+        if kind == "decode_step" or (kind == "decode" and variant == "paged<16>"):
+            rows.setdefault(axes, {})[variant] = result["real_time"]
+    columns = {"paged<16>": "attention alone", "store": "store alone", "strict": "store, then attention",
+               "settled": "the same, settled tokens copied early"}
+    cells = [[str(n) for _, n in axes] + [f"{row[c]:.1f} us" if c in row else "" for c in columns]
+             for axes, row in rows.items() if "strict" in row]
+    return table([name.replace("_", " ") for name, _ in next(iter(rows))] + list(columns.values()), cells)
+
+
 def second_card_section():
     """The same benchmark on an H200, where its files are there."""
     if not (HERE / "h200_attention.json").exists():
         return ""
     ours, peers = read("h200_attention.json"), read("h200_peer_torch_attention.json")
     return f"""
-## Decode attention on an H200
+## Attention on an H200
 
 Measured in one session: {origin(ours['context'])}; PyTorch: {origin(peers['context'])}. A copy
 moved {ours['benchmarks'][0]['copy_bytes_per_s'] / 1e12:.2f} TB/s.
 
 {attention_table(ours, peers, "decode", lambda r: r["bytes_per_s"] / 1e12, "TB/s")}
-{eager_table(peers, "decode")}"""
+{eager_table(peers, "decode")}
+A step of decode as a model has it, with pages of 16: the newest rows are stored, then attention reads all. A batch may say
+that its older tokens are settled ([the
+rules](cuda-backend.md#copying-before-the-launch-before-has-ended)).
+
+{step_table(ours)}
+
+Prefill:
+
+{attention_table(ours, peers, "prefill", lambda r: r["operations_per_s"] / 1e12, "TFLOP/s")}
+{eager_table(peers, "prefill")}"""
 
 
 def page():

@@ -7,7 +7,8 @@
 // through at least 512 MiB, ten times what an H100's L2 holds.
 //
 // decode_step: the store of the newest rows and then attention, as in a model; with `settled`, attention copies older
-// tokens before the store has ended. Same floor. store_newest: that store alone; floor: its bytes, read and written.
+// tokens before the store has ended. Same floor. decode_step/store: that store alone; floor: its bytes, read and
+// written.
 //
 // prefill: causal, all rows at once. Floor: 4 head_dim operations for every query head and token it sees, over the rate
 // of the tensor cores; `operations_per_s` is to be read against the rate of a large product on the same card. Inputs do
@@ -230,7 +231,7 @@ BENCHMARK_CAPTURE(decode_lists, uneven, true)->Apply(decode_shapes);
 BENCHMARK(decode<layout::paged<64>>)->Apply(decode_shapes);
 BENCHMARK_CAPTURE(decode_step, strict, false)->Apply(decode_shapes);
 BENCHMARK_CAPTURE(decode_step, settled, true)->Apply(decode_shapes);
-BENCHMARK(store_newest)->Apply(decode_shapes);
+BENCHMARK(store_newest)->Name("decode_step/store")->Apply(decode_shapes);
 BENCHMARK(prefill<layout::head_major>)->Apply(prefill_shapes);
 BENCHMARK(prefill<layout::paged<16>>)->Apply(prefill_shapes);
 
