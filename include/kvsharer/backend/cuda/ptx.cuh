@@ -127,8 +127,8 @@ __device__ inline void barrier_wait(barrier& b, int parity) {
                       (ended = 1;))
   } while (ended == 0);
 }
-/// The same, with a loop that the compiler takes for one instruction: it cannot change the code around it to suit the
-/// loop. Kernels differ in registers and in the order of instructions by the form of the wait.
+/// The same, but its loop is one instruction to the compiler, which therefore leaves the code around it in one piece.
+/// Machine code and registers differ by the form of the wait, so a kernel keeps the one that it was tuned with.
 __device__ inline void barrier_wait_opaque(barrier& b, int parity) {
   NV_IF_TARGET(NV_PROVIDES_SM_90, (asm volatile("{\n"
                                                 ".reg .pred ended;\n"
