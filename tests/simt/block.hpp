@@ -39,15 +39,14 @@ struct alignas(16) exchange_slot {
   std::byte bytes[64];
 };
 
-enum class waiting : std::uint8_t { no, at_warp, at_block, at_first, at_phase, for_condition };
+enum class waiting : std::uint8_t { no, at_warp, at_block, for_condition };
 
 struct thread_state {
   fiber context;
   thread_place place;
   waiting wait = waiting::no;
   std::function<bool()> condition;  // that it waits for
-  const void* barrier = nullptr;    ///< whose phase it waits for
-  int parity = 0;
+  const char* unmet = nullptr;      ///< what is wrong if that never holds
   unsigned exchanges = 0;
   std::vector<std::vector<pending_copy>> committed;
   std::vector<pending_copy> open;
@@ -100,7 +99,6 @@ class multiprocessor {
     later_.clear();
     favoured_ = 0;
     phases_.clear();
-    first_.clear();
     body_ = &body;
     for (unsigned i = 0; i < threads; ++i) {
       thread_state& t = *threads_[i];
@@ -123,9 +121,10 @@ class multiprocessor {
 
   void sync_block() { pause(waiting::at_block); }
   void sync_warp() { pause(waiting::at_warp); }
-  /// The thread goes on once `condition` is true.
-  void wait_until(std::function<bool()> condition) {
+  /// The thread goes on once `condition` is true; `unmet` says what is wrong if it never is.
+  void wait_until(std::function<bool()> condition, const char* unmet) {
     current().condition = std::move(condition);
+    current().unmet = unmet;
     pause(waiting::for_condition);
   }
 
@@ -144,31 +143,20 @@ class multiprocessor {
   }
   void wait_for_opening(int id, unsigned opened_before) {
     const named_barrier& b = named_barriers_.at(static_cast<std::size_t>(id));
-    wait_until([&b, opened_before] { return b.opened != opened_before; });
+    wait_until([&b, opened_before] { return b.opened != opened_before; },
+               "a thread waits at a named barrier that does not open");
   }
 
   /// Something that happens at some time, before the block would wait for ever.
   void do_later(std::function<void()> work) { later_.push_back(std::move(work)); }
   bool toss() { return random_() % 2 == 0; }
 
-  /// A barrier of the block's first threads: the last of them goes on, and the others with it.
-  void sync_first(unsigned threads) {
-    if (current().place.linear >= threads) stop("not one of the first threads", current().place);
-    first_.push_back(current_);
-    if (first_.size() < threads) return pause(waiting::at_first);
-    for (thread_state* t : first_) t->wait = waiting::no;
-    first_.clear();
-  }
-
-  phase_table& phases() { return phases_; }
+  void make_phases(const void* barrier, int arrivals) { phases_.make(barrier, arrivals); }
+  phase_barrier& phases_of(const void* barrier) { return phases_.of(barrier); }
   void wait_for_phase(const void* barrier, int parity) {
-    thread_state& t = current();
-    t.barrier = barrier;
-    t.parity = parity;
-    if (!phases_.of(barrier).ended(parity)) pause(waiting::at_phase);
+    wait_until([&b = phases_.of(barrier), parity] { return b.ended(parity); },
+               "a thread waits for a phase that does not end");
   }
-  /// Lands at once or at a wait for the barrier; until then the destination holds NaN.
-  void begin_bulk_copy(const void* barrier, const pending_copy& c) { phases_.of(barrier).copy(c, random_() % 2 == 0); }
 
   /// Gives `mine` to the warp and returns what its lanes gave, [32], once all have.
   template <class T>
@@ -194,15 +182,30 @@ class multiprocessor {
     t.committed.push_back(std::move(t.open));
     t.open.clear();
   }
-  /// The thread's copies that have not landed, closed or not.
-  std::vector<pending_copy> take_copies() {
+  /// The thread's copies, closed or not, land at some later time, and then it arrives at the barrier.
+  void arrive_after_copies(const void* barrier) {
     thread_state& t = current();
     std::vector<pending_copy> all;
     for (auto& group : t.committed) all.insert(all.end(), group.begin(), group.end());
     all.insert(all.end(), t.open.begin(), t.open.end());
     t.committed.clear();
     t.open.clear();
-    return all;
+    do_later([&b = phases_.of(barrier), copies = std::move(all)] {
+      for (const pending_copy& c : copies) c.land();
+      b.arrive();
+    });
+  }
+  /// Lands at once or at some later time, and then counts at the barrier; until then the destination holds NaN.
+  void begin_bulk_copy(const void* barrier, const pending_copy& c) {
+    std::memset(c.to, 0xff, c.bytes);
+    const auto land = [&b = phases_.of(barrier), c] {
+      c.land();
+      b.count(c.bytes);
+    };
+    if (toss())
+      land();
+    else
+      do_later(land);
   }
   void land_copies(std::size_t but_newest) {
     auto& groups = current().committed;
@@ -272,11 +275,10 @@ class multiprocessor {
       if (can_run(*threads_[i])) return true;
     return false;
   }
-  /// Does it wait for nothing, or for a phase that has ended, or for a condition that holds?
+  /// Does it wait for nothing, or for a condition that holds?
   bool can_run(const thread_state& t) const {
     if (t.context.ended()) return false;
-    return t.wait == waiting::no || (t.wait == waiting::at_phase && phases_.of(t.barrier).ended(t.parity)) ||
-           (t.wait == waiting::for_condition && t.condition());
+    return t.wait == waiting::no || (t.wait == waiting::for_condition && t.condition());
   }
 
   void do_one_of_later() {
@@ -300,8 +302,8 @@ class multiprocessor {
       return true;
     }
     for (unsigned i = 0; i < threads; ++i)
-      if (!threads_[i]->context.ended() && threads_[i]->wait == waiting::at_phase)
-        stop("a thread waits for a phase that does not end", threads_[i]->place);
+      if (!threads_[i]->context.ended() && threads_[i]->wait == waiting::for_condition)
+        stop(threads_[i]->unmet, threads_[i]->place);
     stop("threads wait at different barriers", first_waiting(threads));
   }
 
@@ -332,9 +334,8 @@ class multiprocessor {
   std::array<named_barrier, 16> named_barriers_{};
   std::vector<std::function<void()>> later_;
   std::vector<unsigned> order_;
-  mutable phase_table phases_;        // looking at a phase lands its copies
-  std::vector<thread_state*> first_;  // at the barrier of the block's first threads
-  unsigned favoured_ = 0;             // the warp whose turn it is
+  phase_table phases_;
+  unsigned favoured_ = 0;  // the warp whose turn it is
   std::mt19937 random_{1};
   const std::function<void()>* body_ = nullptr;
   thread_state* current_ = nullptr;

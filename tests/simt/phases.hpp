@@ -6,9 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <unordered_map>
-#include <vector>
 
-/// Copies that land later, and the barriers that count their bytes (`mbarrier` in the PTX manual).
+/// Copies that land later, and the barriers that they arrive at (`mbarrier` in the PTX manual).
 namespace simt {
 
 /// A copy that was issued and has not landed.
@@ -35,32 +34,20 @@ class phase_barrier {
     --missing_;
     end_phase();
   }
-  void expect(int bytes) { bytes_ += bytes; }
-  /// The destination is NaN until the copy lands: now, or when somebody looks whether the phase has ended.
-  void copy(const pending_copy& c, bool now) {
-    std::memset(c.to, 0xff, c.bytes);
-    copies_.push_back(c);
-    if (now) land();
+  void expect(std::size_t bytes) { bytes_ += bytes; }
+  /// Of a copy that lands now.
+  void count(std::size_t bytes) {
+    if (bytes > bytes_) fail("more bytes were copied than a barrier was told to expect");
+    bytes_ -= bytes;
+    end_phase();
   }
   /// Has the phase of this parity ended, so that the current one is of the other?
-  bool ended(int parity) {
-    land();
-    return phase_ % 2 != parity;
-  }
+  bool ended(int parity) const { return phase_ % 2 != parity; }
 
  private:
   [[noreturn]] static void fail(const char* why) {
     std::fprintf(stderr, "simt: %s\n", why);
     std::abort();
-  }
-  void land() {
-    for (const pending_copy& c : copies_) {
-      c.land();
-      bytes_ -= static_cast<long>(c.bytes);
-    }
-    if (bytes_ < 0) fail("more bytes were copied than a barrier was told to expect");
-    copies_.clear();
-    end_phase();
   }
   void end_phase() {
     if (missing_ != 0 || bytes_ != 0) return;
@@ -69,8 +56,7 @@ class phase_barrier {
   }
 
   int arrivals_, missing_, phase_ = 0;
-  long bytes_ = 0;  // expected and not landed
-  std::vector<pending_copy> copies_;
+  std::size_t bytes_ = 0;  // expected and not landed
 };
 
 /// The barriers of a block, by their addresses.

@@ -22,7 +22,7 @@ constexpr int readers = 3, stage_words = 256, most_stages = 4;
 /// values.
 __global__ void ring_kernel(const std::uint32_t* words, std::uint32_t* out, int units, int stages) {
   auto* const shared = cuda::ptx::dynamic_shared();
-  auto* const barriers = reinterpret_cast<cuda::ptx::phase_barrier*>(shared + most_stages * stage_words * 4);
+  auto* const barriers = reinterpret_cast<cuda::ptx::barrier*>(shared + most_stages * stage_words * 4);
   cuda::detail::tile_ring ring(shared, barriers, stages, stage_words * 4);
   if (threadIdx.x == 0) ring.make(readers);
   __syncthreads();
@@ -32,7 +32,7 @@ __global__ void ring_kernel(const std::uint32_t* words, std::uint32_t* out, int 
       auto* const to = reinterpret_cast<std::uint32_t*>(ring.begin_fill()) + 8 * lane;
       if (unit % 5 == 4) {
         for (int i = 0; i < 8; ++i) to[i] = 0;
-        cuda::ptx::fence_bulk_copies();
+        cuda::ptx::fence_async_proxy();
       } else if (lane % 2 == 0) {  // 16 copies of 64 bytes
         ring.copy(reinterpret_cast<std::byte*>(to), words + unit * stage_words + 8 * lane, 64);
       }
@@ -43,7 +43,7 @@ __global__ void ring_kernel(const std::uint32_t* words, std::uint32_t* out, int 
       out[(unit * readers + warp) * 32 + lane] = x;
       __syncwarp();
       if (lane == 0) stage[250 + warp] = 77;
-      cuda::ptx::fence_bulk_copies();
+      cuda::ptx::fence_async_proxy();
       ring.release();
     }
   }

@@ -19,6 +19,16 @@ __device__ inline std::byte* dynamic_shared() {
   extern __shared__ __align__(128) std::byte kvsharer_shared[];
   return kvsharer_shared;
 }
+/// An object of the block in static shared memory, one for each type; its value is undefined at first.
+template <class T>
+__device__ __forceinline__ T& static_shared() {
+  __shared__ T object;
+  return object;
+}
+/// The address of shared memory as instructions take it.
+__device__ inline std::uint32_t shared_address(const void* p) {
+  return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
+}
 
 /// Lets the stream's next kernel start on multiprocessors with room, if it was launched to overlap (launch.cuh).
 __device__ inline void let_next_begin() {
@@ -46,7 +56,7 @@ enum class reuse { none, some };
 /// reading `from`. Data without reuse is the first to leave the L2.
 template <reuse Reuse>
 __device__ void copy_async_16(void* to, const void* from, bool valid) {
-  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
+  const std::uint32_t address = shared_address(to);
   if constexpr (Reuse == reuse::none) {
     std::uint64_t policy;
     asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
@@ -66,44 +76,43 @@ __device__ void copy_wait() {
 }
 
 /// A barrier in shared memory that counts arrivals and bytes: a phase ends when both are complete, and the next begins.
-/// Phases have parities in turns, 0 first. From here to fence_bulk_copies, all of it is for sm_90 and newer.
-struct alignas(8) phase_barrier {
+/// Phases have parities in turns, 0 first. From here to fence_async_proxy, all of it is for sm_90 and newer.
+struct alignas(8) barrier {
   std::uint64_t word;
 };
-namespace detail {
-__device__ inline std::uint32_t shared_address(const void* p) {
-  return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
-}
-}  // namespace detail
 
-/// Makes a barrier of so many arrivals per phase. One thread calls this, then fence_barriers, then the block meets.
-__device__ inline void init_barrier(phase_barrier* barrier, int arrivals) {
-  NV_IF_TARGET(
-      NV_PROVIDES_SM_90,
-      (asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(detail::shared_address(barrier)), "r"(arrivals)
-                    : "memory");))
+/// Makes a barrier of so many arrivals per phase. One thread calls this before the block meets.
+__device__ inline void barrier_init(barrier& b, int arrivals) {
+  NV_IF_TARGET(NV_PROVIDES_SM_90,
+               (asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(&b)), "r"(arrivals)
+                             : "memory");))
 }
-/// After init_barrier: copies in bulk, too, find the barriers as they were made.
-__device__ inline void fence_barriers() {
+/// After barrier_init, by the same thread: copies in bulk, too, find the barriers as they were made.
+__device__ inline void barriers_fence() {
   NV_IF_TARGET(NV_PROVIDES_SM_90,
                (asm volatile("fence.mbarrier_init.release.cluster;\nfence.proxy.async.shared::cta;" ::
                                  : "memory");))
 }
-__device__ inline void arrive(phase_barrier* barrier) {
+__device__ inline void barrier_arrive(barrier& b) {
+  NV_IF_TARGET(NV_PROVIDES_SM_90, (asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(shared_address(&b))
+                                                : "memory");))
+}
+/// The thread arrives when all copies that it has started by copy_async_16 have landed. Does not wait.
+__device__ inline void barrier_arrive_after_copies(barrier& b) {
   NV_IF_TARGET(NV_PROVIDES_SM_90,
-               (asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(detail::shared_address(barrier))
+               (asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(&b))
                              : "memory");))
 }
 /// The phase also waits for so many bytes, which must be announced before they are copied and before the last arrival.
-__device__ inline void expect_bytes(phase_barrier* barrier, int bytes) {
+__device__ inline void barrier_expect(barrier& b, int bytes) {
   NV_IF_TARGET(
       NV_PROVIDES_SM_90,
-      (asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(detail::shared_address(barrier)),
-                    "r"(bytes)
+      (asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(shared_address(&b)), "r"(bytes)
                     : "memory");))
 }
-/// Returns once the phase of this parity has ended: at once, if it is the one before the current phase.
-__device__ inline void wait_for_phase(phase_barrier* barrier, int parity) {
+/// Returns once the phase of this parity has ended: at once, if it is the one before the current phase. That of parity
+/// 1 counts as ended at first.
+__device__ inline void barrier_wait(barrier& b, int parity) {
   std::uint32_t ended = 0;
   do {
     NV_IF_ELSE_TARGET(NV_PROVIDES_SM_90,
@@ -113,34 +122,50 @@ __device__ inline void wait_for_phase(phase_barrier* barrier, int parity) {
                                     "selp.u32 %0, 1, 0, p;\n"
                                     "}"
                                     : "=r"(ended)
-                                    : "r"(detail::shared_address(barrier)), "r"(parity)
+                                    : "r"(shared_address(&b)), "r"(parity)
                                     : "memory");),
                       (ended = 1;))
   } while (ended == 0);
 }
+/// The same, but its loop is one instruction to the compiler, which therefore leaves the code around it in one piece.
+/// Machine code and registers differ by the form of the wait, so a kernel keeps the one that it was tuned with.
+__device__ inline void barrier_wait_opaque(barrier& b, int parity) {
+  NV_IF_TARGET(NV_PROVIDES_SM_90, (asm volatile("{\n"
+                                                ".reg .pred ended;\n"
+                                                "again:\n"
+                                                "mbarrier.try_wait.parity.shared::cta.b64 ended, [%0], %1;\n"
+                                                "@!ended bra again;\n"
+                                                "}" ::"r"(shared_address(&b)),
+                                                "r"(parity)
+                                                : "memory");))
+}
 
 /// Starts to copy bytes, a multiple of 16, from device to shared memory, both at multiples of 16, and counts them at
 /// the barrier when they have landed. What was copied is the first to leave the L2.
-__device__ inline void copy_bulk(void* to, const void* from, int bytes, phase_barrier* barrier) {
+__device__ inline void copy_bulk(void* to, const void* from, int bytes, barrier& b) {
   NV_IF_TARGET(
       NV_PROVIDES_SM_90,
       (std::uint64_t policy; asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;"
                                  : "=l"(policy));
        asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, "
-                    "[%3], %4;" ::"r"(detail::shared_address(to)),
-                    "l"(from), "r"(bytes), "r"(detail::shared_address(barrier)), "l"(policy)
+                    "[%3], %4;" ::"r"(shared_address(to)),
+                    "l"(from), "r"(bytes), "r"(shared_address(&b)), "l"(policy)
                     : "memory");))
 }
 
-/// After a thread's own writes to shared memory: copies in bulk to the same place come behind them.
-__device__ inline void fence_bulk_copies() {
+/// What this thread has written to shared memory, or knows to have been written, comes before the copies in bulk and
+/// the products of warpgroups (ptx_hopper.cuh) that are started afterwards: these do not access memory as threads do.
+__device__ inline void fence_async_proxy() {
   NV_IF_TARGET(NV_PROVIDES_SM_90, (asm volatile("fence.proxy.async.shared::cta;" ::: "memory");))
 }
 
-/// The first Threads threads of the block wait for each other, whole warps of them; the others are not concerned.
-template <int Threads>
-__device__ void sync_first() {
-  asm volatile("bar.sync 1, %0;" ::"n"(Threads) : "memory");
+/// Barriers 1 to 15 of a block, for whole warps of it; 0 is that of __syncthreads. `threads` is the number of those
+/// that wait or only arrive.
+__device__ inline void named_barrier_wait(int id, int threads) {
+  asm volatile("barrier.cta.sync.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+__device__ inline void named_barrier_arrive(int id, int threads) {
+  asm volatile("barrier.cta.arrive.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
 /// Transposes an 8 x 8 matrix of 16-bit numbers that is spread over the warp: a lane holds the pair in row lane / 4,
@@ -166,17 +191,15 @@ __device__ inline float4 load_once_4(const float* p) { return __ldcg(reinterpret
 /// Loads four 8 x 8 matrices of 16-bit numbers from shared memory; lane l gives the address of row l % 8 of matrix l /
 /// 8. From each matrix, or its transpose, a lane gets the pair in row l / 4, columns 2 (l % 4) and the next.
 __device__ inline void load_matrices(std::uint32_t (&r)[4], const void* row) {
-  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address)
+               : "r"(shared_address(row))
                : "memory");
 }
 __device__ inline void load_matrices_transposed(std::uint32_t (&r)[4], const void* row) {
-  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(address)
+               : "r"(shared_address(row))
                : "memory");
 }
 

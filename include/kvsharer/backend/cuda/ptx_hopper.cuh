@@ -4,68 +4,19 @@
 #include <cuda_runtime.h>
 
 #include <concepts>
-#include <cstddef>
 #include <cstdint>
 #include <nv/target>
 
 #include "kvsharer/config.hpp"
 #include "kvsharer/core/element.hpp"
 
-/// Machine instructions of compute capability 9.0 alone, those of ptx.cuh aside: products of four warps together
-/// (wgmma), barriers in shared memory that copies arrive at, barriers of some of a block's warps, and registers that
-/// warps hand over. Only code compiled for sm_90a has them. Tests replace this header by one of plain C++, too.
+/// Machine instructions that only code compiled for sm_90a has: products of four warps together (wgmma), and registers
+/// that warps hand over. Tests replace this header by one of plain C++, too.
 namespace kvsharer::inline v0::cuda::ptx {
 
 /// Is this code compiled for sm_90a? The functions below may be called only where it is.
 KVSHARER_HD constexpr bool has_warpgroup_products() {
   NV_IF_ELSE_TARGET(NV_HAS_FEATURE_SM_90a, (return true;), (return false;))
-}
-
-/// An object of the block in static shared memory, one for each type; its value is undefined at first.
-template <class T>
-__device__ __forceinline__ T& static_shared() {
-  __shared__ T object;
-  return object;
-}
-
-/// The address of shared memory as instructions take it.
-__device__ __forceinline__ std::uint32_t shared_address(const void* p) {
-  return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
-}
-
-/// Barriers in shared memory. A phase ends when `count` threads have arrived, and the next begins; phases are counted
-/// from 0, and `wait` returns once the newest phase of this parity has ended. That of parity 1 counts as ended at
-/// first.
-using barrier = std::uint64_t;
-__device__ __forceinline__ void barrier_init(barrier& b, unsigned count) {
-  asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(shared_address(&b)), "r"(count) : "memory");
-}
-__device__ __forceinline__ void barrier_arrive(barrier& b) {
-  asm volatile("mbarrier.arrive.release.cta.shared::cta.b64 _, [%0];" ::"r"(shared_address(&b)) : "memory");
-}
-/// The thread arrives when all copies that it has started by copy_async_16 have landed. Does not wait.
-__device__ __forceinline__ void barrier_arrive_after_copies(barrier& b) {
-  asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(shared_address(&b)) : "memory");
-}
-__device__ __forceinline__ void barrier_wait(barrier& b, unsigned parity) {
-  const std::uint32_t address = shared_address(&b);
-  asm volatile(
-      "{\n"
-      ".reg .pred ended;\n"
-      "again:\n"
-      "mbarrier.try_wait.parity.acquire.cta.shared::cta.b64 ended, [%0], %1;\n"
-      "@!ended bra again;\n"
-      "}" ::"r"(address),
-      "r"(parity)
-      : "memory");
-}
-
-/// Barriers 1 to 15 of a block, for some of its warps: `threads` is the number of those that wait or only arrive.
-__device__ __forceinline__ void named_barrier_wait(int id, int threads) {
-  asm volatile("barrier.cta.sync.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-__device__ __forceinline__ void named_barrier_arrive(int id, int threads) {
-  asm volatile("barrier.cta.arrive.aligned %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
 /// All warps of a warpgroup from here on have Count registers a thread, a multiple of 8: fewer, or more than before.
@@ -77,9 +28,6 @@ template <int Count>
 __device__ __forceinline__ void take_registers() {
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(Count));
 }
-
-/// Makes what this thread knows to have been written to shared memory visible to the products that it starts.
-__device__ __forceinline__ void show_to_products() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 /// Sums in registers, as the products below leave them. Keeps the compiler from moving work on them over a product.
 template <int Fragments>

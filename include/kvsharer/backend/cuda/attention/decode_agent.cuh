@@ -58,7 +58,7 @@ class decode_agent {
     const decode_cuts cuts(of_units.total(), parts_.blocks, of_units.even_units());
     const int begin = cuts.begin(block), end = cuts.begin(block + 1);
     const auto first = of_units.find(begin);
-    tile_ring ring(ptx::dynamic_shared(), reinterpret_cast<ptx::phase_barrier*>(barriers_), stages, unit_bytes);
+    tile_ring ring(ptx::dynamic_shared(), reinterpret_cast<ptx::barrier*>(barriers_), stages, unit_bytes);
     if (threadIdx.x == 0) ring.make(tuning.warps);
     __syncthreads();  // and nothing reads the sums of the line any more
     if (warp() == tuning.warps) {

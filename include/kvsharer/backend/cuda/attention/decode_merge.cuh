@@ -15,6 +15,9 @@
 
 namespace kvsharer::inline v0::cuda::detail {
 
+/// The named barrier of the threads that join results.
+inline constexpr int merge_barrier = 1;
+
 /// The end of an item's part: the results of the block's warps are joined, and either written or, by the block that is
 /// last with a part of the item, merged with those of other blocks. The order of sums is that of warps and of parts,
 /// whichever block is last. The first Threads threads of the block call all members.
@@ -72,18 +75,21 @@ class decode_merge {
   __device__ void join(State& mine, const std::uint32_t* arrived, std::uint32_t others) {
     const bool asks = threadIdx.x == 0 && arrived != nullptr;
     const std::uint32_t seen = asks ? ptx::load_acquire(arrived) : 0;
-    ptx::sync_first<Threads>();  // nothing reads the previous part's results any more
+    meet();  // nothing reads the previous part's results any more
     mine.put(joined_ + static_cast<int>(threadIdx.x) / 32 * used_rows_ * stride, stride, used_rows_);
     if (threadIdx.x == 0) *flag_ = asks && seen == others ? 1 : 0;
-    ptx::sync_first<Threads>();
+    meet();
   }
   /// All threads are done with what was before; then one asks, and the flag tells the others.
   template <class Ask>
   __device__ void tell(Ask&& ask) {
-    ptx::sync_first<Threads>();
+    meet();
     if (threadIdx.x == 0) *flag_ = ask() ? 1 : 0;
-    ptx::sync_first<Threads>();
+    meet();
   }
+
+  /// The members' threads wait for each other.
+  __device__ static void meet() { ptx::named_barrier_wait(merge_barrier, Threads); }
 
   template <class Visit>
   __device__ static void each(int rows, Visit&& visit) {

@@ -193,7 +193,7 @@ class plain_tile {
     for (int i = lane_id(); i < tokens * pieces; i += 32)
       if (const int token = i / pieces; token < begin || token >= end)
         reinterpret_cast<uint4*>(values)[i] = make_uint4(0, 0, 0, 0);
-    ptx::fence_bulk_copies();
+    ptx::fence_async_proxy();
     __syncwarp();
   }
 };

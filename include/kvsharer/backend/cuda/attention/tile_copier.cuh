@@ -113,7 +113,7 @@ class tile_copier {
     if (bytes > 0) ring_.copy(to, from, bytes);
     if (from != nullptr) return;
     for (int i = 0; i < run_bytes / 16; ++i) reinterpret_cast<uint4*>(to)[i] = make_uint4(0, 0, 0, 0);
-    ptx::fence_bulk_copies();
+    ptx::fence_async_proxy();
   }
 
   const Problem& p_;

@@ -10,12 +10,11 @@
 #include "kvsharer/backend/cuda/attention/wide_order.cuh"
 #include "kvsharer/backend/cuda/attention/wide_tuning.hpp"
 #include "kvsharer/backend/cuda/ptx.cuh"
-#include "kvsharer/backend/cuda/ptx_hopper.cuh"
 
 /// What the warpgroups of a block share: tiles, and the barriers by which they hand them over.
 namespace kvsharer::inline v0::cuda::detail {
 
-/// Which named barriers serve what; 0 is that of __syncthreads.
+/// Which named barriers serve what.
 inline constexpr int producer_barrier = 1, first_turn_barrier = 2;
 
 /// Static shared memory. Its size tells the host whether the kernel has code (wide_kernel.cuh).
@@ -48,7 +47,7 @@ struct wide_block {
   /// empty when all that read it have; queries come with an item, which one more arrival stands for. Every lane arrives
   /// for itself: racecheck takes one that arrives for its warp for a race.
   __device__ void init_barriers() const {
-    constexpr unsigned full = warpgroup_threads, empty = tuning.consumers * warpgroup_threads;
+    constexpr int full = warpgroup_threads, empty = tuning.consumers * warpgroup_threads;
     ptx::barrier_init(shared.query_full, full + 1);
     ptx::barrier_init(shared.query_empty, empty);
     for (int stage = 0; stage < tuning.stages; ++stage) {
@@ -64,12 +63,12 @@ struct wide_block {
 template <int Stages>
 struct ring_place {
   int stage = 0;
-  unsigned parity = 0;  ///< of the phase that ends when the tile is full; the one before ended when the stage was empty
+  int parity = 0;  ///< of the phase that ends when the tile is full; the one before ended when the stage was empty
 
   __device__ __forceinline__ void advance() {
     if (++stage < Stages) return;
     stage = 0;
-    parity ^= 1u;
+    parity ^= 1;
   }
 };
 

@@ -36,7 +36,7 @@ class wide_consumer {
 
   __device__ void run() {
     for (int n = 0;; ++n) {
-      ptx::barrier_wait(block_.shared.query_full, static_cast<unsigned>(n) & 1u);
+      ptx::barrier_wait_opaque(block_.shared.query_full, n & 1);
       const wide_item item = block_.shared.items[n % 2];
       if (item.head < 0) return;
       if (item.begin + which_ * warpgroup_rows < item.packed_rows)
@@ -62,7 +62,7 @@ class wide_consumer {
       float scores[fragments][4], fade[2];
       std::uint32_t weights[fragments / 2][4];
       wait_for(block_.shared.key_full);
-      ptx::show_to_products();
+      ptx::fence_async_proxy();
       start_scores(scores);
       ptx::products_wait<0>(scores);
       release_keys(tiles == 1);
@@ -74,7 +74,7 @@ class wide_consumer {
         const int before = at_.stage;
         at_.advance();
         wait_for(block_.shared.key_full);
-        ptx::show_to_products();
+        ptx::fence_async_proxy();
         take_turn();
         start_scores(scores);
         start_sums(sums, weights, before);
@@ -94,7 +94,7 @@ class wide_consumer {
             for (int i = 0; i < 4; ++i) sums[d][i] *= fade[i / 2];
         pack_weights<element>(scores, weights);
       }
-      ptx::show_to_products();
+      ptx::fence_async_proxy();
       start_sums(sums, weights, at_.stage);
       ptx::products_wait<0>(sums);
       release(block_.shared.value_empty[at_.stage]);
@@ -125,7 +125,7 @@ class wide_consumer {
 
   /// Waits for the tile of the ring at which the warpgroup stands.
   __device__ void wait_for(ptx::barrier (&full)[tuning.stages]) const {
-    ptx::barrier_wait(full[at_.stage], at_.parity);
+    ptx::barrier_wait_opaque(full[at_.stage], at_.parity);
   }
   /// Called when the thread's products of a tile have ended, or it has only waited for the tile.
   __device__ static void release(ptx::barrier& empty) { ptx::barrier_arrive(empty); }

@@ -11,7 +11,6 @@
 #include "kvsharer/backend/cuda/attention/wide_order.cuh"
 #include "kvsharer/backend/cuda/batch.cuh"
 #include "kvsharer/backend/cuda/ptx.cuh"
-#include "kvsharer/backend/cuda/ptx_hopper.cuh"
 
 namespace kvsharer::inline v0::cuda::detail {
 
@@ -125,14 +124,14 @@ class wide_producer {
       const bool any = token < end;
       if (any) {
         const element* const key = keys.find(p_, item, mine, tuning.tokens);
-        ptx::barrier_wait(block_.shared.key_empty[stage], at_.parity ^ 1u);
+        ptx::barrier_wait_opaque(block_.shared.key_empty[stage], at_.parity ^ 1);
         copy_rows<typename block::key_tile, HeadDim>(key, block_.keys(stage) + offset);
         ptx::barrier_arrive_after_copies(block_.shared.key_full[stage]);
       }
       if (token == first) load_queries(item, n, thread);
       if (!any) return;
       const element* const value = values.find(p_, item, mine, tuning.tokens);
-      ptx::barrier_wait(block_.shared.value_empty[stage], at_.parity ^ 1u);
+      ptx::barrier_wait_opaque(block_.shared.value_empty[stage], at_.parity ^ 1);
       copy_rows<typename block::key_tile, HeadDim>(value, block_.values(stage) + offset);
       ptx::barrier_arrive_after_copies(block_.shared.value_full[stage]);
       token += tuning.tokens;
@@ -145,7 +144,7 @@ class wide_producer {
 
   /// The n-th item of the block with its queries, zeros for padding rows.
   __device__ void load_queries(const wide_item& item, int n, int thread) {
-    ptx::barrier_wait(block_.shared.query_empty, (static_cast<unsigned>(n) & 1u) ^ 1u);
+    ptx::barrier_wait_opaque(block_.shared.query_empty, (n & 1) ^ 1);
     if (item.head >= 0)
       for (int first = thread / 32 * 32; first < tuning.rows(); first += warpgroup_threads) {
         const int packed = item.begin + first + lane_id(), row = packed / p_.group;

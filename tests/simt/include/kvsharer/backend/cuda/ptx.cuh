@@ -16,10 +16,25 @@ namespace kvsharer::inline v0::cuda::ptx {
 
 inline std::byte* dynamic_shared() { return simt::multiprocessor::here().dynamic_shared(); }
 
+template <class T>
+T& static_shared() {
+  static_assert(sizeof(T) <= simt::multiprocessor::static_shared_bytes && alignof(T) <= 16);
+  return *reinterpret_cast<T*>(simt::multiprocessor::here().static_shared());
+}
+/// As if the dynamic shared memory began at 1024 + 128.
+inline constexpr std::uint32_t first_shared_address = 1024 + 128;
+inline std::uint32_t shared_address(const void* p) {
+  return first_shared_address + static_cast<std::uint32_t>(static_cast<const std::byte*>(p) - dynamic_shared());
+}
+
 inline void require_shared(const void* p, std::size_t bytes) {
   auto& sm = simt::multiprocessor::here();
   const auto* at = static_cast<const std::byte*>(p);
-  if (at < sm.dynamic_shared() || at + bytes > sm.dynamic_shared() + sm.dynamic_shared_bytes())
+  const auto lies_in = [&](const std::byte* begin, std::size_t size) {
+    return at >= begin && at + bytes <= begin + size;
+  };
+  if (!lies_in(sm.dynamic_shared(), sm.dynamic_shared_bytes()) &&
+      !lies_in(sm.static_shared(), simt::multiprocessor::static_shared_bytes))
     simt::stop("an address lies outside the block's shared memory", sm.current().place);
 }
 inline void require_aligned(const void* p) {
@@ -47,36 +62,37 @@ void copy_wait() {
   simt::multiprocessor::here().land_copies(Newest);
 }
 
-struct alignas(8) phase_barrier {
+struct alignas(8) barrier {
   std::uint64_t word;
 };
-inline void init_barrier(phase_barrier* barrier, int arrivals) {
-  require_shared(barrier, sizeof *barrier);
-  simt::multiprocessor::here().phases().make(barrier, arrivals);
+inline void barrier_init(barrier& b, int arrivals) {
+  require_shared(&b, sizeof b);
+  simt::multiprocessor::here().make_phases(&b, arrivals);
 }
-inline void fence_barriers() {}
-inline void arrive(phase_barrier* barrier) { simt::multiprocessor::here().phases().of(barrier).arrive(); }
-inline void expect_bytes(phase_barrier* barrier, int bytes) {
-  simt::multiprocessor::here().phases().of(barrier).expect(bytes);
+inline void barriers_fence() {}
+inline void barrier_arrive(barrier& b) { simt::multiprocessor::here().phases_of(&b).arrive(); }
+inline void barrier_arrive_after_copies(barrier& b) { simt::multiprocessor::here().arrive_after_copies(&b); }
+inline void barrier_expect(barrier& b, int bytes) {
+  simt::multiprocessor::here().phases_of(&b).expect(static_cast<std::size_t>(bytes));
 }
-inline void wait_for_phase(phase_barrier* barrier, int parity) {
-  simt::multiprocessor::here().wait_for_phase(barrier, parity);
-}
-inline void copy_bulk(void* to, const void* from, int bytes, phase_barrier* barrier) {
+inline void barrier_wait(barrier& b, int parity) { simt::multiprocessor::here().wait_for_phase(&b, parity); }
+inline void barrier_wait_opaque(barrier& b, int parity) { barrier_wait(b, parity); }
+inline void copy_bulk(void* to, const void* from, int bytes, barrier& b) {
   require_shared(to, static_cast<std::size_t>(bytes));
   require_aligned(to);
   require_aligned(from);
   if (bytes <= 0 || bytes % 16 != 0)
     simt::stop("a bulk copy of a number of bytes that is no multiple of 16",
                simt::multiprocessor::here().current().place);
-  simt::multiprocessor::here().begin_bulk_copy(barrier, {to, from, static_cast<std::size_t>(bytes)});
+  simt::multiprocessor::here().begin_bulk_copy(&b, {to, from, static_cast<std::size_t>(bytes)});
 }
-inline void fence_bulk_copies() {}
+inline void fence_async_proxy() {}
 
-template <int Threads>
-void sync_first() {
-  simt::multiprocessor::here().sync_first(Threads);
+inline void named_barrier_wait(int id, int threads) {
+  auto& sm = simt::multiprocessor::here();
+  sm.wait_for_opening(id, sm.arrive(id, threads));
 }
+inline void named_barrier_arrive(int id, int threads) { simt::multiprocessor::here().arrive(id, threads); }
 
 inline std::uint32_t transpose(std::uint32_t pair) {
   const auto* slots = simt::multiprocessor::here().exchange(pair);

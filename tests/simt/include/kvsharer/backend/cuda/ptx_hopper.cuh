@@ -18,45 +18,6 @@ namespace kvsharer::inline v0::cuda::ptx {
 
 constexpr bool has_warpgroup_products() { return true; }
 
-template <class T>
-T& static_shared() {
-  static_assert(sizeof(T) <= simt::multiprocessor::static_shared_bytes && alignof(T) <= 16);
-  return *reinterpret_cast<T*>(simt::multiprocessor::here().static_shared());
-}
-
-/// As if the dynamic shared memory began at 1024 + 128.
-inline constexpr std::uint32_t first_shared_address = 1024 + 128;
-inline std::uint32_t shared_address(const void* p) {
-  return first_shared_address +
-         static_cast<std::uint32_t>(static_cast<const std::byte*>(p) - simt::multiprocessor::here().dynamic_shared());
-}
-
-/// Bits 0 to 15: arrivals that the phase still waits for; 16 to 31: of a whole phase; above: the phase.
-using barrier = std::uint64_t;
-inline void barrier_init(barrier& b, unsigned count) { b = count | std::uint64_t{count} << 16; }
-inline void barrier_arrive(barrier& b) {
-  if ((b & 0xffff) == 0)
-    simt::stop("too many threads arrive at a barrier", simt::multiprocessor::here().current().place);
-  if ((--b & 0xffff) == 0) b += (std::uint64_t{1} << 32) + (b >> 16 & 0xffff);
-}
-/// The copies land, and the thread arrives, at some later time.
-inline void barrier_arrive_after_copies(barrier& b) {
-  auto& sm = simt::multiprocessor::here();
-  sm.do_later([&b, copies = sm.take_copies()] {
-    for (const simt::pending_copy& c : copies) c.land();
-    barrier_arrive(b);
-  });
-}
-inline void barrier_wait(barrier& b, unsigned parity) {
-  simt::multiprocessor::here().wait_until([&b, parity] { return (b >> 32 & 1) != parity; });
-}
-
-inline void named_barrier_wait(int id, int threads) {
-  auto& sm = simt::multiprocessor::here();
-  sm.wait_for_opening(id, sm.arrive(id, threads));
-}
-inline void named_barrier_arrive(int id, int threads) { simt::multiprocessor::here().arrive(id, threads); }
-
 template <int Count>
 void give_registers() {
   static_assert(Count % 8 == 0 && Count >= 24 && Count <= 256);
@@ -65,8 +26,6 @@ template <int Count>
 void take_registers() {
   static_assert(Count % 8 == 0 && Count >= 24 && Count <= 256);
 }
-
-inline void show_to_products() {}
 
 namespace simulated {
 
@@ -129,7 +88,7 @@ void products_wait(float (&)[Fragments][4]) {
   if (simt::lane() == 0 && sm.toss()) {
     const auto ended = std::make_shared<bool>(false);
     sm.do_later([ended] { *ended = true; });
-    sm.wait_until([ended] { return *ended; });
+    sm.wait_until([ended] { return *ended; }, "a product does not end");
   }
   sm.sync_warp();
   if (!sm.current().products.wait(Newest))
