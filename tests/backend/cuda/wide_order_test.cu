@@ -115,6 +115,7 @@ TEST_CASE("prefill: every tile of rows has a rank, and in a section of heads the
     check_order(unequal, 0, sections, true);
     check_order(std::vector<ragged>(30, {64, 64}), 0, sections, true);
     check_order(std::vector<ragged>(3, {512, 300}), 0, sections, true);
+    check_order(std::vector<ragged>(37, {700, 330}), 0, sections, false);
     check_order(std::vector<ragged>(3, {513, 513}), 0, sections, false);
     check_order({{900, 900}}, 0, sections, false);
     check_order({{900, 700}, {900, 900}, {30, 0}}, 0, sections, false);

@@ -44,7 +44,8 @@ struct wide_sequence {
 
 /// Finds the item of a rank. One warp calls its members. Heads go together in sections whose keys and values
 /// fit `l2_bytes`; in a section, tiles descend by the tokens they see, in steps of `step`, and a tile's heads are
-/// neighbours. The place of an item takes O(log(tokens / step) x sequences / 32), for a single sequence O(1).
+/// neighbours. The place of an item takes O(log(tokens / step) x sequences / 32), O(1) where all sequences
+/// are alike.
 ///
 /// Items are short if no row sees more than `short_tokens`, as all blocks find alike. Then blocks may take ranks in
 /// turns: with ranks that descend, no block has more than the longest item's tokens above another in a section.
@@ -55,15 +56,19 @@ class wide_order {
       : p_(p), tile_(tile), step_(step) {
     const int sequences = static_cast<int>(p.batch.sequences);
     float tokens = 0;
-    bool some_long = false;
+    bool some_long = false, some_differ = false;
+    const wide_sequence like = sequence(0, 0);
 #pragma unroll 1
     for (int b = lane_id(); b < sequences; b += 32) {
       const wide_sequence s = sequence(b, 0);
       tiles_ += s.tiles();
       tokens += static_cast<float>(s.length);
+      some_differ |= s.rows != like.rows || s.length != like.length;
       some_long |= s.length > short_tokens && p.window > short_tokens;
     }
     short_ = __any_sync(0xffffffffu, some_long) == 0;
+    // With lists of their own, heads differ, too. The order needs no lengths where there is but one sequence.
+    if (sequences == 1 || (p.lists.head_step == 0 && __any_sync(0xffffffffu, some_differ) == 0)) alike_ = sequences;
     tiles_ = sum_of_lanes(tiles_);
     tokens = sum_of_lanes(tokens);
     const float bytes = tokens * static_cast<float>(2 * head_dim) * sizeof(typename Problem::element);
@@ -78,8 +83,9 @@ class wide_order {
   __device__ wide_item find(int rank) const {
     const int of_section = section_ * tiles_, first_head = rank / of_section * section_;
     const int left = p_.kv_heads - first_head, heads = left < section_ ? left : section_;
-    const int in_section = rank % of_section, head = first_head + in_section % heads;
-    return p_.batch.sequences == 1 ? item(0, head, tiles_ - 1 - in_section / heads) : search(head, in_section / heads);
+    const int in_section = rank % of_section, head = first_head + in_section % heads, position = in_section / heads;
+    if (alike_ == 0) return search(head, position);
+    return item(position % alike_, head, (tiles_ - 1 - position) / alike_);
   }
 
  private:
@@ -173,6 +179,7 @@ class wide_order {
   int tile_, step_;
   int tiles_ = 0;    // of one head, in all sequences
   int section_ = 1;  // heads of a section
+  int alike_ = 0;    // the number of sequences if they have equally many rows and tokens, else 0
   bool short_;
 };
 
