@@ -122,27 +122,6 @@ TEST_CASE("prefill of more sequences than a warp has lanes, on one multiprocesso
   compare<bfloat16, 64>(layout::paged<16>{}, {2, 2, 64}, {{60, 60}, {200, 50}}, 208, 221, {.multiprocessors = 100});
 }
 
-/// Blocks take short items in turns, each block more than two rounds of them, here and there with an end in a round.
-TEST_CASE("prefill of many short sequences: equal ones, others, and some without tokens") {
-  const std::vector<ragged> equal(9, {40, 40});
-  for (const int multiprocessors : {1, 2, 5, 7})
-    compare<bfloat16, 64>(layout::paged<16>{}, {4, 4, 64}, equal, 48, 230, {.multiprocessors = multiprocessors});
-  compare<float16, 128>(layout::head_major{}, {2, 2, 128}, {12, {35, 35}}, 40, 231, {.multiprocessors = 2});
-  std::vector<ragged> unequal;
-  for (index_t i = 0; i < 40; ++i) unequal.push_back({i * 29 % 71, i % 7 == 3 ? 0 : i * 29 % 71});
-  for (const int multiprocessors : {1, 3})
-    compare<bfloat16, 64>(layout::paged<16>{}, {2, 2, 64}, unequal, 80, 232, {.multiprocessors = multiprocessors});
-  compare<bfloat16, 128>(layout::paged<>{3}, {2, 1, 128, 0, 20}, unequal, 72, 233, {.multiprocessors = 2});
-  compare<bfloat16, 64>(layout::paged<16>{}, {2, 2, 64}, {11, {0, 33}}, 16, 234, {.multiprocessors = 2});
-}
-/// Items are found one at a time, and asked for: the second launch of `compare` finds a counter that is 0 again.
-TEST_CASE("prefill of a long sequence among short ones") {
-  std::vector<ragged> batch(12, {20, 20});
-  batch.push_back({700, 40});
-  for (const int multiprocessors : {1, 4})
-    compare<bfloat16, 64>(layout::paged<16>{}, {2, 2, 64}, batch, 704, 235, {.multiprocessors = multiprocessors});
-}
-
 void compare_decode_with_prefill(index_t window) {
   using E = bfloat16;
   INFO("window ", window, ", KVSHARER_TEST_SEED=", drawn_seed());
@@ -272,6 +251,26 @@ TEST_CASE("prefill: when products of warpgroups serve") {
   cuda::device_properties older = on.properties;
   older.capability = 89;
   CHECK_FALSE(serve(older, 0, {}));
+}
+
+/// The tiles of a sequence that are over a limit, counted one by one.
+TEST_CASE("prefill: how many tiles of a sequence see more tokens than a limit") {
+  const ragged sequences[] = {{0, 0}, {1, 1}, {500, 1}, {64, 64}, {130, 130}, {400, 130}, {333, 300}, {3, 5}};
+  for (const ragged& r : sequences)
+    for (const int group : {1, 3, 8})
+      for (const int window : {5, 100, 256, cuda::detail::all_tokens}) {
+        const int rows = static_cast<int>(r.rows), length = static_cast<int>(r.length);
+        const cuda::detail::wide_sequence s{rows, length, group, window, 128};
+        INFO(rows, " rows of ", length, " tokens, group ", group, ", window ", window);
+        for (int limit = -1; limit < 520; ++limit) {
+          int count = 0;
+          for (int begin = 0; begin < rows * group; begin += 128) {
+            const int last = std::min(begin + 128, rows * group) - 1;
+            count += limit < 0 || std::min(length - rows + last / group + 1, window) > limit ? 1 : 0;
+          }
+          REQUIRE(s.over(limit) == count);
+        }
+      }
 }
 
 /// Attention of a prefill some pages of which are outside the pool, or which has more tokens than the views have room

@@ -22,7 +22,7 @@ template <int Stages>
 struct wide_shared {
   ptx::barrier query_full, query_empty;
   ptx::barrier key_full[Stages], key_empty[Stages], value_full[Stages], value_empty[Stages];
-  wide_item items[8];  ///< of the block, in turns: two rounds of the producer's four warps
+  wide_item items[2];  ///< of the block, in turns
 };
 
 template <class Tuning, int HeadDim>
@@ -39,8 +39,6 @@ struct wide_block {
     tiles += (1024 - ptx::shared_address(tiles) % 1024) % 1024;
   }
 
-  /// The place of the block's n-th item.
-  __device__ wide_item& item(int n) const { return shared.items[n % 8]; }
   __device__ std::byte* queries() const { return tiles; }
   __device__ std::byte* keys(int stage) const { return tiles + query_tile::bytes + stage * key_tile::bytes; }
   __device__ std::byte* values(int stage) const { return keys(tuning.stages + stage); }

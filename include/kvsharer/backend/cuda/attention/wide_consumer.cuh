@@ -37,7 +37,7 @@ class wide_consumer {
   __device__ void run() {
     for (int n = 0;; ++n) {
       ptx::barrier_wait_opaque(block_.shared.query_full, n & 1);
-      const wide_item item = block_.item(n);
+      const wide_item item = block_.shared.items[n % 2];
       if (item.head < 0) return;
       if (item.begin + which_ * warpgroup_rows < item.packed_rows)
         attend(item);

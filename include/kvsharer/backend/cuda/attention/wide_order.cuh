@@ -44,31 +44,20 @@ struct wide_sequence {
 
 /// Finds the item of a rank. One warp calls its members. Heads go together in sections whose keys and values
 /// fit `l2_bytes`; in a section, tiles descend by the tokens they see, in steps of `step`, and a tile's heads are
-/// neighbours. The place of an item takes O(log(tokens / step) x sequences / 32), O(1) where all sequences
-/// are alike.
-///
-/// Items are short if no row sees more than `short_tokens`, as all blocks find alike. Then blocks may take ranks in
-/// turns: with ranks that descend, no block has more than the longest item's tokens above another in a section.
+/// neighbours. The place of an item takes O(log(tokens / step) x sequences / 32), for a single sequence O(1).
 template <class Problem>
 class wide_order {
  public:
-  __device__ wide_order(const Problem& p, int head_dim, int tile, int step, int short_tokens, index_t l2_bytes)
+  __device__ wide_order(const Problem& p, int head_dim, int tile, int step, index_t l2_bytes)
       : p_(p), tile_(tile), step_(step) {
     const int sequences = static_cast<int>(p.batch.sequences);
     float tokens = 0;
-    bool some_long = false, some_differ = false;
-    const wide_sequence like = sequence(0, 0);
 #pragma unroll 1
     for (int b = lane_id(); b < sequences; b += 32) {
       const wide_sequence s = sequence(b, 0);
       tiles_ += s.tiles();
       tokens += static_cast<float>(s.length);
-      some_differ |= s.rows != like.rows || s.length != like.length;
-      some_long |= s.length > short_tokens && p.window > short_tokens;
     }
-    short_ = __any_sync(0xffffffffu, some_long) == 0;
-    // With lists of their own, heads differ, too. The order needs no lengths where there is but one sequence.
-    if (sequences == 1 || (p.lists.head_step == 0 && __any_sync(0xffffffffu, some_differ) == 0)) alike_ = sequences;
     tiles_ = sum_of_lanes(tiles_);
     tokens = sum_of_lanes(tokens);
     const float bytes = tokens * static_cast<float>(2 * head_dim) * sizeof(typename Problem::element);
@@ -77,15 +66,13 @@ class wide_order {
   }
 
   __device__ int items() const { return tiles_ * p_.kv_heads; }
-  __device__ bool items_are_short() const { return short_; }
 
   /// Precondition: 0 <= rank < items().
   __device__ wide_item find(int rank) const {
     const int of_section = section_ * tiles_, first_head = rank / of_section * section_;
     const int left = p_.kv_heads - first_head, heads = left < section_ ? left : section_;
-    const int in_section = rank % of_section, head = first_head + in_section % heads, position = in_section / heads;
-    if (alike_ == 0) return search(head, position);
-    return item(position % alike_, head, (tiles_ - 1 - position) / alike_);
+    const int in_section = rank % of_section, head = first_head + in_section % heads;
+    return p_.batch.sequences == 1 ? item(0, head, tiles_ - 1 - in_section / heads) : search(head, in_section / heads);
   }
 
  private:
@@ -102,44 +89,37 @@ class wide_order {
     return x;
   }
 
-  /// A sequence without rows past the end.
-  __device__ wide_sequence sequence_or_none(int b, int head) const {
-    return b < static_cast<int>(p_.batch.sequences) ? sequence(b, head)
-                                                    : wide_sequence{0, 0, p_.group, p_.window, tile_};
-  }
-
-  /// Tiles of a head with a row that sees more than `level` steps, in all sequences. `mine` is that of the lane's
-  /// number.
-  __device__ int over(const wide_sequence& mine, int head, int level) const {
-    int count = mine.over(level * step_);
+  /// Tiles of a head with a row that sees more than `level` steps, in all sequences.
+  __device__ int over(int head, int level) const {
+    int count = 0;
 #pragma unroll 1
-    for (int b = lane_id() + 32; b < static_cast<int>(p_.batch.sequences); b += 32)
+    for (int b = lane_id(); b < static_cast<int>(p_.batch.sequences); b += 32)
       count += sequence(b, head).over(level * step_);
     return sum_of_lanes(count);
   }
 
   /// The tile of a head that has `position` tiles before it.
   __device__ wide_item search(int head, int position) const {
-    wide_sequence s = sequence_or_none(lane_id(), head);  // up to 32 sequences are read once
     int below = -1, level = 0;  // the least level that no more than `position` tiles are over lies in (below, level]
-    int longer;                 // tiles over `level`
-    while ((longer = over(s, head, level)) > position) {
+    while (over(head, level) > position) {
       below = level;
       level = 2 * level + 1;
     }
     while (level - below > 1) {
-      const int middle = (below + level) / 2, count = over(s, head, middle);
-      if (count > position) {
-        below = middle;
-      } else {
-        level = middle;
-        longer = count;
-      }
+      const int middle = (below + level) / 2;
+      (over(head, middle) > position ? below : level) = middle;
     }
-    int before = position - longer;  // among those over level - 1, sequence after sequence
+    int before = position - over(head, level);  // among those over level - 1, sequence after sequence
     const int lower = level == 0 ? -1 : (level - 1) * step_;
-    for (int first = 0;; s = sequence_or_none(first + lane_id(), head)) {
-      const int over_level = s.over(level * step_), of_lane = s.over(lower) - over_level;
+    for (int first = 0;; first += 32) {
+      const int b = first + lane_id();
+      int of_lane = 0, longer = 0, tiles = 0;
+      if (b < static_cast<int>(p_.batch.sequences)) {
+        const wide_sequence s = sequence(b, head);
+        tiles = s.tiles();
+        longer = s.over(level * step_);
+        of_lane = s.over(lower) - longer;
+      }
       int up_to = of_lane;
 #pragma unroll
       for (int apart = 1; apart < 32; apart *= 2) {
@@ -149,11 +129,10 @@ class wide_order {
       const unsigned past = __ballot_sync(0xffffffffu, up_to > before);
       if (past != 0) {
         const int at = __ffs(static_cast<int>(past)) - 1;
-        const int tile = s.tiles() - over_level - 1 - (before - (up_to - of_lane));
+        const int tile = tiles - longer - 1 - (before - (up_to - of_lane));
         return item(first + at, head, __shfl_sync(0xffffffffu, tile, at));
       }
       before -= __shfl_sync(0xffffffffu, up_to, 31);
-      first += 32;
     }
   }
 
@@ -179,8 +158,6 @@ class wide_order {
   int tile_, step_;
   int tiles_ = 0;    // of one head, in all sequences
   int section_ = 1;  // heads of a section
-  int alike_ = 0;    // the number of sequences if they have equally many rows and tokens, else 0
-  bool short_;
 };
 
 }  // namespace kvsharer::inline v0::cuda::detail

@@ -15,9 +15,6 @@ struct wide_tuning {
   int consumers = 2;  ///< warpgroups that multiply
   int tokens = 128;   ///< of a tile
   int stages = 3;     ///< tiles of keys, and of values, in shared memory: as many as fit with 128 channels
-  /// Where no row sees more tokens than this, finding the next tile of rows takes as long as its products: then blocks
-  /// take tiles in turns, and find four at once.
-  int short_tokens = 512;
   /// Registers of a thread. Together the warpgroups have what the kernel begins with. A consumer of 128 channels holds
   /// 64 sums, 64 scores and 32 registers of weights; with fewer than these the compiler spills.
   int producer_registers = 88, consumer_registers = 208;
