@@ -16,6 +16,7 @@
 #include "kvsharer/budget/pyramidkv.hpp"
 #include "kvsharer/budget/threshold.hpp"
 #include "kvsharer/budget/zigzagkv.hpp"
+#include "thrown.hpp"
 
 using namespace kvsharer;
 using tokens = std::vector<index_t>;
@@ -25,16 +26,6 @@ using floats = std::vector<float>;
 namespace {
 
 errc code(const result<token_budget>& b) { return b ? errc{} : b.failure().code(); }
-template <class F>
-errc thrown(F&& f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.code();
-  }
-  return errc{};
-}
-
 }  // namespace
 
 TEST_CASE("minimum_tokens: how many of the largest weights reach a share of all") {

@@ -9,23 +9,10 @@
 #include "kvsharer/budget/numbers.hpp"
 #include "kvsharer/budget/over_readers.hpp"
 #include "kvsharer/budget/size.hpp"
+#include "thrown.hpp"
 
 using namespace kvsharer;
 using tokens = std::vector<index_t>;
-
-namespace {
-
-template <class F>
-errc thrown(F&& f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.code();
-  }
-  return errc{};
-}
-
-}  // namespace
 
 TEST_CASE("a compression ratio is what is removed, and rounding costs no token") {
   CHECK(budget::tokens_left(.5, 100) == 50);

@@ -14,30 +14,12 @@
 #include "kvsharer/select/kept_anyway.hpp"
 #include "kvsharer/select/random_choice.hpp"
 #include "kvsharer/select/scores.hpp"
+#include "select/floats.hpp"
+#include "thrown.hpp"
 
 using namespace kvsharer;
 using namespace kvsharer::select;
-using floats = std::vector<float>;
 using slots = std::vector<index_t>;
-
-namespace {
-
-template <class F>
-errc thrown(F&& f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.code();
-  }
-  return errc{};
-}
-
-void close(const floats& got, const floats& expected) {
-  REQUIRE(got.size() == expected.size());
-  for (std::size_t i = 0; i < got.size(); ++i) CHECK(got[i] == doctest::Approx(expected[i]).epsilon(1e-5));
-}
-
-}  // namespace
 
 TEST_CASE("best tokens: the largest, of equal ones the first, in order of age") {
   const floats scores{3, 1, 4, 1, 5, 4};

@@ -13,30 +13,12 @@
 #include "kvsharer/select/pyramidinfer.hpp"
 #include "kvsharer/select/snapkv.hpp"
 #include "kvsharer/select/streaming_llm.hpp"
+#include "select/floats.hpp"
+#include "thrown.hpp"
 
 using namespace kvsharer;
 using namespace kvsharer::select;
-using floats = std::vector<float>;
 using slots = std::vector<index_t>;
-
-namespace {
-
-template <class F>
-errc thrown(F&& f) {
-  try {
-    f();
-  } catch (const error& e) {
-    return e.code();
-  }
-  return errc{};
-}
-
-void close(const floats& got, const floats& expected) {
-  REQUIRE(got.size() == expected.size());
-  for (std::size_t i = 0; i < got.size(); ++i) CHECK(got[i] == doctest::Approx(expected[i]).epsilon(1e-5));
-}
-
-}  // namespace
 
 TEST_CASE("snapkv: votes of the window, pooled, and the window") {
   // Two window queries over six older tokens; the rest of their attention is in the window.
