@@ -166,8 +166,8 @@ def decode_table(models, peers):
                      f"{1e3 * run['decode_step_floor_seconds']:.2f}", f"{100 * run['decode_of_floor']:.0f} %",
                      f"{run['decode_tokens_per_second']:.0f}",
                      f"{1e3 * peer['decode_step_seconds']:.1f}" if peer else ""])
-    return table(["shape", "batch", "context", "sharing", "KV GB", "ms per step", "floor, ms", "of floor", "tokens/s",
-                  "transformers, ms"], rows)
+    return peer_table(["shape", "batch", "context", "sharing", "KV GB", "ms per step", "floor, ms", "of floor",
+                       "tokens/s", "transformers, ms"], rows, peers)
 
 
 def prefill_table(models, peers):
@@ -178,7 +178,12 @@ def prefill_table(models, peers):
                      shared(report, run), f"{1e3 * seconds:.1f}", f"{1e3 * run['prefill_floor_seconds']:.1f}",
                      f"{100 * run['prefill_floor_seconds'] / seconds:.0f} %",
                      f"{1e3 * peer['prefill_seconds']:.1f}" if peer else ""])
-    return table(["shape", "batch", "tokens", "sharing", "ms", "floor, ms", "of floor", "transformers, ms"], rows)
+    return peer_table(["shape", "batch", "tokens", "sharing", "ms", "floor, ms", "of floor", "transformers, ms"], rows, peers)
+
+
+def peer_table(names, rows, peers):
+    """A table whose last column is the peer's, where there is one."""
+    return table(names, rows) if peers["benchmarks"] else table(names[:-1], [row[:-1] for row in rows])
 
 
 def shared(report, run):
@@ -456,13 +461,17 @@ def step_table(ours):
     return table([name.replace("_", " ") for name, _ in next(iter(rows))] + list(columns.values()), cells)
 
 
+NO_PEERS = {"benchmarks": []}
+
+
 def second_card_section():
-    """The same benchmark on an H200, where its files are there."""
+    """The same benchmarks on an H200, where the files are."""
     if not (HERE / "h200_attention.json").exists():
         return ""
     ours, peers = read("h200_attention.json"), read("h200_peer_torch_attention.json")
+    models = [json.loads(line) for line in (HERE / "h200_models.jsonl").read_text().splitlines()]
     return f"""
-## Attention on an H200
+## On an H200
 
 Measured in one session: {origin(ours['context'])}; PyTorch: {origin(peers['context'])}. A copy
 moved {ours['benchmarks'][0]['copy_bytes_per_s'] / 1e12:.2f} TB/s.
@@ -478,7 +487,13 @@ rules](cuda-backend.md#copying-before-the-launch-before-has-ended)).
 Prefill:
 
 {attention_table(ours, peers, "prefill", lambda r: r["operations_per_s"] / 1e12, "TFLOP/s")}
-{eager_table(peers, "prefill")}"""
+{eager_table(peers, "prefill")}
+Whole models ({"; ".join(dict.fromkeys(origin(m) for m in models))}), decode steps and then prefill:
+
+{decode_table(models, NO_PEERS)}
+
+{prefill_table(models, NO_PEERS)}
+"""
 
 
 def page():
@@ -506,7 +521,9 @@ A device-to-device copy (cudaMemcpyAsync, 1 GiB, counting bytes read and written
 
 ## Goals
 
-The goals of the backend, and the values from the tables below. "Ours" is the contiguous layout unless another is named. For
+The goals of the backend, and the values from the tables of the H100 below. These are of the kernels before
+[decision 26](../decisions/0026-prefill-by-warpgroups.md) and [decision
+28](../decisions/0028-decode-copies-runs-in-bulk.md), which were measured [on an H200](#on-an-h200). "Ours" is the contiguous layout unless another is named. For
 the reasons of missed goals and for what was tried, see [attention](../decisions/0015-decode-work-stands-in-line.md),
 [distances](../decisions/0009-floats-in-rows-doubles-across.md).
 
