@@ -193,7 +193,8 @@ concept strided = requires(const B& b) {
 /// are the queries. A row sees the tokens up to its own, under a window of w the last w of them; a tile of rows reads
 /// none before the first that it sees. Queries and out are [rows][heads * head_dim] in the stored type; sums are kept
 /// in float. With few rows per sequence, the context is spread over the whole device and every key and value is read
-/// once per KV head; with many, once per tile of rows. Views must hold rows of HeadDim numbers.
+/// once per KV head; with many, once per tile of rows. Views must hold rows of HeadDim numbers, and no list may have
+/// 2^30 tokens or more.
 ///
 /// One kernel serves a whole batch, chosen by `max_rows`: above 32 packed rows (max_rows * heads / kv_heads) it is that
 /// of prefill, whose blocks each walk a sequence from end to end. A sequence of one row in such a batch is read by one

@@ -30,8 +30,9 @@ struct attention_extras {
 
 namespace detail {
 
-/// A window that holds every token, so that kernels need no branch for "no window".
-inline constexpr int all_tokens = INT_MAX;
+/// A window that holds every token, so that kernels need no branch for "no window". Half of the largest int, so that
+/// the beginning of a window, counted from any token, is an int, too.
+inline constexpr int all_tokens = INT_MAX / 2;
 
 /// The arguments of all attention kernels. The rows of a KV head's query group in a sequence are packed: packed row p
 /// is query row p / group, head p % group of the group, so that every key and value is read once for all of them.
